@@ -1,0 +1,82 @@
+"""Certified training data: the bytes a model trains on are the bytes that were validated.
+
+The line, as functions and as commands of the same name::
+
+    import prep
+
+    raw = prep.generate("control")                               # or prep.ingest("minari:…", output="data/raw/mine.h5")
+    prep.stats(raw, output="data/stats/control.json")            # train split only, mask-aware, per group
+    prep.normalize(raw, stats="data/stats/control.json", output="data/normalized/control.h5")
+    prep.validate("data/normalized/control.h5")                  # one pass over the stored bytes, every check
+    prep.certify("data/normalized/control.h5")                   # sealed, pinned in prep.lock
+
+    data = prep.open("data/normalized/control.h5")               # CertifiedDataset, or an error that says why not
+    for batch in data.torch("train", batch_size=512, shuffle=True):   # verified as it is read
+        ...
+    data.transforms["controls"].invert(prediction, **rows)            # the exact inverse, in original units
+    prep.train("control")
+
+The parts, bottom up: `errors`, `canonical` and `registry`, `strict_yaml`; `kernels`; `blocks` (fields, datasets,
+blocks of rows); `formats` (HDF5 and Zarr); `folds` (everything learned about data); `recipes`, `importers`,
+`transforms`, `checks`; `schema` and `report`; `engine` (the only loop over data); `certificate`; `gate` (the only
+maker of `CertifiedDataset`); `loaders`; `training`; `verbs`; `cli`. Nothing here is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prep.registry import Table
+
+if TYPE_CHECKING:
+    from prep.gate import CertifiedDataset as CertifiedDataset
+    from prep.gate import admit as open
+    from prep.verbs.certify import certify as certify
+    from prep.verbs.generate import generate as generate
+    from prep.verbs.ingest import ingest as ingest
+    from prep.verbs.inspect import inspect as inspect
+    from prep.verbs.normalize import normalize as normalize
+    from prep.verbs.stats import stats as stats
+    from prep.verbs.train import train as train
+    from prep.verbs.validate import validate as validate
+    from prep.verbs.verify import verify as verify
+
+_API = Table(
+    "api",
+    {
+        "CertifiedDataset": "prep.gate:CertifiedDataset",
+        "certify": "prep.verbs.certify:certify",
+        "generate": "prep.verbs.generate:generate",
+        "ingest": "prep.verbs.ingest:ingest",
+        "inspect": "prep.verbs.inspect:inspect",
+        "normalize": "prep.verbs.normalize:normalize",
+        "open": "prep.gate:admit",
+        "stats": "prep.verbs.stats:stats",
+        "train": "prep.verbs.train:train",
+        "validate": "prep.verbs.validate:validate",
+        "verify": "prep.verbs.verify:verify",
+    },
+)
+__all__ = [
+    "CertifiedDataset",
+    "certify",
+    "generate",
+    "ingest",
+    "inspect",
+    "normalize",
+    "open",
+    "stats",
+    "train",
+    "validate",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return _API.load(name)
+    raise AttributeError(f"module 'prep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

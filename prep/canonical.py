@@ -1,0 +1,85 @@
+"""Canonical JSON and length-framed digests: the only way `prep` turns values into bytes that are hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from blake3 import blake3
+from typing_extensions import Buffer
+
+from prep.errors import IntegrityError, Where
+
+DIGEST_SIZE = 32
+_CONTEXT = "prep 2026-11 {domain}"
+
+
+def canonical_json(value: Any) -> bytes:
+    """Sorted keys, no blanks, UTF-8, shortest float form; NaN and infinity are refused (RFC 8785 in spirit)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def parse_json(data: bytes, *, path: str, limit: int = 64 << 20) -> Any:
+    """Parse JSON strictly: at most ``limit`` bytes, no duplicate keys, no NaN or infinity.
+
+    Raises `IntegrityError` naming ``path``.
+    """
+    if len(data) > limit:
+        raise IntegrityError(
+            "this JSON document is larger than any that prep writes",
+            where=Where(path=path),
+            measured=f"{len(data)} bytes",
+            allowed=f"{limit} bytes",
+            remedy="it was not written by prep; restore the original",
+        )
+    try:
+        return json.loads(data, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(
+            f"this is not valid JSON: {error}",
+            where=Where(path=path),
+            remedy="the file is damaged or was edited; write it again with the command that made it",
+        ) from error
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"duplicate key {next(name for name in names if names.count(name) > 1)!r}")
+    return result
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def blake3_digest(data: Buffer) -> bytes:
+    """Plain 32-byte BLAKE3 of ``data``."""
+    return blake3(data).digest()
+
+
+def blake3_hex(data: Buffer) -> str:
+    """``blake3:<hex>`` of ``data``, the form digests take in text."""
+    return "blake3:" + blake3(data).hexdigest()
+
+
+def sha256_hex(data: Buffer) -> str:
+    """Bare SHA-256 hex, the form in-toto subjects take."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def framed_digest(domain: str, *parts: bytes) -> bytes:
+    """BLAKE3 in derive-key mode over length-framed parts, so that no two part lists share an encoding."""
+    hasher = blake3(derive_key_context=_CONTEXT.format(domain=domain))
+    hasher.update(len(parts).to_bytes(8, "little"))
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    return hasher.digest()
+
+
+def value_digest(domain: str, value: Any) -> str:
+    """``blake3:<hex>`` of a JSON-ready value within ``domain``."""
+    return "blake3:" + framed_digest(domain, canonical_json(value)).hex()

@@ -1,0 +1,99 @@
+"""`prep.lock`: what this project trusts: for each dataset its version, root and certificate, reviewed in git like any
+lock file.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from prep.canonical import parse_json
+from prep.errors import CertificateError, Where
+from prep.formats.commit import write_atomically
+
+NAME = "prep.lock"
+_MARKERS = (NAME, "Snakefile", "pyproject.toml", ".git")
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What is trusted of one dataset. ``certificate`` is the ``sha256:`` of the envelope's payload."""
+
+    version: str
+    root: str
+    certificate: str
+    created: str
+
+
+def find(start: Path | None = None) -> Path:
+    """The lock that a consumer working in ``start`` (default: the current folder) uses.
+
+    The nearest ``prep.lock`` upwards; without one, where it would be made: beside the nearest Snakefile,
+    pyproject.toml or .git, else in ``start``. Never a lock that lies beside the data but outside the consumer's
+    project.
+    """
+    origin = (start or Path.cwd()).resolve()
+    folders = (origin, *origin.parents)
+    for marker in _MARKERS:
+        for folder in folders:
+            if (folder / marker).exists():
+                return folder / NAME
+    return origin / NAME
+
+
+def read(path: Path) -> dict[str, Pin]:
+    """Pins by dataset id; empty where there is no lock yet. A lock that cannot be understood is a
+    `CertificateError`.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise _wrong(path, error.strerror) from error
+    body = parse_json(data, path=str(path))
+    try:
+        if body["lock_version"] != _VERSION:
+            raise _wrong(path, f"lock version {body['lock_version']!r}")
+        return {name: Pin(**entry) for name, entry in body["datasets"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _wrong(path, f"{type(error).__name__}: {error}") from error
+
+
+def pin(path: Path, dataset: str, entry: Pin) -> None:
+    """Record ``entry``; other datasets stay. Safe against other processes doing the same."""
+    with _guard(path.parent):
+        pins = read(path)
+        if pins.get(dataset) != entry:
+            _write(path, {**pins, dataset: entry})
+
+
+def _write(path: Path, pins: Mapping[str, Pin]) -> None:
+    body = {"lock_version": _VERSION, "datasets": {name: asdict(pins[name]) for name in sorted(pins)}}
+    write_atomically(path, (json.dumps(body, indent=2) + "\n").encode())
+
+
+@contextmanager
+def _guard(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wrong(path: Path, measured: object) -> CertificateError:
+    return CertificateError(
+        "this lock file cannot be understood",
+        where=Where(path=str(path)),
+        measured=measured,
+        allowed=f"lock version {_VERSION}, one entry a dataset with version, root, certificate, created",
+        remedy="restore it from git, or delete it and certify the datasets again",
+    )

@@ -1,0 +1,100 @@
+"""Judges: each check says what it needs measured (folds) and decides on the measurements; none reads data itself.
+
+A check is one file here and one line in `CHECKS`. Each is also registered with pandera at dataset level under the same
+name (`pandera_function`), written independently in plain NumPy/xarray, so that a schema means the same in memory and
+out of core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from prep.blocks import DatasetSpec
+from prep.folds import Fold
+from prep.registry import Table
+
+CHECKS = Table(
+    "checks",
+    {
+        "binary": "prep.checks.binary:Binary",
+        "constant_feature": "prep.checks.constant_feature:ConstantFeature",
+        "count_matches": "prep.checks.count_matches:CountMatches",
+        "encoding": "prep.checks.encoding:Encoding",
+        "factorised": "prep.checks.factorised:Factorised",
+        "finite": "prep.checks.finite:Finite",
+        "groups_disjoint": "prep.checks.groups_disjoint:GroupsDisjoint",
+        "hermitian": "prep.checks.hermitian:Hermitian",
+        "in_bounds": "prep.checks.in_bounds:InBounds",
+        "learnability": "prep.checks.learnability:Learnability",
+        "linear_fit": "prep.checks.linear_fit:LinearFit",
+        "loss_share": "prep.checks.loss_share:LossShare",
+        "mask_prefix": "prep.checks.mask_prefix:MaskPrefix",
+        "norm_bounds": "prep.checks.norm_bounds:NormBounds",
+        "psd": "prep.checks.psd:Psd",
+        "rank": "prep.checks.rank:Rank",
+        "split_flags": "prep.checks.split_flags:SplitFlags",
+        "standardised": "prep.checks.standardised:Standardised",
+        "steering_span": "prep.checks.steering_span:SteeringSpan",
+        "trace_n": "prep.checks.trace_n:TraceN",
+        "unique_rows": "prep.checks.unique_rows:UniqueRows",
+        "unit_rms": "prep.checks.unit_rms:UnitRms",
+        "zero_baseline": "prep.checks.zero_baseline:ZeroBaseline",
+        "zero_padding": "prep.checks.zero_padding:ZeroPadding",
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A check's verdict on one field.
+
+    ``examined`` and ``present`` count values: equal, or the verdict does not stand. ``worst`` is the most extreme
+    measured value, ``limit`` what it was compared with (text, with the comparison), ``failing`` the number of failing
+    samples, ``samples`` the first failing sample indices (stored order, at most 10) and ``splits`` their splits.
+    """
+
+    passed: bool
+    examined: int
+    present: int
+    worst: float | None
+    limit: str
+    message: str
+    remedy: str
+    failing: int = 0
+    samples: tuple[int, ...] = ()
+    splits: tuple[str, ...] = ()
+    worst_sample: int | None = None
+
+
+class Check(Protocol):
+    """One judge. ``statistics`` maps every statistic (all must be written out in a schema) to its JSON Schema.
+
+    ``var`` is always the first: the field the check is about (for ``splits_disjoint`` and the like, the id field).
+    """
+
+    name: str
+    statistics: Mapping[str, Mapping[str, Any]]
+
+    def fields(self, statistics: Mapping[str, Any]) -> tuple[str, ...]:
+        """Every field the check reads, for the loader to verify that it exists."""
+
+    def folds(self, spec: DatasetSpec, statistics: Mapping[str, Any]) -> tuple[Fold, ...]:
+        """What to measure; `SchemaError` where the check makes no sense for the field (a PSD check on a vector)."""
+
+    def judge(self, spec: DatasetSpec, statistics: Mapping[str, Any], measured: Mapping[str, Any]) -> Finding:
+        """The verdict, from ``measured`` (fold key → finished measurement)."""
+
+    @staticmethod
+    def pandera_function(ds: Any, **statistics: Any) -> Any:
+        """The same verdict in memory: ds is an `xarray.Dataset`; returns a bool DataArray over ``sample`` or one
+        bool.
+        """
+
+
+def to_bool(value: Any) -> bool:
+    """A Python bool from a NumPy one."""
+    return bool(np.asarray(value).item())

@@ -1,0 +1,74 @@
+"""No group (trajectory, episode, session) has samples in two splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array, DatasetSpec
+from prep.checks import Finding, memory
+from prep.checks.demands import demand_kind
+from prep.checks.statistics import FIELD, FIELDS, Statistics, named
+from prep.checks.verdict import verdict
+from prep.folds import Scope
+from prep.folds.groups import GroupRanges, GroupsResult
+from prep.folds.rowwise import Rowwise
+
+
+class GroupsDisjoint:
+    """The ids ``var`` and ``with_fields`` name a group, which is in one split only; ``worst`` counts the others."""
+
+    name = "groups_disjoint"
+    statistics: Mapping[str, Mapping[str, Any]] = {"var": FIELD, "with_fields": FIELDS}
+
+    def fields(self, statistics: Statistics) -> tuple[str, ...]:
+        return named(statistics["var"], statistics["with_fields"])
+
+    def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[GroupRanges, Rowwise]:
+        names = self.fields(statistics)
+        for name in names:
+            demand_kind(spec, name, self.name, "biu", "integer ids")
+        return GroupRanges(names, dict(spec.splits)), Rowwise("seen", names, no_measure, 0.0, Scope.of(spec))
+
+    def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
+        fold, seen = self.folds(spec, statistics)
+        result: GroupsResult = measured[fold.key]
+        what = ", ".join(fold.names)
+        message = f"no group ({what}) is in two splits: {dict(result.groups)}"
+        if result.shared:
+            ids, first, second = result.shared[0]
+            message = (
+                f"{result.shared_count} groups ({what}) are in two splits; first: {ids} in samples {first} "
+                f"({spec.split_of(first)}) and {second} ({spec.split_of(second)})"
+            )
+        samples = [max(pair[1:]) for pair in result.shared]
+        return verdict(
+            spec,
+            result.shared_count == 0,
+            examined=measured[seen.key].values,
+            present=spec.rows * spec[statistics["var"]].row_values,
+            limit="no group in two splits",
+            message=message,
+            remedy="split by group, not by sample or window, and build again",
+            worst=float(result.shared_count),
+            failing=result.shared_count,
+            samples=samples,
+            worst_sample=samples[0] if samples else None,
+        )
+
+    @staticmethod
+    def pandera_function(ds: Any, *, var: str, with_fields: list[str]) -> bool:
+        columns = [memory.flat(ds, name).astype(np.int64) for name in (var, *with_fields)]
+        home: dict[tuple[int, ...], int] = {}
+        splits = memory.values(ds, "split").tolist()
+        lines = np.concatenate(columns, axis=1).tolist()
+        return bool(lines) and all(
+            home.setdefault(tuple(ids), own) == own for ids, own in zip(lines, splits, strict=True)
+        )
+
+
+def no_measure(arrays: Mapping[str, Array]) -> Array:
+    """Zeros (rows,): only that the rows were seen is of interest."""
+    return np.zeros(len(next(iter(arrays.values()))))

@@ -1,0 +1,66 @@
+"""No row occurs in two splits: what is validated and tested on was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prep.blocks import DatasetSpec
+from prep.checks import Finding, memory
+from prep.checks.statistics import FIELD, FIELDS, Statistics, named
+from prep.checks.verdict import verdict
+from prep.folds.duplicates import DuplicatesResult, RowHashes
+
+
+class UniqueRows:
+    """The bytes of ``var`` (and ``with_fields``, together) of a sample never equal those of a sample of another split.
+
+    A sample fails if it equals one of an earlier split. Equal rows within one split are allowed.
+    """
+
+    name = "unique_rows"
+    statistics: Mapping[str, Mapping[str, Any]] = {"var": FIELD, "with_fields": FIELDS}
+
+    def fields(self, statistics: Statistics) -> tuple[str, ...]:
+        return named(statistics["var"], statistics["with_fields"])
+
+    def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[RowHashes]:
+        names = self.fields(statistics)
+        for name in names:
+            _ = spec[name]
+        return (RowHashes(names, dict(spec.splits)),)
+
+    def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
+        (fold,) = self.folds(spec, statistics)
+        result: DuplicatesResult = measured[fold.key]
+        what = ", ".join(fold.names)
+        values = sum(spec[name].row_values for name in fold.names)
+        message = f"no row of {what} is in two splits ({result.rows} rows)"
+        if result.across:
+            first, second = result.across[0]
+            message = (
+                f"{result.across_count} rows of {what} are in two splits; first: sample {second} "
+                f"({spec.split_of(second)}) equals sample {first} ({spec.split_of(first)})"
+            )
+        return verdict(
+            spec,
+            result.across_count == 0,
+            examined=result.rows * values,
+            present=spec.rows * values,
+            limit="no row in two splits",
+            message=message,
+            remedy="draw each split from its own seeds, or split by group before windowing, and build again",
+            worst=float(result.across_count),
+            failing=result.across_count,
+            samples=[second for _, second in result.across],
+            worst_sample=result.across[0][1] if result.across else None,
+        )
+
+    @staticmethod
+    def pandera_function(ds: Any, *, var: str, with_fields: list[str]) -> Any:
+        arrays = [memory.values(ds, name) for name in (var, *with_fields)]
+        first: dict[tuple[bytes, ...], int] = {}
+        splits, ok = memory.values(ds, "split").tolist(), []
+        for row, split in enumerate(splits):
+            ok.append(first.setdefault(tuple(array[row].tobytes() for array in arrays), split) == split)
+        return memory.by_sample(ok)

@@ -1,0 +1,77 @@
+"""How a measurement becomes a `Finding`: one rule for all, and a verdict stands only if everything was examined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prep.blocks import DatasetSpec
+from prep.checks import Finding
+from prep.folds import Scope
+from prep.folds.rowwise import KEEP, Rowwise, RowwiseResult
+
+
+def verdict(
+    spec: DatasetSpec,
+    passed: bool,
+    *,
+    examined: int,
+    present: int,
+    limit: str,
+    message: str,
+    remedy: str,
+    worst: float | None = None,
+    failing: int = 0,
+    samples: Sequence[int] = (),
+    worst_sample: int | None = None,
+) -> Finding:
+    """The finding; it never passes unless ``examined`` equals ``present`` and both are positive."""
+    if present <= 0 or examined <= 0:
+        passed, message = False, f"there was nothing to examine ({examined} of {present} values)"
+        remedy = "build the dataset with samples, in every split that the schema's checks name"
+    elif examined != present:
+        passed, message = False, f"{examined} values were examined where {present} are present, so no verdict stands"
+        remedy = "see that masks hold 0 and 1 only and that the file is complete, then validate again"
+    first = tuple(int(row) for row in samples[:KEEP])
+    return Finding(
+        passed=passed,
+        examined=int(examined),
+        present=int(present),
+        worst=None if worst is None else float(worst),
+        limit=limit,
+        message=message,
+        remedy=remedy,
+        failing=int(failing),
+        samples=first,
+        splits=tuple(spec.split_of(row) for row in first),
+        worst_sample=worst_sample,
+    )
+
+
+def row_verdict(
+    spec: DatasetSpec, fold: Rowwise, measured: Mapping[str, Any], *, limit: str, good: str, bad: str, remedy: str
+) -> Finding:
+    """The finding of a per-sample check. ``good`` and ``bad`` complete the sentence "all / 3 of 80 samples of x …"."""
+    result: RowwiseResult = measured[fold.key]
+    rows, name = rows_in(fold.scope), fold.names[0]
+    place = f" (worst: {result.worst:.6g} in sample {result.worst_sample})" if result.rows else ""
+    return verdict(
+        spec,
+        result.failing == 0,
+        examined=result.values,
+        present=rows * spec[name].row_values,
+        limit=limit,
+        message=f"{result.failing} of {rows} samples of {name} {bad}{place}"
+        if result.failing
+        else f"all {rows} samples of {name} {good}",
+        remedy=remedy,
+        worst=result.worst if result.rows else None,
+        failing=result.failing,
+        samples=result.samples,
+        worst_sample=result.worst_sample,
+    )
+
+
+def rows_in(scope: Scope) -> int:
+    """Number of samples in a scope."""
+    return max(scope.stop - scope.start, 0)

@@ -1,0 +1,58 @@
+"""What the mask leaves out is exactly zero, so that padding carries nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array, DatasetSpec
+from prep.checks import Finding, memory
+from prep.checks.demands import demand_mask, mask_line
+from prep.checks.statistics import FIELD, Statistics
+from prep.checks.verdict import row_verdict
+from prep.folds import Scope
+from prep.folds.rowwise import Rowwise
+
+
+class ZeroPadding:
+    """Every value that ``mask`` leaves out is 0; ``worst`` is the largest magnitude among them. NaN fails."""
+
+    name = "zero_padding"
+    statistics: Mapping[str, Mapping[str, Any]] = {"var": FIELD, "mask": FIELD}
+
+    def fields(self, statistics: Statistics) -> tuple[str, ...]:
+        return statistics["var"], statistics["mask"]
+
+    def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[Rowwise]:
+        field = spec[statistics["var"]]
+        mask = demand_mask(spec, statistics["mask"], self.name, field)
+        arguments = {"line": mask_line(field, mask)}
+        return (Rowwise(self.name, self.fields(statistics), largest_padding, 0.0, Scope.of(spec), arguments),)
+
+    def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
+        (fold,) = self.folds(spec, statistics)
+        return row_verdict(
+            spec,
+            fold,
+            measured,
+            limit=f"0 wherever {statistics['mask']} is 0",
+            good="are zero in the padding",
+            bad="hold something in the padding",
+            remedy="set padding to 0 after every step; normalise with the mask, so that padding is never shifted",
+        )
+
+    @staticmethod
+    def pandera_function(ds: Any, *, var: str, mask: str) -> Any:
+        fine = (memory.values(ds, var) == 0) | memory.counted(ds, var, mask)
+        return memory.by_sample(fine.reshape(len(fine), -1).all(axis=1))
+
+
+def largest_padding(arrays: Mapping[str, Array], line: list[int]) -> Array:
+    """Largest magnitude among the masked-out values of each row, (rows,); NaN where one is NaN."""
+    values, mask = arrays.values()
+    padding = np.broadcast_to(mask.reshape(-1, *line) == 0, values.shape)
+    with np.errstate(invalid="ignore"):
+        held = np.where(padding, values, np.zeros((), values.dtype)).reshape(len(values), -1)
+        return np.asarray(np.abs(held).max(axis=1, initial=0), dtype=np.float64)

@@ -1,0 +1,61 @@
+"""The command line: parse, call a verb, render, and turn every outcome into the right exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+from prep.errors import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE, PrepError
+
+
+def main() -> None:
+    """Entry point of the ``prep`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code; every error is rendered on stderr, none escapes."""
+    import typer
+
+    from prep.cli.app import app
+    from prep.cli.output import report_error
+
+    # typer brings its own click since 0.20: the base of its usage errors is found, not imported.
+    usage_errors: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = app(args=arguments, prog_name="prep", standalone_mode=False)
+    except PrepError as error:
+        report_error(error)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        print("interrupted: nothing was written under a final name; run the same command again", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except usage_errors as error:
+        error.show()
+        return EXIT_USAGE
+    except MemoryError:
+        print(
+            "memory: there was not enough memory to finish\n"
+            "  remedy:   free some, or run with fewer --workers; nothing was decided about the data",
+            file=sys.stderr,
+        )
+        return EXIT_UNFINISHED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return EXIT_UNFINISHED
+    except OSError as error:
+        print(
+            f"storage: the system refused: {error}\n"
+            "  remedy:   check the path, its permissions and the free space, then run the command again",
+            file=sys.stderr,
+        )
+        return EXIT_UNFINISHED
+    return result if isinstance(result, int) else 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

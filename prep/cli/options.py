@@ -1,0 +1,70 @@
+"""Turn option texts into values; what does not parse is a usage error that shows the form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from prep.blocks import ROLES
+from prep.errors import UsageError, Where
+
+if TYPE_CHECKING:
+    from prep.certificate.policy import Level
+    from prep.importers import IngestOptions
+
+
+def level(text: str) -> Level:
+    """``sealed`` or ``signed``."""
+    if text not in ("sealed", "signed"):
+        raise UsageError(
+            "there is no such certificate level",
+            where=Where(key="--require"),
+            measured=text,
+            allowed="sealed, signed",
+            remedy="name one of the levels",
+        )
+    return cast("Level", text)
+
+
+def ingest_options(mapping: Path | None, roles: Sequence[str], group: str, fractions: str, seed: int) -> IngestOptions:
+    """Options of `ingest` from the command line."""
+    from prep.importers import IngestOptions
+
+    body = {}
+    if mapping is not None:
+        from prep.importers.mapping import load_mapping
+
+        body = load_mapping(mapping)
+    return IngestOptions(
+        mapping=body, fractions=_fractions(fractions), seed=seed, roles=dict(map(_role, roles)), group=group
+    )
+
+
+def _role(text: str) -> tuple[str, str]:
+    name, separator, role = text.partition("=")
+    if not separator or role not in ROLES:
+        raise UsageError(
+            "a role is given as FIELD=ROLE",
+            where=Where(key="--role"),
+            measured=text,
+            allowed=f"FIELD=ROLE with ROLE one of {', '.join(ROLES)}",
+            remedy="for example --role actions=target",
+        )
+    return name, role
+
+
+def _fractions(text: str) -> tuple[float, float, float]:
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+    except ValueError:
+        train = val = test = -1.0
+    if min(train, val, test) < 0 or train == 0 or abs(train + val + test - 1) > 1e-9:
+        raise UsageError(
+            "the shares of train, val and test must be three numbers that add up to 1",
+            where=Where(key="--fractions"),
+            measured=text,
+            allowed="for example 0.8,0.1,0.1",
+            remedy="give three shares, train above 0",
+        )
+    return train, val, test

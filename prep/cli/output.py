@@ -1,0 +1,141 @@
+"""What a person sees: errors, progress bars on a terminal and plain lines elsewhere, tables, and JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prep.errors import PrepError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from prep.engine import Progress
+
+_STYLES = {
+    "verdict-good": "bold green",
+    "verdict-bad": "bold red",
+    "bad": "red",
+    "warn": "yellow",
+    "good": "green",
+    "dim": "default",
+}
+_PATIENCE = 1.0
+_PLAIN_INTERVAL = 15.0
+
+
+def console(*, error: bool = False) -> Console:
+    """A console on stdout or stderr; without a terminal it writes plain, unwrapped text."""
+    from rich.console import Console
+
+    stream = sys.stderr if error else sys.stdout
+    return Console(stderr=error, soft_wrap=True, highlight=False, no_color=None if stream.isatty() else True)
+
+
+def report_error(error: PrepError) -> None:
+    """Show an error on stderr, its first line emphasised."""
+    target = console(error=True)
+    for line in str(error).splitlines():
+        target.print(line, style=None if line.startswith("  ") else "bold red", markup=False)
+
+
+def say(text: str, style: str = "") -> None:
+    """One line on stdout."""
+    console().print(text, style=_STYLES.get(style, style) or None, markup=False)
+
+
+def write_json(value: Any, target: str) -> None:
+    """JSON to a file (atomically), or to stdout for ``-``."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    if target == "-":
+        print(text)
+        return
+    from prep.formats.commit import write_atomically
+
+    write_atomically(Path(target), (text + "\n").encode())
+
+
+def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
+    """A table as text; ``columns`` are (heading, ``left`` or ``right``)."""
+    widths = [max(len(heading), *(len(row[i]) for row in rows), 1) for i, (heading, _) in enumerate(columns)]
+
+    def line(cells: Sequence[str]) -> str:
+        return "  ".join(
+            cell.rjust(width) if side == "right" else cell.ljust(width)
+            for cell, width, (_, side) in zip(cells, widths, columns, strict=True)
+        ).rstrip()
+
+    head = line([heading for heading, _ in columns])
+    rule = "  ".join("─" * width for width in widths)
+    return "\n".join([*([title] if title else []), head, rule, *(line(row) for row in rows)])
+
+
+def size(count: int) -> str:
+    """Bytes as people say them."""
+    value, unit = float(count), "B"
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if value < 1024 or unit == "TiB":
+            break
+        value /= 1024
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Progress]:
+    """A progress callback for one stage: a bar on a terminal once it lasts over a second, plain lines elsewhere."""
+    watcher = _Bar(label) if sys.stderr.isatty() else _Lines(label)
+    try:
+        yield watcher
+    finally:
+        watcher.close()
+
+
+class _Bar:
+    def __init__(self, label: str) -> None:
+        self._label, self._begin = label, time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None:
+            if time.monotonic() - self._begin < _PATIENCE:
+                return
+            self._start()
+        self._bar.update(self._task, completed=done, total=total or None)
+
+    def _start(self) -> None:
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console(error=True),
+            transient=True,
+        )
+        self._bar.start()
+        self._task = self._bar.add_task(self._label, total=None)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class _Lines:
+    def __init__(self, label: str) -> None:
+        self._label, self._said = label, time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if total and now - self._said >= _PLAIN_INTERVAL:
+            self._said = now
+            print(f"{self._label}: {100 * done // total} %", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing to end."""

@@ -1,0 +1,211 @@
+"""What each verb's result looks like, as text and as JSON."""
+
+from __future__ import annotations
+
+import json as json_library
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prep.cli.output import report_error, say, size, table
+from prep.errors import worst_exit_code
+from prep.report.text import lines
+from prep.verbs.inspect import Inspection, SummaryRow
+from prep.verbs.validate import Validation
+
+
+def show_validations(found: Sequence[Validation], *, verbose: bool) -> None:
+    """Each dataset's verdict, failures with place and remedy, and a last line when there are several."""
+    for each in found:
+        if each.error is not None:
+            say(f"{each.path}: not examined", "verdict-bad")
+            report_error(each.error)
+        if each.report is not None:
+            for style, text in lines(each.report, verbose=verbose):
+                say(text, style)
+    if len(found) > 1:
+        good = sum(each.exit_code() == 0 for each in found)
+        say(f"{good} of {len(found)} datasets passed", "verdict-good" if good == len(found) else "verdict-bad")
+
+
+def validations_to_dict(found: Sequence[Validation], *, strict: bool) -> dict[str, Any]:
+    """The JSON form of `validate`."""
+    return {
+        "report_version": 1,
+        "exit_code": worst_exit_code(each.exit_code(strict=strict) for each in found),
+        "datasets": [
+            {
+                "path": str(each.path),
+                "exit_code": each.exit_code(strict=strict),
+                **({"report": each.report.to_dict()} if each.report is not None else {}),
+                **({"error": each.error.to_dict()} if each.error is not None else {}),
+            }
+            for each in found
+        ],
+    }
+
+
+def summary_to_dict(rows: Sequence[SummaryRow]) -> list[dict[str, Any]]:
+    """The JSON form of ``inspect --table``."""
+    return [
+        {
+            "dataset": row.dataset,
+            "version": row.version,
+            "path": str(row.path),
+            "bytes": row.bytes,
+            "splits": dict(row.splits),
+            "checks_passed": row.checks_passed,
+            "checks": row.checks,
+            "root": row.root,
+        }
+        for row in rows
+    ]
+
+
+def show_summary(rows: Sequence[SummaryRow], output: Path | None) -> None:
+    """The table of what is certified."""
+    columns = [
+        ("dataset", "left"),
+        ("version", "left"),
+        ("size", "right"),
+        ("train", "right"),
+        ("val", "right"),
+        ("test", "right"),
+        ("checks", "right"),
+        ("root digest", "left"),
+    ]
+    body = [
+        [
+            row.dataset,
+            row.version,
+            size(row.bytes),
+            *(f"{row.splits.get(split, 0):,}" for split in ("train", "val", "test")),
+            f"{row.checks_passed}/{row.checks}",
+            row.root.removeprefix("blake3:")[:32],
+        ]
+        for row in rows
+    ]
+    text = table("certified datasets", columns, body)
+    say(text)
+    if output is not None:
+        from prep.formats.commit import write_atomically
+
+        write_atomically(output, (text + "\n").encode())
+
+
+def show_inspection(found: Inspection) -> None:
+    """A dataset as a person would like to read it: what, how much, fields, statistics, where from, certified or not."""
+    spec = found.spec
+    say(f"{spec.name} {spec.version}  ({found.format}, {size(found.size)}, {spec.rows:,} samples)", "bold")
+    say(f"  path       {found.path}")
+    splits = ", ".join(f"{name} {stop - start:,}" for name, (start, stop) in spec.splits.items())
+    say(f"  splits     {splits}")
+    say(f"  root       {found.root or 'no manifest'}")
+    state = "yes, " if found.certified else "no: "
+    say(f"  certified  {state}{found.certificate}", "good" if found.certified else "warn")
+    say("")
+    say(_fields_table(found))
+    if statistics := found.documents.get("statistics"):
+        say("")
+        say(_statistics_table(statistics))
+    provenance = found.documents.get("provenance")
+    if isinstance(provenance, Mapping):
+        say("")
+        _show_provenance(provenance)
+    if isinstance(schema := found.documents.get("schema"), str):
+        say(f"  schema     embedded, {len(schema.splitlines())} lines (prep inspect --json - shows it)")
+
+
+def _fields_table(found: Inspection) -> str:
+    rows = []
+    for field in (*found.spec.fields, *found.spec.constants):
+        chunk_rows, chunks, codecs = found.layout[field.name]
+        dims = ", ".join(
+            dim if size_of is None else f"{dim} {size_of}"
+            for dim, size_of in zip(field.dims, (None, *field.shape), strict=True)
+        )
+        transform = "" if field.transform == "identity" and field.transform_state == "raw" else field.transform
+        rows.append(
+            [
+                field.name,
+                field.role,
+                str(field.dtype),
+                f"({dims})",
+                field.units,
+                transform,
+                field.mask,
+                f"{chunks} x {chunk_rows}",
+                ", ".join(codecs) or "none",
+            ]
+        )
+    columns = ["field", "role", "dtype", "dims", "units", "transform", "mask", "chunks x rows", "codec"]
+    return table("", [(name, "left") for name in columns], rows)
+
+
+def _statistics_table(statistics: Mapping[str, Any]) -> str:
+    rows = []
+    for state in ("raw", "normalized"):
+        for name, entry in statistics.get(state, {}).items():
+            moments = entry["moments"]
+            groups = len(moments["groups"]) or 1
+            rows.append(
+                [
+                    name,
+                    state,
+                    str(groups) if moments["groups"] else "-",
+                    f"{_total(moments['count']):,}",
+                    _span(moments["mean"]),
+                    _span(moments["std"]),
+                    f"{_flat(moments['min'], min):.4g} … {_flat(moments['max'], max):.4g}",
+                ]
+            )
+    columns = [
+        ("statistics (train)", "left"),
+        ("state", "left"),
+        ("groups", "right"),
+        ("values", "right"),
+        ("mean", "left"),
+        ("std", "left"),
+        ("min … max", "left"),
+    ]
+    return table("", columns, rows)
+
+
+def _show_provenance(provenance: Mapping[str, Any]) -> None:
+    origin = provenance
+    while isinstance(origin.get("input"), Mapping):
+        origin = origin["input"].get("provenance", {})
+    if "recipe" in origin:
+        say(f"  recipe     {origin['recipe']}, scale {origin['scale']}, seed {origin['seed']}")
+        parameters = ", ".join(f"{key} {json_library.dumps(value)}" for key, value in origin["parameters"].items())
+        say(f"  parameters {parameters}")
+    if "source" in origin:
+        say(f"  ingested   {origin['source']} as {origin['layout']}, seed {origin['seed']}")
+    if counts := origin.get("counts"):
+        say("  counted    " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    say("  versions   " + ", ".join(f"{name} {text}" for name, text in origin.get("versions", {}).items()))
+
+
+def _leaves(value: Any) -> list[float]:
+    if isinstance(value, list):
+        return [leaf for each in value for leaf in _leaves(each)]
+    return [] if value is None or isinstance(value, str) else [float(value)]
+
+
+def _flat(value: Any, choose: Any) -> float:
+    return float(choose(_leaves(value), default=float("nan")))
+
+
+def _total(value: Any) -> int:
+    return int(sum(_leaves(value)))
+
+
+def _span(value: Any) -> str:
+    low, high = f"{_flat(value, min):.4g}", f"{_flat(value, max):.4g}"
+    return low if low == high else f"{low} … {high}"
+
+
+def show_run(result: Any) -> None:
+    """How a training run ended."""
+    for text in result.summary_lines():
+        say(text)

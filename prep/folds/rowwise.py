@@ -1,0 +1,92 @@
+"""Per-sample measurements against a limit: how many samples fail, which first, and the worst value with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array, Block
+from prep.canonical import canonical_json
+from prep.folds import Scope
+
+KEEP = 10
+Measure = Callable[..., Array]
+
+
+@dataclass(slots=True)
+class RowwiseResult:
+    """What a `Rowwise` fold found. ``samples`` are the first failing ones; ``worst`` is the largest measured value
+    (NaN counts as infinite), ``values`` how many array elements of the first field were looked at.
+    """
+
+    rows: int = 0
+    values: int = 0
+    failing: int = 0
+    samples: tuple[int, ...] = ()
+    worst: float = -np.inf
+    worst_sample: int | None = None
+
+
+@dataclass(frozen=True)
+class Rowwise:
+    """Applies ``measure(arrays, **arguments) -> (rows,) float`` to each block; a sample fails where the value exceeds
+    ``limit``.
+
+    ``measure`` is a module-level function (so that it can be sent to a worker); ``names`` are the fields it reads, the
+    first being the one whose values are counted; ``arguments`` are JSON-ready.
+    """
+
+    label: str
+    names: tuple[str, ...]
+    measure: Measure
+    limit: float
+    scope: Scope
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        arguments = canonical_json(dict(self.arguments)).decode()
+        return f"rowwise/{self.label}/{','.join(self.names)}/{self.limit!r}/{self.scope.split}/{arguments}"
+
+    @property
+    def fields(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    def empty(self) -> RowwiseResult:
+        return RowwiseResult()
+
+    def absorb(self, state: RowwiseResult, block: Block) -> RowwiseResult:
+        part = block.clip(self.scope.start, self.scope.stop)
+        if part is None:
+            return state
+        arrays = {name: part[name] for name in self.names}
+        measured = np.asarray(self.measure(arrays, **self.arguments), dtype=np.float64)
+        measured = np.where(np.isnan(measured), np.inf, measured)
+        bad = np.flatnonzero(measured > self.limit)
+        worst = int(np.argmax(measured))
+        seen = RowwiseResult(
+            rows=len(measured),
+            values=arrays[self.names[0]].size,
+            failing=len(bad),
+            samples=tuple(int(index) + part.start for index in bad[:KEEP]),
+            worst=float(measured[worst]),
+            worst_sample=worst + part.start,
+        )
+        return self.merge(state, seen)
+
+    def merge(self, left: RowwiseResult, right: RowwiseResult) -> RowwiseResult:
+        larger = right if right.worst > left.worst else left
+        return RowwiseResult(
+            rows=left.rows + right.rows,
+            values=left.values + right.values,
+            failing=left.failing + right.failing,
+            samples=(left.samples + right.samples)[:KEEP],
+            worst=larger.worst,
+            worst_sample=larger.worst_sample,
+        )
+
+    def finish(self, state: RowwiseResult) -> RowwiseResult:
+        return state

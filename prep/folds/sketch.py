@@ -1,0 +1,213 @@
+"""Quantiles of one field per feature and group, from integer counts: mergeable in any order, with a stated error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array, Block, FieldSpec
+from prep.errors import UsageError, Where
+from prep.folds import Scope
+from prep.folds.jsonable import encode
+from prep.folds.layout import Layout, group_ids
+from prep.kernels.buckets import (
+    CODE_LIMIT,
+    MANTISSA_BITS,
+    RELATIVE_ERROR,
+    add_counts,
+    codes,
+    count_codes,
+    pack,
+    representatives,
+    unpack,
+)
+
+QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
+_PIECE_VALUES = 1 << 18
+_LARGEST = np.finfo(np.float64).max
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class QuantilesResult:
+    """Quantiles of the counted finite values in the sampled rows.
+
+    ``groups`` are the ascending group ids, () without groups; ``shape`` is (G, *feature sizes); ``count`` int64 of
+    that shape. ``relative_error`` bounds |q − exact| / |exact − pivot| for the quantile that is an order statistic of
+    the sampled values (NumPy's ``inverted_cdf``), for distances from the pivot above the smallest normal float64.
+    """
+
+    groups: tuple[int, ...]
+    shape: tuple[int, ...]
+    count: Array
+    stride: int
+    pivot: tuple[float, ...]
+    values: Array
+    counts: Array
+    relative_error: float = RELATIVE_ERROR
+
+    def quantile(self, q: float) -> Array:
+        """The value at rank max(1, ⌈q·n⌉) for each group and feature, float64 (G, *feature sizes); NaN where n is 0."""
+        if not 0 <= q <= 1:
+            raise UsageError(
+                "a quantile lies between 0 and 1",
+                measured=q,
+                allowed="0 <= q <= 1",
+                remedy="give the quantile as a share, 0.95 for 95 percent",
+            )
+        total = self.count.ravel()
+        rank = np.clip(np.ceil(q * total).astype(np.int64), 1, np.maximum(total, 1))
+        # Counts run on from cell to cell, so that one search answers for all of them.
+        before = np.cumsum(total) - total
+        place = np.searchsorted(np.cumsum(self.counts), before + rank)
+        result = np.full(total.shape, np.nan)
+        some = total > 0
+        result[some] = self.values[place[some]]
+        return result.reshape(self.shape)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: seven quantiles, how they were found, over how many values, and how wrong they may be."""
+        return {
+            "groups": list(self.groups),
+            "shape": list(self.shape),
+            **{name: encode(self.quantile(q)) for name, q in QUANTILES.items()},
+            "count": self.count.tolist(),
+            "method": f"log-linear buckets of x - pivot, {MANTISSA_BITS} mantissa bits, every {self.stride}. sample",
+            "stride": self.stride,
+            "pivot": list(self.pivot),
+            "relative_error": self.relative_error,
+        }
+
+
+@dataclass(slots=True)
+class QuantilesState:
+    """For each group id the ascending packed (feature, code) keys and their counts."""
+
+    tables: dict[int, tuple[Array, Array]]
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Counts values of ``field`` over ``scope`` in log-linear buckets of their distance from ``pivot``.
+
+    ``mask`` and ``group`` are as in `prep.folds.moments.Moments`. ``pivot`` is () for zero, one float, or one for
+    each feature (row-major over the feature sizes); it is an argument and not taken from the data, so that the counts
+    do not depend on how the data is cut. Only samples whose index within the scope is a multiple of ``stride`` are
+    looked at: a deterministic sample, which a periodic order of samples can defeat. Counts merge in any order. NaN
+    and infinity are left out.
+    """
+
+    field: FieldSpec
+    scope: Scope
+    mask: FieldSpec | None = None
+    group: str = ""
+    pivot: tuple[float, ...] = ()
+    stride: int = 1
+
+    def __post_init__(self) -> None:
+        width = self.layout.width
+        if self.stride < 1 or len(self.pivot) not in (0, 1, width) or not np.isfinite(self.pivot).all():
+            raise UsageError(
+                "quantiles need a stride of at least 1 and finite pivots, one for each feature",
+                where=Where(field=self.field.name),
+                measured=f"stride {self.stride}, {len(self.pivot)} pivots",
+                allowed=f"stride >= 1, and 0, 1 or {width} finite pivots",
+                remedy="leave out the pivot, or pass the mean of each feature",
+            )
+
+    @property
+    def layout(self) -> Layout:
+        """How the field's values are laid out by feature."""
+        return Layout(self.field)
+
+    @property
+    def key(self) -> str:
+        scope = f"{self.scope.split}[{self.scope.start}:{self.scope.stop}]"
+        mask = self.mask.name if self.mask else ""
+        field = f"{self.field.name}({','.join(self.field.features)})"
+        return f"quantiles/{field}/{scope}/{mask}/{self.group}/{self.stride}/{','.join(map(repr, self.pivot))}"
+
+    @property
+    def fields(self) -> frozenset[str]:
+        names = {self.field.name, self.group} | ({self.mask.name} if self.mask else set())
+        return frozenset(names - {""})
+
+    def empty(self) -> QuantilesState:
+        return QuantilesState({} if self.group else {0: _NOTHING})
+
+    def absorb(self, state: QuantilesState, block: Block) -> QuantilesState:
+        part = block.clip(self.scope.start, self.scope.stop)
+        if part is None:
+            return state
+        first = -(part.start - self.scope.start) % self.stride
+        sampled = slice(first, None, self.stride)
+        values = part[self.field.name][sampled]
+        mask = part[self.mask.name][sampled] if self.mask else None
+        ids = group_ids(part, self.group)[sampled]
+        step = max(_PIECE_VALUES // max(self.field.row_values, 1), 1)
+        for start in range(0, len(values), step):
+            rows = slice(start, start + step)
+            self._count(state, values[rows], None if mask is None else mask[rows], ids[rows])
+        return state
+
+    def merge(self, left: QuantilesState, right: QuantilesState) -> QuantilesState:
+        tables = dict(left.tables)
+        for group, table in right.tables.items():
+            tables[group] = _join(tables.get(group, _NOTHING), table)
+        return QuantilesState(tables)
+
+    def finish(self, state: QuantilesState) -> QuantilesResult:
+        layout = self.layout
+        groups = sorted(state.tables)
+        shape = (len(groups), *layout.feature_sizes)
+        pivot = np.broadcast_to(np.asarray(self.pivot or (0.0,), np.float64), (layout.width,))
+        values, totals = [np.zeros(0)], [np.zeros(0, np.int64)]
+        count = np.zeros((len(groups), layout.width), np.int64)
+        for index, group in enumerate(groups):
+            keys, counts = state.tables[group]
+            cells, code = unpack(keys)
+            np.add.at(count[index], cells, counts)
+            values.append(representatives(code) + pivot[cells])
+            totals.append(counts)
+        return QuantilesResult(
+            groups=tuple(groups) if self.group else (),
+            shape=shape,
+            count=count.reshape(shape),
+            stride=self.stride,
+            pivot=tuple(float(value) for value in self.pivot),
+            values=np.concatenate(values),
+            counts=np.concatenate(totals),
+        )
+
+    def _count(self, state: QuantilesState, values: Array, mask: Array | None, ids: Array) -> None:
+        layout = self.layout
+        lines = layout.values(values)
+        counted = np.isfinite(lines)
+        if mask is not None and self.mask is not None:
+            counted &= layout.lines(layout.counted(mask, self.mask))
+        distance = lines.astype(np.float64)
+        if self.pivot:
+            with np.errstate(over="ignore", invalid="ignore"):
+                distance -= np.asarray(self.pivot)
+            np.clip(distance, -_LARGEST, _LARGEST, out=distance)
+        known, index = np.unique(ids, return_inverse=True)
+        cells = np.repeat(index, len(lines) // len(ids))[:, np.newaxis] * layout.width + np.arange(layout.width)
+        if not counted.all():
+            cells, distance = cells[counted], distance[counted]
+        keys, counts = count_codes(cells.ravel(), codes(distance.ravel()))
+        bounds = np.searchsorted(keys, pack(np.arange(len(known) + 1) * layout.width, np.asarray(-CODE_LIMIT)))
+        for place, group in enumerate(known.tolist()):
+            own = slice(bounds[place], bounds[place + 1])
+            cell, code = unpack(keys[own])
+            found = pack(cell - place * layout.width, code), counts[own]
+            state.tables[group] = _join(state.tables.get(group, _NOTHING), found)
+
+
+_NOTHING = (np.zeros(0, np.int64), np.zeros(0, np.int64))
+
+
+def _join(left: tuple[Array, Array], right: tuple[Array, Array]) -> tuple[Array, Array]:
+    if not len(left[0]):
+        return right
+    return add_counts(np.concatenate([left[0], right[0]]), np.concatenate([left[1], right[1]]))

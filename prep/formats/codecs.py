@@ -1,0 +1,160 @@
+"""Compression by name, and decoding that never allocates more than a chunk is meant to hold."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numcodecs
+import numpy as np
+
+from prep.blocks import Array
+from prep.errors import UsageError
+from prep.formats.layout import Bytes, Codec, flat
+
+COMPRESSIONS = ("none", "gzip", "zstd", "blosc")
+GZIP_LEVEL = 4
+_ZSTD = {"id": "zstd", "level": 3, "checksum": False}
+_BLOSC = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1, "blocksize": 0}
+_WINDOW = {"zlib": 15, "gzip": 31}
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_BLOSC_HEADER = 16
+
+Encoder = Callable[[Array], Bytes]
+
+
+def codecs_of(compression: str, shuffled_zlib: int = 0) -> tuple[Codec, ...]:
+    """numcodecs configurations, in encoding order, of a compression named by the user.
+
+    gzip is a gzip stream, or, where ``shuffled_zlib`` is an element size in bytes, shuffle and zlib (what HDF5 calls
+    gzip). Raises `UsageError` for an unknown name.
+    """
+    gzip: tuple[Codec, ...] = ({"id": "gzip", "level": GZIP_LEVEL},)
+    if shuffled_zlib:
+        gzip = ({"id": "shuffle", "elementsize": shuffled_zlib}, {"id": "zlib", "level": GZIP_LEVEL})
+    chains: Mapping[str, tuple[Codec, ...]] = {"none": (), "gzip": gzip, "zstd": (_ZSTD,), "blosc": (_BLOSC,)}
+    if compression not in chains:
+        raise UsageError(
+            f"there is no compression {compression!r}",
+            measured=compression,
+            allowed=", ".join(COMPRESSIONS),
+            remedy="use one of the listed names",
+        )
+    return chains[compression]
+
+
+def encoder(codecs: Sequence[Codec]) -> Encoder:
+    """A function from a C-contiguous array to the bytes that are stored; the same array gives the same bytes."""
+    steps: list[Callable[[Any], Bytes]] = [
+        _deflate(codec) if codec["id"] in _WINDOW else _numcodec(codec) for codec in codecs
+    ]
+
+    def encode(array: Array) -> Bytes:
+        data: Bytes = array
+        for step in steps:
+            data = step(data)
+        return data
+
+    return encode
+
+
+def decode(codecs: Sequence[Codec], stored: Bytes, size: int) -> memoryview:
+    """The ``size`` bytes that ``stored`` stands for, at no more than about twice ``size`` bytes of memory.
+
+    Raises `ValueError` where ``stored`` is no such encoding or decodes to another size.
+    """
+    data = flat(stored)
+    for codec in reversed(codecs):
+        data = _DECODERS[codec["id"]](codec, data, size)
+    if len(data) != size:
+        raise ValueError(f"{len(data)} bytes instead of {size}")
+    return data
+
+
+def _numcodec(codec: Codec) -> Encoder:
+    encode: Encoder = numcodecs.get_codec(dict(codec)).encode
+    return _one_thread(encode) if codec["id"] == "blosc" else encode
+
+
+def _one_thread(encode: Encoder) -> Encoder:
+    # blosc threads place their blocks in the order in which they finish, so the bytes would differ from run to run
+    def alone(array: Array) -> Bytes:
+        before, numcodecs.blosc.use_threads = numcodecs.blosc.use_threads, False
+        try:
+            return encode(array)
+        finally:
+            numcodecs.blosc.use_threads = before
+
+    return alone
+
+
+def _deflate(codec: Codec) -> Encoder:
+    # numcodecs writes the time of day into the gzip header
+    def encode(array: Array) -> Bytes:
+        stream = zlib.compressobj(codec["level"], zlib.DEFLATED, _WINDOW[codec["id"]])
+        return stream.compress(flat(array)) + stream.flush()
+
+    return encode
+
+
+def _inflate(codec: Codec, stored: memoryview, size: int) -> memoryview:
+    stream = zlib.decompressobj(_WINDOW[codec["id"]])
+    try:
+        data = stream.decompress(stored, size + 1)
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+    if not stream.eof or stream.unused_data:
+        raise ValueError("the stream does not end where it should")
+    return flat(data)
+
+
+def _unshuffle(codec: Codec, stored: memoryview, size: int) -> memoryview:
+    if len(stored) != size:
+        raise ValueError(f"{len(stored)} bytes instead of {size}")
+    return flat(numcodecs.Shuffle(codec["elementsize"]).decode(stored, np.empty(size, np.uint8)))
+
+
+def _unzstd(codec: Codec, stored: memoryview, size: int) -> memoryview:
+    return _fill(codec, stored, size, _zstd_size(bytes(stored[:18])))
+
+
+def _unblosc(codec: Codec, stored: memoryview, size: int) -> memoryview:
+    head = bytes(stored[:_BLOSC_HEADER])
+    if len(head) < _BLOSC_HEADER or int.from_bytes(head[12:16], "little") != len(stored):
+        raise ValueError("the blosc header does not fit the chunk")
+    return _fill(codec, stored, size, int.from_bytes(head[4:8], "little"))
+
+
+def _fill(codec: Codec, stored: memoryview, size: int, claimed: int) -> memoryview:
+    if claimed != size:
+        raise ValueError(f"{claimed} bytes instead of {size}")
+    out = np.empty(size, np.uint8)
+    try:
+        numcodecs.get_codec(dict(codec)).decode(stored, out)
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error
+    return flat(out)
+
+
+def _zstd_size(head: bytes) -> int:
+    """Content size in a zstd frame header (RFC 8878, section 3.1.1.1); a frame without one is refused."""
+    if head[:4] != _ZSTD_MAGIC or len(head) < 5:
+        raise ValueError("no zstd frame")
+    flags = head[4]
+    kind, single = flags >> 6, bool(flags & 0x20)
+    width = (1 if single else 0, 2, 4, 8)[kind]
+    place = 5 + (not single) + (0, 1, 2, 4)[flags & 3]
+    field = head[place : place + width]
+    if not width or len(field) < width:
+        raise ValueError("a zstd frame without its content size")
+    return int.from_bytes(field, "little") + (256 if width == 2 else 0)
+
+
+_DECODERS: Mapping[str, Callable[[Codec, memoryview, int], memoryview]] = {
+    "zlib": _inflate,
+    "gzip": _inflate,
+    "shuffle": _unshuffle,
+    "zstd": _unzstd,
+    "blosc": _unblosc,
+}

@@ -1,0 +1,240 @@
+"""The tree as a Zarr v3 directory: one file per chunk, metadata written and read here, byte for byte accounted for."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import DatasetSpec, FieldSpec
+from prep.canonical import parse_json
+from prep.errors import PrepError
+from prep.formats.codecs import codecs_of
+from prep.formats.commit import Pending, storage_errors, write_file
+from prep.formats.layout import ByteRange, Bytes, Codec, Container, FieldLayout, damaged
+from prep.formats.rules import check_spec
+from prep.formats.tree import (
+    DOCUMENTS,
+    check_written_by_prep,
+    dataset_from,
+    field_attributes,
+    field_from,
+    root_attributes,
+)
+from prep.formats.writer import Writer
+
+_BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+_SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
+_NODE = "zarr.json"
+_JSON_LIMIT = 64 << 20
+
+
+class Zarr:
+    """Zarr v3 as prep writes it: codecs ``bytes`` (little) and at most one of gzip, zstd, blosc; default chunk keys."""
+
+    def create(self, path: Path, spec: DatasetSpec, compression: str) -> Writer:
+        """See `prep.formats.create`."""
+        check_spec(spec)
+        codecs = codecs_of(compression)
+        pending = Pending(path)
+        return Writer(pending, _ZarrSink(pending.path, path, codecs), spec, self.open)
+
+    def open(self, path: Path) -> Container:
+        """See `prep.formats.open_container`."""
+        with storage_errors(path):
+            return _open(path)
+
+
+class _ZarrSink:
+    def __init__(self, path: Path, target: Path, codecs: tuple[Codec, ...]) -> None:
+        self._path, self._target, self._codecs = path, target, codecs
+        self._nodes: dict[str, tuple[int, tuple[Codec, ...]]] = {}
+        with storage_errors(target):
+            path.mkdir()
+
+    def codecs(self, spec: FieldSpec) -> tuple[Codec, ...]:
+        return self._codecs
+
+    def begin(self, spec: FieldSpec, rows: int, codecs: tuple[Codec, ...]) -> None:
+        self._nodes[spec.name] = (rows, codecs)
+        with storage_errors(self._target):
+            (self._path / spec.name / "c").mkdir(parents=True)
+
+    def put(self, spec: FieldSpec, index: int, rows: int, data: Bytes) -> None:
+        place = self._path / _template(spec).format(index=index)
+        with storage_errors(self._target):
+            if spec.shape:
+                place.parent.mkdir(parents=True)
+            write_file(place, data)
+
+    def finish(self, spec: DatasetSpec, rows: Mapping[str, int]) -> None:
+        nodes: dict[str, dict[str, Any]] = {
+            "": _group_node(root_attributes(spec)),
+            DOCUMENTS: _group_node(dict(spec.documents)),
+        }
+        for field in (*spec.fields, *spec.constants):
+            nodes[field.name] = _array_node(field, rows[field.name], *self._nodes[field.name])
+        with storage_errors(self._target):
+            (self._path / DOCUMENTS).mkdir()
+            for name, node in nodes.items():
+                text = json.dumps(node, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+                write_file(self._path / name / _NODE, text.encode())
+
+    def close(self) -> None:
+        """No file stays open between two calls."""
+
+
+def _group_node(attributes: dict[str, Any]) -> dict[str, Any]:
+    return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+
+
+def _array_node(spec: FieldSpec, rows: int, chunk_rows: int, codecs: tuple[Codec, ...]) -> dict[str, Any]:
+    zero: Any = {"b": False, "f": 0.0, "c": [0.0, 0.0]}.get(spec.dtype.kind, 0)
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": [rows, *spec.shape],
+        "data_type": spec.dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [chunk_rows, *spec.shape]}},
+        "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+        "fill_value": zero,
+        "codecs": [_BYTES, *(_to_zarr(codec, spec) for codec in codecs)],
+        "dimension_names": list(spec.dims),
+        "attributes": field_attributes(spec),
+    }
+
+
+def _to_zarr(codec: Codec, spec: FieldSpec) -> dict[str, Any]:
+    configuration = {key: value for key, value in codec.items() if key != "id"}
+    if codec["id"] == "blosc":
+        configuration["shuffle"] = _SHUFFLES[codec["shuffle"]]
+        configuration["typesize"] = spec.dtype.itemsize
+    return {"name": codec["id"], "configuration": configuration}
+
+
+def _from_zarr(codec: Mapping[str, Any]) -> Codec:
+    configuration = dict(codec["configuration"])
+    if codec["name"] not in ("gzip", "zstd", "blosc"):
+        raise ValueError(f"codec {codec['name']!r}")
+    if codec["name"] == "blosc":
+        configuration["shuffle"] = _SHUFFLES.index(configuration["shuffle"])
+        del configuration["typesize"]
+    return {"id": codec["name"], **configuration}
+
+
+def _template(spec: FieldSpec) -> str:
+    return "/".join([spec.name, "c", "{index}", *("0" for _ in spec.shape)])
+
+
+def _open(path: Path) -> Container:
+    root = _node(path, "")
+    attributes = root.get("attributes", {})
+    if not isinstance(attributes, dict):
+        raise damaged(path, "the attributes of the dataset are no JSON object")
+    check_written_by_prep(path, attributes)
+    files = _walk(path)
+    nodes = sorted(name.rpartition("/")[0] for name in files if name.endswith(f"/{_NODE}"))
+    documents = _node(path, DOCUMENTS)
+    for name, node in (("", root), (DOCUMENTS, documents)):
+        if node != _group_node(node.get("attributes", {})) or not isinstance(node["attributes"], dict):
+            raise damaged(path, "a group has metadata that prep does not write", field=name)
+    found = {name: _layout(path, name, files) for name in nodes if name != DOCUMENTS}
+    spec, layouts = dataset_from(path, attributes, documents["attributes"], found)
+    metadata = [f"{name}/{_NODE}" if name else _NODE for name in ("", *nodes)]
+    chunks = {layout.file_of(index) for layout in layouts.values() for index in range(layout.chunks)}
+    if extra := sorted(set(files) - set(metadata) - chunks):
+        raise damaged(
+            path,
+            "there are files in the directory that belong to no variable",
+            measured=f"{len(extra)}: {', '.join(extra[:5])}",
+            remedy="delete them if you know where they come from, otherwise write the dataset again",
+        )
+    ranges = tuple(ByteRange(name, 0, files[name]) for name in metadata)
+    return Container(path, "zarr", spec, layouts, ranges, sum(files.values()))
+
+
+def _walk(path: Path) -> dict[str, int]:
+    """Every file below ``path`` (relative) and its size; anything but plain files and directories is refused."""
+    files: dict[str, int] = {}
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        with os.scandir(path / folder) as entries:
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                found = entry.stat(follow_symlinks=False)
+                if stat.S_ISDIR(found.st_mode):
+                    waiting.append(name)
+                elif stat.S_ISREG(found.st_mode):
+                    files[name] = found.st_size
+                else:
+                    kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no regular file"
+                    raise damaged(
+                        path, f"an entry of the directory is {kind}", measured=name, allowed="files and directories"
+                    )
+    return files
+
+
+def _node(path: Path, name: str) -> dict[str, Any]:
+    relative = f"{name}/{_NODE}" if name else _NODE
+    try:
+        descriptor = os.open(path / relative, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise damaged(path, "metadata is missing or a symbolic link", measured=relative) from error
+    with open(descriptor, "rb") as file:
+        node = parse_json(file.read(_JSON_LIMIT + 1), path=str(path / relative), limit=_JSON_LIMIT)
+    if not isinstance(node, dict):
+        raise damaged(path, "metadata is no JSON object", measured=relative)
+    return node
+
+
+def _layout(path: Path, name: str, files: Mapping[str, int]) -> FieldLayout:
+    node = _node(path, name)
+    try:
+        rows, *shape = (int(size) for size in node["shape"])
+        chunk_rows = int(node["chunk_grid"]["configuration"]["chunk_shape"][0])
+        codecs = tuple(_from_zarr(codec) for codec in node["codecs"][1:])
+        if len(codecs) > 1 or chunk_rows < 1 or rows < 0:
+            raise ValueError("chunks or codecs")
+        dtype, dims = np.dtype(str(node["data_type"])), tuple(str(dim) for dim in node["dimension_names"])
+        spec = field_from(path, name, dtype, dims=dims, shape=tuple(shape), attributes=dict(node["attributes"]))
+        expected = _array_node(spec, rows, chunk_rows, codecs)
+    except PrepError:
+        raise
+    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+        raise damaged(path, f"the metadata of a variable is not as prep writes it: {error}", field=name) from error
+    if node != expected:
+        odd = sorted(key for key in {*node, *expected} if node.get(key, key) != expected.get(key, (key,)))
+        raise damaged(path, "the metadata of a variable is not as prep writes it", field=name, measured=", ".join(odd))
+    return _with_chunks(path, spec, rows=rows, chunk_rows=chunk_rows, codecs=codecs, files=files)
+
+
+def _with_chunks(
+    path: Path, spec: FieldSpec, *, rows: int, chunk_rows: int, codecs: tuple[Codec, ...], files: Mapping[str, int]
+) -> FieldLayout:
+    count, template = -(-rows // chunk_rows), _template(spec)
+    missing = next((index for index in range(count) if template.format(index=index) not in files), None)
+    if missing is not None:
+        raise damaged(path, "a chunk is missing", field=spec.name, chunk=missing, allowed=f"{count} chunks")
+    sizes = np.array([files[template.format(index=index)] for index in range(count)], np.uint64)
+    layout = FieldLayout(spec, rows, chunk_rows, codecs, np.zeros(count, np.uint64), sizes, template)
+    wrong = np.flatnonzero(sizes != layout.chunk_bytes) if not codecs else np.array([], np.int64)
+    if len(wrong):
+        index = int(wrong[0])
+        raise damaged(
+            path,
+            "a chunk is truncated or too long",
+            field=spec.name,
+            chunk=index,
+            measured=f"{int(sizes[index])} bytes",
+            allowed=f"{layout.chunk_bytes} bytes",
+        )
+    return layout

@@ -1,0 +1,273 @@
+"""The gate: `admit` is the only maker of `CertifiedDataset`; what it cannot verify it refuses.
+
+Steps, restated at each site below: 1 bytes, size-capped; 2 signature or lock; 3 only now parse; 4 policy; 5 the
+manifest matches its digest; 6 the container matches the manifest; 7 `CertifiedDataset`. Admission reads metadata only:
+every chunk is verified, in the private buffer that is handed on, when it is first read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array, ChunkKey, DatasetSpec
+from prep.canonical import sha256_hex
+from prep.certificate import envelope, lock, manifest, statement
+from prep.certificate.policy import Policy
+from prep.engine.source import digest_chunk
+from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
+from prep.formats.reader import ChunkReader
+from prep.registry import Table
+from prep.transforms.pipeline import BoundTransform, bound_transforms
+
+LOADERS = Table("loaders", {"torch": "prep.loaders.torch:TorchBatches"})
+_MANIFEST_LIMIT = 4 << 30
+_KEY = object()
+
+
+class CertifiedDataset:
+    """Data that passed the gate. Only `admit` (as `prep.open`) makes one.
+
+    ``id``, ``version``, ``root`` (logical root), ``certificate_digest`` (``sha256:`` of the statement), ``spec``,
+    ``statement``, ``manifest``. Values come from `rows` and `chunk`, which verify every chunk they read; `torch` makes
+    batches.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        certified: statement.Statement,
+        contents: manifest.Manifest,
+        certificate_digest: str,
+        *,
+        key: object = None,
+    ) -> None:
+        if key is not _KEY:
+            raise CertificateError(
+                "a CertifiedDataset is made by the gate only",
+                remedy="call prep.open(path), which verifies the certificate first",
+            )
+        self.path = path
+        self.statement = certified
+        self.manifest = contents
+        self.certificate_digest = certificate_digest
+        self.id = certified.dataset
+        self.version = certified.version
+        self.root = contents.root
+        self.spec: DatasetSpec = contents.spec
+        self.documents = contents.spec.documents
+        self.baselines = certified.baselines
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{split} {self.row_count(split)}" for split in self.spec.splits)
+        return f"CertifiedDataset({self.id} {self.version}, {rows}, {self.root[:23]}…)"
+
+    @cached_property
+    def _reader(self) -> ChunkReader:
+        return ChunkReader(self.path, self.manifest.layouts)
+
+    def row_count(self, split: str) -> int:
+        """Samples in a split; `UsageError` for a split that does not exist."""
+        start, stop = self.bounds(split)
+        return stop - start
+
+    def bounds(self, split: str) -> tuple[int, int]:
+        """Half-open row range of a split."""
+        if split not in self.spec.splits:
+            raise UsageError(
+                f"dataset {self.id} has no split {split!r}",
+                measured=split,
+                allowed=", ".join(self.spec.splits),
+                remedy="name one of its splits",
+            )
+        return self.spec.splits[split]
+
+    def chunk(self, key: ChunkKey) -> Array:
+        """The valid rows of one chunk, (rows, *shape), read-only; `IntegrityError` unless its bytes are the certified
+        ones.
+        """
+        layout = self.manifest.layouts[key.field]
+        known = self.manifest.digests[key.field]
+        stored = self._reader.stored(key)
+        first = key.index * layout.chunk_rows
+        last = min(first + layout.chunk_rows, layout.rows)
+        if digest_chunk(stored, np.empty(0, np.uint8), plain=False)[0] != known.stored[key.index]:
+            raise IntegrityError(
+                "the bytes are not the ones that were certified",
+                where=Where(
+                    path=str(self.path),
+                    dataset=self.id,
+                    field=key.field,
+                    split=self.spec.split_of(first),
+                    chunk=key.index,
+                    samples=(first, last - 1),
+                ),
+                measured="another BLAKE3 digest",
+                allowed=f"blake3:{known.stored[key.index].hex()}",
+                remedy="the file was changed or is damaged: restore it, or rebuild and certify it again",
+            )
+        return self._reader.decode(key, stored)
+
+    def rows(self, field: str, start: int, stop: int) -> Array:
+        """Verified rows ``start:stop`` (stored order) of a field, (rows, *shape)."""
+        spec = self.spec[field]
+        layout = self.manifest.layouts[field]
+        result = np.empty((stop - start, *spec.shape), spec.dtype)
+        for index in range(start // layout.chunk_rows, -(-stop // layout.chunk_rows)):
+            first = index * layout.chunk_rows
+            piece = self.chunk(ChunkKey(field, index))
+            low, high = max(start, first), min(stop, first + len(piece))
+            result[low - start : high - start] = piece[low - first : high - first]
+        return result
+
+    @cached_property
+    def constants(self) -> Mapping[str, Array]:
+        """The arrays stored once, verified."""
+        return {spec.name: self.chunk(ChunkKey(spec.name, 0)) for spec in self.spec.constants}
+
+    @cached_property
+    def transforms(self) -> Mapping[str, BoundTransform]:
+        """Fitted transforms by raw field; ``transforms[f].invert(values, …)`` gives original units."""
+        return bound_transforms(json.loads(self.documents["transforms"]))
+
+    def torch(self, split: str, **options: Any) -> Any:
+        """Verified batches as torch tensors; see `prep.loaders.torch.TorchBatches` for the options."""
+        return LOADERS.load("torch")(self, split, **options)
+
+
+def admit(path: str | Path, policy: Policy | None = None, *, lock_path: Path | None = None) -> CertifiedDataset:
+    """Turn a path into a `CertifiedDataset`, or raise an error (or a `Refusal` of several) that says why not.
+
+    ``policy`` defaults to the sealed level; ``lock_path`` to the lock of the project that the caller works in.
+    """
+    policy = policy or Policy()
+    if not isinstance(path, str | os.PathLike):
+        raise CertificateError(
+            f"only the path of a certified dataset can be admitted, not {type(path).__name__}",
+            remedy="write the data as a dataset (prep ingest), then `prep normalize`, `prep validate`, `prep certify`",
+        )
+    path = Path(path)
+    if not path.exists():
+        raise UsageError(
+            "there is no such dataset",
+            where=Where(path=str(path)),
+            remedy="build it (`snakemake all`) or give the path of an existing one",
+        )
+    certificate_path, manifest_path = envelope.path_of(path), manifest.path_of(path)
+
+    # 1 bytes, size-capped
+    sealed_bytes = _bytes(certificate_path, envelope.SIZE_LIMIT, path)
+    manifest_bytes = _bytes(manifest_path, _MANIFEST_LIMIT, path)
+
+    # 2 signature or lock
+    sealed = envelope.open_envelope(sealed_bytes, path=str(certificate_path))
+    lock_path = lock_path or lock.find()
+    pins = lock.read(lock_path)
+    _demand_trust(sealed, policy, pins, lock_path, path)
+
+    # 3 only now parse
+    certified = statement.parse(sealed.payload, path=str(certificate_path))
+    pinned = pins.get(certified.dataset)
+    if pinned is None or pinned.certificate != sealed.digest:
+        raise _unpinned(path, lock_path, sealed.digest)
+
+    # 4 policy
+    reasons: list[PrepError] = policy.judge(certified, path=str(path))
+    if reasons:
+        raise reasons[0] if len(reasons) == 1 else Refusal(reasons)
+
+    # 5 the manifest matches its digest
+    if sha256_hex(manifest_bytes) != certified.manifest_sha256:
+        raise IntegrityError(
+            "the manifest is not the one that was certified",
+            where=Where(path=str(manifest_path), dataset=certified.dataset),
+            measured=f"sha256:{sha256_hex(manifest_bytes)}",
+            allowed=f"sha256:{certified.manifest_sha256}",
+            remedy="restore the dataset with its sidecars, or build and certify it again",
+        )
+    contents = manifest.parse(manifest_bytes, path=str(manifest_path))
+    if (contents.root, contents.root, contents.spec.version) != (certified.root, pinned.root, pinned.version):
+        raise CertificateError(
+            "lock, certificate and manifest do not speak of the same data",
+            where=Where(path=str(path), dataset=certified.dataset),
+            measured=f"{contents.spec.version} {contents.root}",
+            allowed=f"{pinned.version} {pinned.root}",
+            remedy="run `prep certify` on the dataset again",
+        )
+
+    # 6 the container matches the manifest
+    manifest.match_container(path, contents)
+    _demand_normalised(path, contents)
+
+    # 7 CertifiedDataset
+    return CertifiedDataset(path, certified, contents, sealed.digest, key=_KEY)
+
+
+def _bytes(sidecar: Path, limit: int, dataset: Path) -> bytes:
+    try:
+        with sidecar.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise CertificateError(
+            f"{dataset.name} is not certified: {sidecar.name} cannot be read",
+            where=Where(path=str(dataset)),
+            measured=error.strerror,
+            allowed="a certificate and a manifest beside the dataset",
+            remedy=f"run `prep certify {dataset}` (it validates first) and use what passes",
+        ) from error
+    if len(data) > limit:
+        raise CertificateError(
+            "this sidecar is larger than any that prep writes",
+            where=Where(path=str(sidecar)),
+            measured=f"more than {limit} bytes",
+            allowed=f"{limit} bytes",
+            remedy="restore the original",
+        )
+    return data
+
+
+def _demand_trust(
+    sealed: envelope.Envelope, policy: Policy, pins: Mapping[str, lock.Pin], lock_path: Path, path: Path
+) -> None:
+    if policy.level != "sealed":
+        raise CertificateError(
+            "the consumer demands a signature and this certificate has none that is trusted",
+            where=Where(path=str(path)),
+            measured=f"{len(sealed.signatures)} signatures, none by a trusted key",
+            allowed="a signature by a trusted key",
+            remedy="ask the owner of the data for a signed certificate, or demand the sealed level",
+        )
+    if sealed.digest not in {pin.certificate for pin in pins.values()}:
+        raise _unpinned(path, lock_path, sealed.digest)
+
+
+def _unpinned(path: Path, lock_path: Path, digest: str) -> CertificateError:
+    return CertificateError(
+        "this certificate is not the one that the project's lock pins",
+        where=Where(path=str(path)),
+        measured=digest,
+        allowed=f"a certificate pinned in {lock_path}",
+        remedy=f"if you trust the data, run `prep certify {path}` to examine and pin it; else restore the original",
+    )
+
+
+def _demand_normalised(path: Path, contents: manifest.Manifest) -> None:
+    raw = [
+        item.name
+        for item in contents.spec.fields
+        if item.role in ("input", "target") and item.transform_state != "normalized"
+    ]
+    if raw or "transforms" not in contents.spec.documents:
+        raise DataError(
+            "this dataset is not normalised",
+            where=Where(path=str(path), dataset=contents.spec.name, field=", ".join(raw)),
+            measured="transform_state raw",
+            allowed="every input and target normalised, with its transforms embedded",
+            remedy="run `prep stats` and `prep normalize`, and certify the result",
+        )

@@ -1,0 +1,87 @@
+"""What an importer found in a source, before any of it is read: columns that can be opened again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array
+from prep.errors import ConfigError, UsageError, Where
+from prep.importers.mapping import draft
+from prep.importers.sources import Inputs
+
+Reader = AbstractContextManager[Callable[[int, int], Array]]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One array of a source, not yet read.
+
+    ``shape`` includes the rows. ``reader`` opens one pass: a context manager around ``read(start, stop) -> rows``,
+    called with ascending, never overlapping ranges. ``chunk_rows`` are the rows the source stores together.
+    """
+
+    path: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    reader: Callable[[], Reader]
+    chunk_rows: int = 1
+    units: str = ""
+    long_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Everything an importer found: its own ``name``, the source's ``path``, columns, digests, what it has to say."""
+
+    importer: str
+    path: str
+    columns: tuple[Column, ...]
+    inputs: Inputs
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    def find(self, path: str, key: str) -> Column:
+        """The column at ``path``; a `ConfigError` that lists what exists, about entry ``key`` of the mapping."""
+        for column in self.columns:
+            if column.path == path:
+                return column
+        listed = [column.path for column in self.columns]
+        more = f" and {len(listed) - 30} more" if len(listed) > 30 else ""
+        raise ConfigError(
+            f"the source has no array {path!r}",
+            where=Where(path=self.path, key=key),
+            measured=path,
+            allowed=(", ".join(listed[:30]) or "nothing") + more,
+            remedy="correct the path in the mapping",
+        )
+
+    def draft(self) -> str:
+        """A mapping file for this source, to save and edit."""
+        return draft((column.path, column.shape, column.dtype) for column in self.columns)
+
+
+def storable(dtype: np.dtype[Any], where: Where) -> np.dtype[Any]:
+    """The little-endian dtype a field is stored in: the source's, but float32 for float16; else a `UsageError`."""
+    if dtype.kind in "biufc" and dtype.itemsize <= (16 if dtype.kind == "c" else 8):
+        wider = np.dtype(np.float32) if dtype == np.float16 else dtype
+        return wider.newbyteorder("<") if wider.byteorder == ">" else wider
+    remedies = {
+        "O": "object arrays hold pickled Python objects, which are never loaded; save plain numbers",
+        "M": "subtract a reference time and save seconds as float64",
+        "m": "save seconds as float64",
+        "V": "save each member of the structure as an array of its own",
+        "f": "save it as float64",
+        "c": "save it as complex128",
+    }
+    raise UsageError(
+        "fields hold numbers of fixed size only",
+        where=where,
+        measured=f"dtype {dtype}",
+        allowed="bool, integers, float16 to float64, complex64, complex128",
+        remedy=remedies.get(dtype.kind, "encode text as integer codes, or leave this array out with a mapping file"),
+    )

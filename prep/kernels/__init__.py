@@ -1,0 +1,5 @@
+"""Pure block kernels: arrays in, arrays out, no knowledge of datasets, files or workers.
+
+`moments` (centred sums to the fourth order), `buckets` (log-linear codes for quantiles), `hashing` (128-bit row
+hashes), `matrices` (Hermitian part, trace, root mean square).
+"""

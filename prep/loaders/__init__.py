@@ -1,0 +1,1 @@
+"""Verified batches for training frameworks, from certified data only."""

@@ -1,0 +1,201 @@
+"""A first schema for data that came without one: never empty, made from what was measured, for the user to edit."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import DatasetSpec, FieldSpec
+from prep.errors import SchemaError, Where
+from prep.folds.moments import MomentsResult
+
+PANDERA_VERSION = "0.35.0"
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_TAKEN = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+_LEAST_BOUND = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """A field as it will be once normalised, the transform that the draft proposes, and what was measured of it raw."""
+
+    field: FieldSpec
+    transform: Mapping[str, Any] | None
+    moments: MomentsResult | None
+    companion_of: str = ""
+
+
+def draft_schema(spec: DatasetSpec, measured: Mapping[str, MomentsResult], *, group: str = "") -> str:
+    """YAML text of a schema for the raw dataset ``spec``, which its normalised form passes unless something is wrong.
+
+    ``measured`` holds the train moments of its float fields; ``group`` names the id field that splits keep together.
+    Real inputs and targets of float dtype are standardised (a constant feature keeps unit scale), complex ones get unit
+    RMS, everything else passes as it is. Bounds are what was measured with as much again on either side. Raises
+    `SchemaError` where two fields give one dimension two sizes.
+    """
+    described = [each for field in spec.fields for each in _describe(field, measured.get(field.name))]
+    described += [_Described(field, None, None) for field in spec.constants]
+    lines = [
+        f"# Drafted by `prep ingest` from {spec.rows} samples of {spec.name}. Yours to edit: roles, units, masks,",
+        "# transforms and bounds are guesses from what was measured on the train split.",
+        "schema_type: dataset",
+        f"version: {PANDERA_VERSION}",
+        f"title: {_text(spec.name)}",
+        "strict: true",
+        f"sizes: {_flow(_sizes(spec))}",
+        "data_vars:",
+        *(f"  {_text(each.field.name)}: {_flow(_variable(each.field))}" for each in described),
+        "checks:",
+        *(f"- {line}" for line in _checks(spec, described, group)),
+        "prep:",
+        f"  dataset: {_text(spec.name)}",
+        "  fields:",
+        *(line for each in described for line in _field(each)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _describe(field: FieldSpec, moments: MomentsResult | None) -> Iterator[_Described]:
+    scaled = field.role in ("input", "target")
+    if scaled and field.dtype.kind == "f":
+        yield _Described(field, {"name": "standardize", "constant": "unit"}, moments)
+    elif scaled and field.dtype.kind == "c":
+        companion = f"{field.name}_log_rms"
+        yield _Described(field, {"name": "unit_rms", "companion": companion}, moments)
+        extra = FieldSpec(companion, np.dtype(np.float64), ("sample",), (), "input")
+        yield _Described(extra, None, None, companion_of=field.name)
+    else:
+        yield _Described(field, {"name": "identity"} if scaled else None, moments)
+
+
+def _sizes(spec: DatasetSpec) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    for field in (*spec.fields, *spec.constants):
+        for dim, size in zip(field.dims[1:], field.shape, strict=True):
+            if sizes.setdefault(dim, size) != size:
+                raise SchemaError(
+                    f"dimension {dim!r} has two sizes",
+                    where=Where(dataset=spec.name, field=field.name),
+                    measured=f"{sizes[dim]} and {size}",
+                    allowed="one size for each dimension name",
+                    remedy="give the dims of one of the fields another name in the mapping file",
+                )
+    return sizes
+
+
+def _variable(field: FieldSpec) -> dict[str, Any]:
+    return {"dtype": field.dtype.name, "dims": list(field.dims)}
+
+
+def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Iterator[str]:
+    yield _check("split_flags", var="split")
+    if group:
+        yield _check("groups_disjoint", var=group, with_fields=[])
+    yield from _unique(described)
+    for each in described:
+        field = each.field
+        if field.role == "constant":
+            continue
+        if field.role == "mask":
+            yield _check("binary", var=field.name)
+        if field.dtype.kind in "fc":
+            yield _check("finite", var=field.name)
+        if field.mask and field.mask in spec:
+            yield _check("zero_padding", var=field.name, mask=field.mask)
+        name = each.transform["name"] if each.transform else ""
+        if name == "standardize":
+            yield _check(
+                "standardised",
+                var=field.name,
+                mask=field.mask,
+                group="",
+                features=list(field.features),
+                split="train",
+                mean_limit=0.05,
+                std_limit=0.05,
+                constant="allow",
+            )
+        if name == "unit_rms":
+            yield _check("unit_rms", var=field.name, mask=field.mask, tolerance=1e-5)
+        elif each.moments is not None and (bounds := _bounds(each.moments, standardised=name == "standardize")):
+            yield _check("in_bounds", var=field.name, low=bounds[0], high=bounds[1])
+
+
+def _unique(described: list[_Described]) -> Iterator[str]:
+    """No whole row of inputs and targets in two splits: an error only for numbers that vary continuously."""
+    fields = [each.field for each in described if each.field.role in ("input", "target") and not each.companion_of]
+    if fields:
+        first, *others = (field.name for field in fields)
+        continuous = any(field.dtype.kind in "fc" for field in fields)
+        yield _check("unique_rows", var=first, with_fields=others, warning=not continuous)
+
+
+def _bounds(moments: MomentsResult, *, standardised: bool) -> tuple[float, float] | None:
+    seen = moments.finite > 0
+    if not seen.any():
+        return None
+    low, high = moments.min[seen], moments.max[seen]
+    if standardised:
+        scale = np.where(moments.constant | ~(moments.std > 0), 1.0, moments.std)[seen]
+        mean = moments.mean[seen]
+        low, high = (low - mean) / scale, (high - mean) / scale
+        bound = _outward(max(_LEAST_BOUND, 2 * float(np.max(np.maximum(-low, high)))))
+        return -bound, bound
+    least, most = float(low.min()), float(high.max())
+    slack = (most - least) or abs(most) or 1.0
+    return -_outward(-(least - slack)), _outward(most + slack)
+
+
+def _outward(value: float) -> float:
+    """The next larger number of two digits."""
+    if value == 0:
+        return 0.0
+    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
+    return float(f"{math.ceil(value / step) * step:.6g}")
+
+
+def _field(each: _Described) -> Iterator[str]:
+    field = each.field
+    if each.moments is not None and each.moments.constant.any():
+        count, total = int(each.moments.constant.sum()), each.moments.constant.size
+        yield f"    # {count} of {total} features of {field.name} are constant in the train split"
+    if each.moments is not None and (each.moments.nan.any() or each.moments.inf.any()):
+        bad = int(each.moments.nan.sum() + each.moments.inf.sum())
+        yield f"    # {bad} train values of {field.name} are NaN or infinite: mend the source, or mask them"
+    entry: dict[str, Any] = {"role": field.role}
+    entry["units"] = "1" if each.transform and each.transform["name"] != "identity" else field.units
+    entry |= {"long_name": field.long_name} if field.long_name else {}
+    entry |= {"mask": field.mask} if field.mask else {}
+    entry |= {"features": list(field.features)} if field.features else {}
+    entry |= {"transform": dict(each.transform)} if each.transform else {}
+    entry |= {"companion_of": each.companion_of} if each.companion_of else {}
+    yield f"    {_text(field.name)}: {_flow(entry)}"
+
+
+def _check(check: str, *, warning: bool = False, **statistics: Any) -> str:
+    options = {"check_name": check} | ({"raise_warning": True} if warning else {})
+    return _flow({**statistics, "options": options})
+
+
+def _flow(value: Any) -> str:
+    """YAML flow text that YAML 1.1 and 1.2 readers take for the same value."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_text(key)}: {_flow(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_flow, value)) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        text = repr(value)
+        return text.replace("e", ".0e") if "e" in text and "." not in text else text
+    return _text(value) if isinstance(value, str) else str(value)
+
+
+def _text(value: str) -> str:
+    return value if _PLAIN.fullmatch(value) and value.lower() not in _TAKEN else json.dumps(value, ensure_ascii=False)

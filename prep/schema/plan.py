@@ -1,0 +1,130 @@
+"""What a schema says, as frozen values: variables, fields, checks, and what statistics and transforms depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from prep.blocks import DatasetSpec, FieldSpec, Role
+from prep.canonical import blake3_hex, value_digest
+
+Severity = Literal["error", "warning"]
+_ROWS = {"train": (0, 1), "val": (1, 2), "test": (2, 3)}
+
+
+@dataclass(frozen=True, slots=True)
+class VariablePlan:
+    """Structure of one variable. ``dims`` starts with ``"sample"`` unless the field is a constant."""
+
+    dtype: np.dtype[Any]
+    dims: tuple[str, ...]
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPlan:
+    """Meaning of one variable. ``transform`` is empty where none is stated; ``options`` are those of the transform.
+
+    ``units`` are those of the normalised dataset. ``companion_of`` names the field whose transform adds this one.
+    """
+
+    role: Role
+    units: str = "1"
+    long_name: str = ""
+    mask: str = ""
+    features: tuple[str, ...] = ()
+    transform: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    companion_of: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPlan:
+    """One check with all its statistics; ``line`` is where the schema states it (1-based)."""
+
+    name: str
+    statistics: Mapping[str, Any]
+    severity: Severity = "error"
+    line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema that was loaded strictly. ``name`` is the dataset's id, ``text`` the YAML as it was read from ``path``.
+
+    ``body`` is the parsed YAML; ``sizes`` gives every dimension but ``sample``.
+    """
+
+    name: str
+    text: str
+    path: str
+    variables: Mapping[str, VariablePlan]
+    sizes: Mapping[str, int]
+    strict: bool
+    fields: Mapping[str, FieldPlan]
+    checks: tuple[CheckPlan, ...]
+    body: Mapping[str, Any]
+    loss: Mapping[str, Any] | None = None
+
+    @property
+    def digest(self) -> str:
+        """``blake3:…`` of the text."""
+        return blake3_hex(self.text.encode())
+
+    def transform_plan(self) -> dict[str, Any]:
+        """What statistics and transforms need of each field with a transform, JSON-ready.
+
+        {field: {name, options, mask, features, units, role, long_name}}; companions come with another field.
+        """
+        return {
+            name: {
+                "name": plan.transform,
+                "options": dict(plan.options),
+                "mask": plan.mask,
+                "features": list(plan.features),
+                "units": plan.units,
+                "role": plan.role,
+                "long_name": plan.long_name,
+            }
+            for name, plan in self.fields.items()
+            if plan.transform and not plan.companion_of
+        }
+
+    def transform_digest(self) -> str:
+        """Digest of what `stats` and `normalize` depend on: `transform_plan`, and every field's role, mask and features."""
+        fields = {
+            name: [plan.role, plan.mask, list(plan.features)]
+            for name, plan in self.fields.items()
+            if not plan.companion_of
+        }
+        return value_digest("transform-plan", {"transforms": self.transform_plan(), "fields": fields})
+
+    def planned_spec(self) -> DatasetSpec:
+        """The normalised dataset that the schema describes, one row a split."""
+        specs = {name: self._planned_field(name) for name in self.variables}
+        return DatasetSpec(
+            name=self.name,
+            fields=tuple(spec for spec in specs.values() if spec.role != "constant"),
+            splits=dict(_ROWS),
+            constants=tuple(spec for spec in specs.values() if spec.role == "constant"),
+        )
+
+    def _planned_field(self, name: str) -> FieldSpec:
+        variable, plan = self.variables[name], self.fields[name]
+        parent = self.fields[plan.companion_of] if plan.companion_of else plan
+        return FieldSpec(
+            name=name,
+            dtype=variable.dtype,
+            dims=variable.dims,
+            shape=tuple(self.sizes[dim] for dim in variable.dims[1:]),
+            role=plan.role,
+            units=plan.units,
+            long_name=plan.long_name,
+            mask=plan.mask,
+            features=plan.features,
+            transform=parent.transform or "identity",
+            transform_state="normalized" if parent.transform else "raw",
+        )

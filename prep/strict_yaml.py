@@ -1,0 +1,138 @@
+"""Strict YAML: no duplicate keys, aliases or tags, YAML 1.2 scalars, and the line of every value for error messages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prep.errors import ConfigError, UsageError, Where
+
+SIZE_LIMIT = 4 << 20
+_DEPTH_LIMIT = 64
+Place = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Parsed YAML: the value, and the 1-based line on which the value at each place begins (``()`` is the whole)."""
+
+    value: Any
+    lines: dict[Place, int]
+
+    def line(self, *place: str | int) -> int:
+        """Line of the value at ``place``, or of the nearest thing around it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return self.lines.get(place, 1)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML whose plain scalars follow the YAML 1.2 core schema (``1e-5`` is a float, ``on`` and ``yes`` are
+    text).
+    """
+
+
+
+_NUMBER = list("-+0123456789.")
+for _tag, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", _NUMBER),
+    ("float", r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", _NUMBER),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def read_yaml(path: Path, *, error: type[UsageError] = ConfigError) -> Document:
+    """Read and parse a YAML file; ``error`` (naming file and line) for anything that is not strict YAML or cannot be
+    read.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(SIZE_LIMIT + 1)
+        if len(data) > SIZE_LIMIT:
+            raise _wrong(error, str(path), None, f"it is larger than {SIZE_LIMIT >> 20} MiB")
+        return parse_yaml(data.decode(), path=str(path), error=error)
+    except OSError as problem:
+        raise error(
+            "this file cannot be read",
+            where=Where(path=str(path)),
+            measured=problem.strerror,
+            remedy="check the path and its permissions",
+        ) from problem
+    except UnicodeDecodeError as problem:
+        raise _wrong(error, str(path), None, "it is not UTF-8 text") from problem
+
+
+def parse_yaml(text: str, *, path: str, error: type[UsageError] = ConfigError) -> Document:
+    """Parse YAML text strictly; ``path`` is what messages name."""
+    try:
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            lines: dict[Place, int] = {}
+            value = None if node is None else _build(loader, node, (), lines, set())
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as problem:
+        mark = problem.problem_mark
+        raise _wrong(error, path, mark.line + 1 if mark else None, str(problem.problem)) from problem
+    except (yaml.YAMLError, ValueError, RecursionError) as problem:
+        raise _wrong(error, path, None, str(problem).splitlines()[0]) from problem
+    return Document(value, lines)
+
+
+def _build(loader: _Loader, node: Any, place: Place, lines: dict[Place, int], seen: set[int]) -> Any:
+    mark = node.start_mark
+    if id(node) in seen:
+        raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", mark)
+    seen.add(id(node))
+    if len(place) > _DEPTH_LIMIT:
+        raise yaml.constructor.ConstructorError(None, None, "it is nested too deeply", mark)
+    lines[place] = mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        if node.tag != "tag:yaml.org,2002:map":
+            raise yaml.constructor.ConstructorError(None, None, f"tags are not allowed ({node.tag})", mark)
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key_node.start_mark)
+            key = str(key_node.value)
+            if key in result:
+                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
+            result[key] = _build(loader, value_node, (*place, key), lines, seen)
+            lines[(*place, key)] = key_node.start_mark.line + 1
+        return result
+    if isinstance(node, yaml.SequenceNode):
+        if node.tag != "tag:yaml.org,2002:seq":
+            raise yaml.constructor.ConstructorError(None, None, f"tags are not allowed ({node.tag})", mark)
+        return [_build(loader, item, (*place, index), lines, seen) for index, item in enumerate(node.value)]
+    return _scalar(loader, node)
+
+
+def _scalar(loader: _Loader, node: Any) -> Any:
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+    if kind == "float":
+        return float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    if kind == "int":
+        return int(node.value, 0) if node.value[:2] in ("0o", "0x") else int(node.value)
+    if kind == "bool":
+        return node.value.lower() == "true"
+    if kind == "null":
+        return None
+    if kind == "str":
+        return node.value
+    raise yaml.constructor.ConstructorError(None, None, f"tags are not allowed ({node.tag})", node.start_mark)
+
+
+def _wrong(error: type[UsageError], path: str, line: int | None, detail: str) -> UsageError:
+    return error(
+        f"this is not strict YAML: {detail}",
+        where=Where(path=path, line=line),
+        allowed="YAML without duplicate keys, aliases and tags",
+        remedy="correct the file at that line",
+    )

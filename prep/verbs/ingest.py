@@ -1,0 +1,123 @@
+"""`prep ingest`: bring own data into the pipeline: read a foreign layout, split it by group, write it as a raw
+dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prep.blocks import DatasetSpec
+from prep.canonical import canonical_json, value_digest
+from prep.engine import DatasetSource, Progress, run, silent
+from prep.errors import UsageError, Where
+from prep.formats.commit import write_atomically
+from prep.importers import IMPORTERS, IngestOptions, Opened
+from prep.schema import draft_schema
+from prep.verbs.rawdata import Rows, read_manifest, versions, write_dataset
+from prep.verbs.statistics import statistics_folds
+
+
+@dataclass(frozen=True, slots=True)
+class Ingested:
+    """What `ingest` wrote: the raw dataset, the drafted schema (None where one was there), what the reader noticed."""
+
+    path: Path
+    schema: Path | None
+    rows: Mapping[str, int]
+    warnings: tuple[str, ...]
+
+
+def ingest(
+    source: str,
+    *,
+    output: str | Path,
+    layout: str | None = None,
+    options: IngestOptions | None = None,
+    schema: str | Path | None = None,
+    version: str = "0.1.0",
+    compression: str = "none",
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Ingested:
+    """Read ``source`` (``minari:<id or path>``, ``.npz``, ``.npy``, HDF5 or Zarr with a mapping) into the raw dataset
+    ``output``.
+
+    The dataset is named after ``output``. Groups (episodes) stay on one side of the split. ``layout`` names the
+    importer where the source does not tell. If ``schema`` (default ``schemas/<name>.yaml``) does not exist, one is
+    drafted there from what was measured, for the user to edit. Raises `UsageError` for a source nobody recognises, and
+    what the importer raises.
+    """
+    path = Path(output)
+    options = options or IngestOptions()
+    opened = _importer(source, layout).open(source, options)
+    name = path.name.split(".")[0]
+    provenance = {
+        "stage": "ingest",
+        "source": source,
+        "layout": layout or _recognised(source),
+        "fractions": list(options.fractions),
+        "seed": options.seed,
+        "notes": dict(opened.notes),
+        "versions": versions(),
+    }
+    spec = DatasetSpec(
+        name=name,
+        fields=opened.fields,
+        splits={},
+        version=version,
+        attributes={"title": name, "source": f"prep ingest {provenance['layout']}"},
+        documents={"recipe": canonical_json({"ingest": source, "group": opened.group}).decode()},
+    )
+    identity = value_digest("ingest", provenance)
+    write_dataset(
+        path, spec, (), _rows(opened, progress), {**provenance, "identity": identity}, compression=compression
+    )
+    place = Path(schema) if schema else Path("schemas") / f"{name}.yaml"
+    drafted = None
+    if not place.exists():
+        write_atomically(place, _draft(path, opened, workers).encode())
+        drafted = place
+    return Ingested(path, drafted, dict(opened.rows), opened.warnings)
+
+
+def _importer(source: str, layout: str | None) -> Any:
+    if layout is not None:
+        return IMPORTERS.load(layout)()
+    name = _recognised(source)
+    if not name:
+        raise UsageError(
+            "no importer recognises this source",
+            where=Where(path=source),
+            allowed=", ".join(IMPORTERS.names()),
+            remedy="name the layout with --as, or give a mapping file for an HDF5 or Zarr tree",
+        )
+    return IMPORTERS.load(name)()
+
+
+def _recognised(source: str) -> str:
+    for name in IMPORTERS:
+        if IMPORTERS.load(name)().recognises(source):
+            return name
+    return ""
+
+
+def _rows(opened: Opened, progress: Progress) -> Iterator[Rows]:
+    total, done = sum(opened.rows.values()), 0
+    progress(0, total)
+    for split, arrays in opened.blocks():
+        yield Rows(split, arrays, {})
+        done += len(next(iter(arrays.values())))
+        progress(done, total)
+
+
+def _draft(path: Path, opened: Opened, workers: int | None) -> str:
+    contents = read_manifest(path)
+    with DatasetSource.open(path, contents.digests) as source:
+        described = statistics_folds(source, source.spec, {})
+        measured = run(source, [each.moments for each in described], workers=workers).results
+    return draft_schema(
+        contents.spec, {each.field.name: measured[each.moments.key] for each in described}, group=opened.group
+    )

@@ -1,0 +1,174 @@
+"""Write raw rows as a dataset: what `generate` and `ingest` share, from rows by split to a committed file with its
+manifest.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import SPLITS, Array, DatasetSpec, FieldSpec
+from prep.canonical import canonical_json
+from prep.certificate import envelope, manifest
+from prep.engine import ChunkDigests, DatasetSource, Progress, run, silent
+from prep.errors import DataError, IntegrityError, Where
+from prep.formats import create
+from prep.formats.commit import write_atomically
+from prep.formats.layout import Container
+
+SPLIT_FIELD = FieldSpec("split", np.dtype("u1"), ("sample",), (), "split", long_name="split of the sample")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some rows of one split, (rows, *shape) by field, and counts of what was dropped on the way."""
+
+    split: str
+    arrays: Mapping[str, Array]
+    counts: Mapping[str, int]
+
+
+def versions() -> dict[str, str]:
+    """What made the data: versions of Python, prep and the libraries that compute."""
+    found = {"python": platform.python_version()}
+    for package in ("prep-certified", "numpy", "scipy", "h5py", "zarr"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_dataset(
+    path: Path,
+    spec: DatasetSpec,
+    constants: Iterable[tuple[FieldSpec, Array]],
+    rows: Iterable[Rows],
+    provenance: Mapping[str, Any],
+    *,
+    compression: str,
+) -> Container:
+    """Write all rows, commit atomically and write the manifest.
+
+    ``spec`` has the fields without ``split`` and no rows yet; counts are added to ``provenance`` as "counts". Raises
+    `DataError` for rows that do not fit the fields or come out of split order, `StorageError` where the disk refuses;
+    nothing is left behind then.
+    """
+    constants = tuple(constants)
+    spec = replace(
+        spec, fields=(*spec.fields, SPLIT_FIELD), constants=tuple(field for field, _ in constants), splits={}
+    )
+    filled: dict[str, int] = dict.fromkeys(SPLITS, 0)
+    counts: dict[str, int] = {}
+    order = -1
+    with create(path, spec, compression) as writer:
+        for field, array in constants:
+            writer.write_constant(field, array)
+        for part in rows:
+            code = SPLITS.index(part.split)
+            if code < order:
+                raise DataError(
+                    "rows must come split by split",
+                    where=Where(dataset=spec.name, split=part.split),
+                    measured=f"{part.split} after {SPLITS[order]}",
+                    allowed=", ".join(SPLITS),
+                    remedy="yield all of train, then val, then test",
+                )
+            order = code
+            filled[part.split] += _write_rows(writer, spec, part, code)
+            for name, count in part.counts.items():
+                counts[name] = counts.get(name, 0) + int(count)
+        splits, start = {}, 0
+        for name, count in filled.items():
+            splits[name] = (start, start + count)
+            start += count
+        if start == 0:
+            raise DataError(
+                "there are no samples to write",
+                where=Where(path=str(path), dataset=spec.name),
+                measured=f"0 rows, dropped: {counts or 'none'}",
+                allowed="1 or more",
+                remedy="check the source and the parameters",
+            )
+        documents = {**spec.documents, "provenance": canonical_json({**provenance, "counts": counts}).decode()}
+        container = commit(writer, path, replace(spec, splits=splits, documents=documents))
+    write_manifest(container)
+    return container
+
+
+def commit(writer: Any, path: Path, spec: DatasetSpec) -> Container:
+    """Put a finished dataset under its final name. Sidecars of what lay there before go first: they speak of other
+    bytes.
+    """
+    for sidecar in (envelope.path_of(path), manifest.path_of(path)):
+        sidecar.unlink(missing_ok=True)
+    container: Container = writer.commit(spec)
+    return container
+
+
+def write_manifest(container: Container) -> bytes:
+    """Digest every stored chunk from disk and write the manifest beside the dataset; returns its bytes."""
+    with DatasetSource.open(container.path) as source:
+        data = manifest.encode(source.container, all_digests(source))
+    write_atomically(manifest.path_of(container.path), data)
+    return data
+
+
+def all_digests(
+    source: DatasetSource, workers: int | None = None, progress: Progress = silent
+) -> dict[str, ChunkDigests]:
+    """Digests of every chunk of a dataset, fields and constants."""
+    return {**run(source, digests=True, workers=workers, progress=progress).digests, **source.constants()[1]}
+
+
+def read_manifest(path: Path) -> manifest.Manifest:
+    """The manifest beside a dataset, which must describe the container as it is; `IntegrityError` otherwise."""
+    place = manifest.path_of(path)
+    try:
+        data = place.read_bytes()
+    except OSError as error:
+        raise IntegrityError(
+            "this dataset has no manifest, so it was not written completely",
+            where=Where(path=str(place)),
+            measured=error.strerror,
+            allowed="a manifest beside the dataset",
+            remedy="run the stage that writes it (`prep generate`, `prep ingest` or `prep normalize`) again",
+        ) from error
+    contents = manifest.parse(data, path=str(place))
+    manifest.match_container(path, contents)
+    return contents
+
+
+def _write_rows(writer: Any, spec: DatasetSpec, part: Rows, code: int) -> int:
+    lengths = {len(array) for array in part.arrays.values()}
+    names = {field.name for field in spec.fields} - {SPLIT_FIELD.name}
+    if len(lengths) != 1 or set(part.arrays) != names:
+        raise DataError(
+            "rows do not have the fields of the dataset, all of one length",
+            where=Where(dataset=spec.name, split=part.split),
+            measured=f"{sorted(part.arrays)} with lengths {sorted(lengths)}",
+            allowed=", ".join(sorted(names)),
+            remedy="yield every field, equally long",
+        )
+    (count,) = lengths
+    for field in spec.fields:
+        if field.name == SPLIT_FIELD.name:
+            writer.write(field.name, np.full(count, code, np.uint8))
+            continue
+        array = part.arrays[field.name]
+        if array.dtype != field.dtype or array.shape[1:] != field.shape:
+            raise DataError(
+                "rows do not have the dtype and shape of their field",
+                where=Where(dataset=spec.name, field=field.name, split=part.split),
+                measured=f"{array.dtype} {array.shape[1:]}",
+                allowed=f"{field.dtype} {field.shape}",
+                remedy="convert in the recipe or importer; nothing is cast silently here",
+            )
+        writer.write(field.name, array)
+    return count

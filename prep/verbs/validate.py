@@ -1,0 +1,300 @@
+"""`prep validate`: re-measure a dataset from its stored bytes in one pass and judge it by its schema; trust nothing
+the writer said.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import DatasetSpec
+from prep.canonical import value_digest
+from prep.certificate import manifest
+from prep.checks import CHECKS, Finding
+from prep.engine import ChunkDigests, DatasetSource, Progress, run, silent
+from prep.errors import PrepError, SchemaError, UnfinishedError, UsageError, Where
+from prep.formats import format_of, open_container
+from prep.report import CheckResult, Report
+from prep.schema import structure
+from prep.verbs.schemas import schema_for
+from prep.verbs.statistics import FieldFolds, described_fields, statistics_folds
+
+DATASET_ENDINGS = (".h5", ".hdf5", ".zarr")
+_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What `validate` found at one path: a report, or the error that kept it from finishing."""
+
+    path: Path
+    report: Report | None
+    error: PrepError | None = None
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """Of this path alone."""
+        if self.report is not None:
+            return self.report.exit_code(strict=strict)
+        assert self.error is not None
+        return self.error.exit_code
+
+
+def validate(
+    *paths: str | Path,
+    schema: str | Path | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> tuple[Validation, ...]:
+    """Validate datasets; a folder stands for every normalised dataset below it.
+
+    Each dataset is read once, whole; every check of its schema is judged on what was measured, structure and embedded
+    statistics are compared, and every chunk is hashed against the manifest. A dataset that cannot be examined gives
+    its error and does not keep the others from being examined. Raises `UsageError` for a path that does not exist or a
+    folder without datasets.
+    """
+    found = []
+    for path in find_datasets(paths):
+        try:
+            found.append(Validation(path, _examine(path, schema, workers, progress)))
+        except PrepError as error:
+            found.append(Validation(path, None, error))
+    return tuple(found)
+
+
+def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
+    """The datasets that paths stand for: itself, or below a folder every normalised one, in name order."""
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UsageError(
+                "there is no such file or folder",
+                where=Where(path=str(path)),
+                remedy="give the path of a dataset or of a folder that holds some",
+            )
+        if path.is_file() or (path / "zarr.json").exists():
+            found.append(path)
+            continue
+        below = sorted(
+            each for each in path.rglob("*") if each.suffix in DATASET_ENDINGS and not each.name.startswith(".")
+        )
+        normalised = [each for each in below if not _is_raw(each)]
+        if not normalised:
+            raise UnfinishedError(
+                "nothing to examine: this folder holds no normalised dataset",
+                where=Where(path=str(path)),
+                measured=f"{len(below)} raw datasets" if below else "no dataset",
+                allowed="one normalised .h5 or .zarr or more",
+                remedy="build them (`snakemake all`) or give another path",
+            )
+        found.extend(normalised)
+    if not found:
+        raise UsageError("no path was given", remedy="name a dataset or a folder: prep validate data/")
+    return found
+
+
+def registry_digest() -> str:
+    """Identifies the checks that exist and the statistics each takes."""
+    return value_digest("checks", {name: dict(CHECKS.load(name)().statistics) for name in CHECKS})
+
+
+def _is_raw(path: Path) -> bool:
+    try:
+        return "transforms" not in open_container(path).spec.documents
+    except PrepError:
+        return False
+
+
+def _examine(path: Path, named: str | Path | None, workers: int | None, progress: Progress) -> Report:
+    _ = format_of(path)
+    with DatasetSource.open(path) as source:
+        spec = source.spec
+        schema = schema_for(spec, named, verify=True)
+        results = [CheckResult(name, field, finding) for name, field, finding in structure(schema, spec)]
+        judges = [(plan, CHECKS.load(plan.name)()) for plan in schema.checks]
+        planned = []
+        for plan, check in judges:
+            absent = [name for name in check.fields(plan.statistics) if name not in spec]
+            planned.append(() if absent else tuple(check.folds(spec, plan.statistics)))
+            if absent:
+                results.append(CheckResult(plan.name, _about(plan.statistics), _unexamined(absent), plan.severity))
+        groups = _embedded_groups(spec)
+        described = statistics_folds(source, spec, groups) if _described(spec) else ()
+        folds = [fold for group in planned for fold in group]
+        folds += [fold for each in described for fold in (each.moments, each.quantiles)]
+        measured = run(source, folds, digests=True, workers=workers, progress=progress)
+        digests = {**measured.digests, **source.constants()[1]}
+        container = source.container
+    for (plan, check), group in zip(judges, planned, strict=True):
+        if group:
+            finding = check.judge(spec, plan.statistics, measured.results)
+            results.append(CheckResult(plan.name, _about(plan.statistics), finding, plan.severity))
+    results.extend(_embedded_statistics(spec, described, measured.results))
+    results.append(_stored_bytes(path, container, digests))
+    if not schema.checks:
+        raise SchemaError("the schema has no checks", where=Where(path=str(schema.path)), remedy="add checks to it")
+    return Report(
+        dataset=spec.name,
+        version=spec.version,
+        root=manifest.logical_root(spec, container.layouts, digests),
+        schema_digest=schema.digest,
+        registry_digest=registry_digest(),
+        rows=measured.rows,
+        values=spec.rows * sum(field.row_values for field in spec.fields),
+        results=tuple(results),
+        baselines=_baselines(spec, described, measured.results),
+    )
+
+
+def _about(statistics: Mapping[str, Any]) -> str:
+    var = statistics["var"]
+    return ", ".join(var) if isinstance(var, list | tuple) else str(var)
+
+
+def _unexamined(absent: Sequence[str]) -> Finding:
+    return Finding(
+        passed=False,
+        examined=0,
+        present=0,
+        worst=None,
+        limit="the field exists",
+        message=f"it reads field {', '.join(absent)}, which the dataset does not have",
+        remedy="build the dataset with the field, or remove the check from the schema",
+    )
+
+
+def _described(spec: DatasetSpec) -> bool:
+    start, stop = spec.splits.get("train", (0, 0))
+    return stop > start and bool(described_fields(spec))
+
+
+def _embedded_groups(spec: DatasetSpec) -> dict[str, str]:
+    try:
+        embedded = json.loads(spec.documents["statistics"])["normalized"]
+        groups = {name: entry["group"] for name, entry in embedded.items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+    return {name: group for name, group in groups.items() if group in spec}
+
+
+def _embedded_statistics(
+    spec: DatasetSpec, described: Sequence[FieldFolds], measured: Mapping[str, Any]
+) -> list[CheckResult]:
+    """The statistics that the file carries against those of its values, field by field; missing ones fail."""
+    try:
+        embedded = json.loads(spec.documents["statistics"])["normalized"]
+    except (KeyError, TypeError, ValueError):
+        embedded = {}
+    results = []
+    for each in described:
+        name = each.field.name
+        now = measured[each.moments.key].to_dict()
+        then = embedded.get(name, {}).get("moments") if isinstance(embedded, dict) else None
+        worst = float("inf") if then is None else _largest_difference(then, now)
+        present = int(np.sum(now["count"]))
+        results.append(
+            CheckResult(
+                "embedded_statistics",
+                name,
+                Finding(
+                    passed=worst <= _TOLERANCE,
+                    examined=present,
+                    present=present,
+                    worst=worst,
+                    limit=f"relative difference ≤ {_TOLERANCE:g}",
+                    message="the file carries no statistics of this field"
+                    if then is None
+                    else "the statistics in the file are those of its values"
+                    if worst <= _TOLERANCE
+                    else "the statistics in the file are not those of its values",
+                    remedy="run `prep stats` and `prep normalize` on the raw data again",
+                ),
+            )
+        )
+    return results
+
+
+def _largest_difference(then: Any, now: Any) -> float:
+    """Largest difference between two statistics documents, relative to 1 or the value; infinite where their shapes
+    differ.
+    """
+    if isinstance(now, dict):
+        if not isinstance(then, dict) or set(then) != set(now):
+            return float("inf")
+        return max((_largest_difference(then[key], now[key]) for key in now), default=0.0)
+    if isinstance(now, list | tuple | int | float):
+        try:
+            a, b = np.asarray(then, np.float64), np.asarray(now, np.float64)
+        except (TypeError, ValueError):
+            return 0.0 if then == now else float("inf")
+        if a.shape != b.shape:
+            return float("inf")
+        both = np.isfinite(a) & np.isfinite(b)
+        if not np.array_equal(np.isfinite(a), np.isfinite(b)):
+            return float("inf")
+        gap = np.abs(a[both] - b[both]) / np.maximum(1.0, np.abs(b[both]))
+        return float(gap.max(initial=0.0))
+    return 0.0 if then == now else float("inf")
+
+
+def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests]) -> CheckResult:
+    """Every stored byte against the manifest that the writer left."""
+    place = manifest.path_of(path)
+    chunks = sum(len(each.stored) for each in digests.values())
+    problem, count = "", 0
+    samples: tuple[int, ...] = ()
+    try:
+        contents = manifest.parse(place.read_bytes(), path=str(place))
+        manifest.match_container(path, contents)
+    except OSError as error:
+        problem = f"there is no manifest beside the dataset ({error.strerror})"
+    except PrepError as error:
+        problem = error.what
+    else:
+        changed = [
+            (name, index)
+            for name, each in digests.items()
+            for index, digest in enumerate(each.stored)
+            if name not in contents.digests
+            or index >= len(contents.digests[name].stored)
+            or contents.digests[name].stored[index] != digest
+        ]
+        if changed or set(digests) != set(contents.digests):
+            name, index = changed[0] if changed else (next(iter(set(digests) ^ set(contents.digests))), 0)
+            problem = f"chunk {index} of field {name} is not what was written"
+            samples = (index * container.layouts[name].chunk_rows,) if name in container.layouts else ()
+            count = len(changed)
+    finding = Finding(
+        passed=not problem,
+        examined=chunks,
+        present=chunks,
+        worst=None,
+        limit="every stored byte is the one that was written",
+        message=problem or f"{chunks} chunks match the manifest",
+        remedy="the file was changed or is damaged: restore it, or run `prep normalize` again",
+        failing=count,
+        samples=samples,
+        splits=tuple(container.spec.split_of(row) for row in samples),
+    )
+    return CheckResult("stored_bytes", "manifest", finding, kind="integrity")
+
+
+def _baselines(spec: DatasetSpec, described: Sequence[FieldFolds], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean square of the targets' counted train values (what predicting zero scores), by field and together."""
+    scores: dict[str, float] = {}
+    total, weight = 0.0, 0
+    for each in described:
+        if each.field.role != "target":
+            continue
+        result = measured[each.moments.key]
+        squares = np.where(result.finite > 0, (np.square(result.std) + np.square(result.mean)) * result.finite, 0.0)
+        count = int(result.finite.sum())
+        scores[each.field.name] = float(squares.sum() / max(count, 1))
+        total, weight = total + float(squares.sum()), weight + count
+    if weight:
+        scores["zero"] = total / weight
+    return scores

@@ -1,0 +1,98 @@
+"""Projects for tests: a folder with our schemas and a smoke-scale configuration, and one that is built and certified once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parents[1]
+SYSTEMS = ("control", "covariance", "regression")
+FORMATS = {"control": ".h5", "covariance": ".zarr", "regression": ".h5"}
+
+settings.register_profile(
+    "prep",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors],
+)
+settings.load_profile("prep")
+
+
+@contextmanager
+def working_in(folder: Path) -> Iterator[Path]:
+    """Work in ``folder`` for a while, as a user would."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+def make_project(folder: Path) -> Path:
+    """A project folder: schemas, Snakefile, profile, and a configuration at smoke scale."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(ROOT / "schemas", folder / "schemas")
+    shutil.copytree(ROOT / "profiles", folder / "profiles")
+    shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
+    (folder / "config").mkdir()
+    text = (ROOT / "config/config.yaml").read_text()
+    (folder / "config/config.yaml").write_text(text.replace("scale: default ", "scale: smoke "))
+    return folder
+
+
+def build(name: str, ending: str = "") -> Path:
+    """The whole line for one system in the working folder; the path of the certified dataset."""
+    import prep
+
+    ending = ending or FORMATS[name]
+    raw = prep.generate(name, output=f"data/raw/{name}{ending}")
+    statistics = prep.stats(raw, output=f"data/stats/{name}.json")
+    path = prep.normalize(raw, stats=statistics, output=f"data/normalized/{name}{ending}")
+    prep.certify(path)
+    return Path(path).resolve()
+
+
+@pytest.fixture(scope="session")
+def certified_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose three datasets are certified. Read it; copy it (`certified_copy`) to change it."""
+    folder = make_project(tmp_path_factory.mktemp("certified") / "project")
+    with working_in(folder):
+        for name in SYSTEMS:
+            build(name)
+    return folder
+
+
+@pytest.fixture
+def certified_copy(certified_project: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of the certified project to change at will; it is the working folder."""
+    folder = tmp_path / "project"
+    shutil.copytree(certified_project, folder)
+    with working_in(folder):
+        yield folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Path]:
+    """A fresh project, nothing built; it is the working folder."""
+    with working_in(make_project(tmp_path / "project")) as folder:
+        yield folder
+
+
+def dataset_of(folder: Path, name: str) -> Path:
+    """Where a system's certified dataset lies in a project."""
+    return folder / "data/normalized" / f"{name}{FORMATS[name]}"
+
+
+def largest_file(dataset: Path, field: str = "") -> Path:
+    """The dataset's file, or the largest chunk file (of a field) in its folder."""
+    if dataset.is_file():
+        return dataset
+    files = [each for each in (dataset / field).rglob("*") if each.is_file() and each.name != "zarr.json"]
+    return max(files, key=lambda each: each.stat().st_size)

@@ -1,0 +1,384 @@
+"""Laws of every check: silent on good data, fires on its planted defect, says in memory what it says out of core."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from prep.blocks import SPLITS, Block, DatasetSpec, FieldSpec
+from prep.checks import CHECKS, Finding
+from prep.errors import SchemaError
+from prep.kernels.steering import steering
+from prep.schema.oracle import register_checks
+
+ROWS = 40
+SIDE = 9
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A dataset on which a check holds, and what breaks it. ``dims`` are without ``sample``."""
+
+    statistics: Mapping[str, Any]
+    dims: Mapping[str, str]
+    make: Callable[[np.random.Generator], Arrays]
+    defect: Callable[[Arrays], None]
+
+
+def vectors(rng: np.random.Generator, columns: int = 3) -> Any:
+    return rng.standard_normal((ROWS, columns))
+
+
+def standardised(values: Any, rows: slice = slice(0, ROWS * 3 // 5)) -> Any:
+    return ((values - values[rows].mean(axis=0)) / values[rows].std(axis=0)).astype(np.float32)
+
+
+def masked(rng: np.random.Generator) -> Arrays:
+    """Two systems, the second without the last feature; standardised per system, padding 0."""
+    system = np.arange(ROWS) % 2
+    mask = np.ones((ROWS, 3), np.uint8)
+    mask[system == 1, 2] = 0
+    x = np.zeros((ROWS, 3), np.float32)
+    for code in (0, 1):
+        rows = np.flatnonzero(system == code)
+        train = slice(0, int((rows < ROWS * 3 // 5).sum()))
+        x[rows] = standardised(rng.standard_normal((len(rows), 3)) * 10.0**code, train)
+    return {"x": x * mask, "mask": mask, "system": system.astype(np.int32)}
+
+
+def unit_rms(rng: np.random.Generator) -> Arrays:
+    data = masked(rng)
+    rms = np.sqrt((data["x"] ** 2).sum(axis=1) / data["mask"].sum(axis=1))
+    return {**data, "x": data["x"] / rms[:, np.newaxis]}
+
+
+def sources(rng: np.random.Generator) -> Arrays:
+    """Covariances of one or two sources on a 3 x 3 surface, trace 9, with the factor."""
+    count = rng.integers(1, 3, ROWS)
+    mask = (np.arange(2) < count[:, np.newaxis]).astype(np.uint8)
+    places = np.stack(
+        [rng.uniform(-1, 1, (ROWS, 2)), rng.uniform(-0.5, 0.5, (ROWS, 2)), rng.uniform(1, 9, (ROWS, 2))], -1
+    )
+    places = (places * mask[..., np.newaxis]).astype(np.float32)
+    safe = np.where(mask[..., np.newaxis] != 0, places.astype(np.float64), 1.0)
+    a = steering(safe[..., 0], safe[..., 1], safe[..., 2], grid=(3, 3), wavelength=0.3, spacing=0.15)
+    factor = np.swapaxes(a * mask[..., np.newaxis] * rng.uniform(0.5, 1, (ROWS, 2, 1)), 1, 2)
+    factor = factor / np.linalg.norm(factor, axis=(1, 2), keepdims=True)
+    matrices = SIDE * factor @ np.conj(np.swapaxes(factor, 1, 2))
+    matrices = (matrices + np.conj(np.swapaxes(matrices, 1, 2))) / 2
+    return {
+        "r": matrices.astype(np.complex64),
+        "factor": factor.astype(np.complex64),
+        "sources": places,
+        "mask": mask,
+        "count": count.astype(np.int8),
+    }
+
+
+def bits(rng: np.random.Generator) -> Arrays:
+    n_u, n_x = rng.integers(1, 7, ROWS), rng.integers(2, 13, ROWS)
+    text = [f"{u:03b}{x:04b}" for u, x in zip(n_u, n_x, strict=True)]
+    return {
+        "e": np.array([[int(sign) for sign in line] for line in text], np.float32),
+        "states": (np.arange(12) < n_x[:, None]).astype(np.uint8),
+        "controls": (np.arange(6) < n_u[:, None]).astype(np.uint8),
+    }
+
+
+def linear(rng: np.random.Generator) -> Arrays:
+    """u = -K x of the last of four steps, another K for each system."""
+    data = masked(rng)
+    x = rng.standard_normal((ROWS, 4, 3)).astype(np.float32)
+    gains = rng.standard_normal((2, 3, 2))
+    u = np.einsum("ns,nsu->nu", x[:, -1] * data["mask"], gains[data["system"]]).astype(np.float32)
+    return {"x": x, "mask": data["mask"], "system": data["system"], "u": u}
+
+
+def set_to(name: str, rows: Any, value: Any) -> Callable[[Arrays], None]:
+    def defect(arrays: Arrays) -> None:
+        arrays[name][rows] = value
+
+    return defect
+
+
+def changed(name: str, change: Callable[[Any], Any]) -> Callable[[Arrays], None]:
+    def defect(arrays: Arrays) -> None:
+        arrays[name] = change(arrays[name]).astype(arrays[name].dtype)
+
+    return defect
+
+
+MATRICES = {"r": "a b", "factor": "a k", "sources": "source three", "mask": "source", "count": ""}
+MASKED = {"x": "feature", "mask": "feature", "system": ""}
+PROBE = {"input": "x", "input_mask": "", "last": ["time"], "group": "system", "mask": "", "var": "u"}
+PROBED = {"x": "time state", "mask": "state", "system": "", "u": "control"}
+
+CASES: dict[str, Case] = {
+    "binary": Case(
+        {"var": "e"}, {"e": "bit", "states": "state", "controls": "control"}, bits, changed("e", lambda e: e * 1.7)
+    ),
+    "constant_feature": Case(
+        {"var": "x", "mask": "mask", "group": "system", "features": ["feature"], "split": "train"},
+        MASKED,
+        masked,
+        set_to("x", np.s_[0 : ROWS * 3 // 5 : 2, 1], 4.0),
+    ),
+    "count_matches": Case({"var": "count", "mask": "mask"}, MATRICES, sources, changed("count", lambda n: n + 1)),
+    "encoding": Case(
+        {"var": "e", "state_mask": "states", "control_mask": "controls"},
+        {"e": "bit", "states": "state", "controls": "control"},
+        bits,
+        changed("e", lambda e: e[:, ::-1]),
+    ),
+    "factorised": Case(
+        {"var": "r", "factor": "factor", "tolerance": 1e-5}, MATRICES, sources, changed("factor", lambda f: f[::-1])
+    ),
+    "finite": Case({"var": "x"}, MASKED, masked, set_to("x", np.s_[33, 1], np.nan)),
+    "groups_disjoint": Case(
+        {"var": "trajectory", "with_fields": ["system"]},
+        {"trajectory": "", "system": ""},
+        lambda rng: {"trajectory": np.arange(ROWS) // 4, "system": np.zeros(ROWS, np.int64)},
+        set_to("trajectory", 39, 0),
+    ),
+    "hermitian": Case({"var": "r", "tolerance": 1e-6}, MATRICES, sources, set_to("r", np.s_[7, 0, 1], 2j)),
+    "in_bounds": Case({"var": "x", "low": -9.0, "high": 9.0}, MASKED, masked, changed("x", lambda x: x * 60)),
+    "learnability": Case(
+        {**PROBE, "ridge": 1e-6, "nmse_max": 0.2}, PROBED, linear, changed("u", lambda u: np.roll(u, 3, axis=0))
+    ),
+    "linear_fit": Case(
+        {**PROBE, "split": "train", "r2_min": 0.999}, PROBED, linear, changed("u", lambda u: np.roll(u, 2, axis=0))
+    ),
+    "loss_share": Case(
+        {"var": "x", "mask": "mask", "group": "system", "split": "train", "max_ratio": 1.5},
+        MASKED,
+        masked,
+        set_to("x", np.s_[1::2, :2], 30.0),
+    ),
+    "mask_prefix": Case({"var": "mask"}, MATRICES, sources, set_to("mask", 3, [0, 1])),
+    "norm_bounds": Case({"var": "r", "slack": 1e-5}, MATRICES, sources, changed("r", lambda r: r * 72)),
+    "psd": Case({"var": "r", "tolerance": 1e-5}, MATRICES, sources, set_to("r", np.s_[11, 4, 4], -0.5)),
+    "rank": Case(
+        {"var": "r", "count": "count", "tolerance": 1e-6},
+        MATRICES,
+        sources,
+        changed("r", lambda r: r + 0.01 * np.eye(SIDE)),
+    ),
+    "split_flags": Case({"var": "split"}, {}, lambda rng: {}, set_to("split", 5, 2)),
+    "standardised": Case(
+        {
+            "var": "x",
+            "mask": "mask",
+            "group": "system",
+            "features": ["feature"],
+            "split": "train",
+            "mean_limit": 0.05,
+            "std_limit": 0.05,
+            "constant": "refuse",
+        },
+        MASKED,
+        masked,
+        changed("x", lambda x: (x - x.mean(axis=0)) / x.std(axis=0) * 1.2),
+    ),
+    "steering_span": Case(
+        {
+            "var": "r",
+            "sources": "sources",
+            "source_mask": "mask",
+            "grid": [3, 3],
+            "wavelength": 0.3,
+            "spacing": 0.15,
+            "tolerance": 1e-3,
+        },
+        MATRICES,
+        sources,
+        changed("sources", lambda s: s * [1, 0.5, 1]),
+    ),
+    "trace_n": Case({"var": "r", "tolerance": 1e-5}, MATRICES, sources, set_to("r", 20, 0)),
+    "unique_rows": Case(
+        {"var": "x", "with_fields": ["system"]},
+        MASKED,
+        masked,
+        lambda arrays: [array.__setitem__(38, array[2]) for name, array in arrays.items() if name != "split"] and None,
+    ),
+    "unit_rms": Case(
+        {"var": "x", "mask": "mask", "tolerance": 1e-5},
+        MASKED,
+        lambda rng: (lambda d: {**d, "x": d["x"] / np.sqrt((d["x"] ** 2).sum(1) / d["mask"].sum(1))[:, None]})(
+            masked(rng)
+        ),
+        changed("x", lambda x: x * 3),
+    ),
+    "zero_baseline": Case(
+        {"var": "x", "mask": "mask", "split": "train", "low": 0.95, "high": 1.05},
+        MASKED,
+        masked,
+        changed("x", lambda x: x * 5),
+    ),
+    "zero_padding": Case({"var": "x", "mask": "mask"}, MASKED, masked, set_to("x", np.s_[1, 2], 1e-30)),
+}
+
+
+def made(case: Case, seed: int = 0) -> Arrays:
+    split = np.repeat(np.arange(3, dtype=np.uint8), (ROWS * 3 // 5, ROWS // 5, ROWS // 5))
+    return {**{name: array.copy() for name, array in case.make(np.random.default_rng(seed)).items()}, "split": split}
+
+
+def describe(case: Case, arrays: Arrays) -> DatasetSpec:
+    dims = {**{name: ("sample", *text.split()) for name, text in case.dims.items()}, "split": ("sample",)}
+    fields = tuple(
+        FieldSpec(name, array.dtype, dims[name], array.shape[1:], "split" if name == "split" else "aux")
+        for name, array in arrays.items()
+    )
+    stops = np.cumsum([ROWS * 3 // 5, ROWS // 5, ROWS // 5]).tolist()
+    return DatasetSpec("d", fields, dict(zip(SPLITS, zip([0, *stops], stops, strict=False), strict=True)))
+
+
+def examine(name: str, case: Case, arrays: Arrays, cuts: Sequence[int] = (13, 26), rows: int = ROWS) -> Finding:
+    """The check's finding as the engine gets it: segments absorbed one by one, merged in order, finished, judged."""
+    check, spec = CHECKS.load(name)(), describe(case, arrays)
+    measured = {}
+    for fold in check.folds(spec, case.statistics):
+        state = fold.empty()
+        for start, stop in zip([0, *cuts], [*cuts, rows], strict=True):
+            if stop > start:
+                block = Block(start, stop, {field: arrays[field][start:stop].copy() for field in fold.fields})
+                state = fold.merge(state, fold.absorb(fold.empty(), block))
+        measured[fold.key] = fold.finish(state)
+    return check.judge(spec, case.statistics, measured)
+
+
+def in_memory(name: str, case: Case, arrays: Arrays) -> tuple[bool, list[int] | None]:
+    """Vanilla pandera's verdict on the same data, and the failing samples where it names samples."""
+    import pandera.xarray as pa
+    import xarray as xr
+    from pandera.api.checks import Check
+
+    register_checks()
+    spec = describe(case, arrays)
+    variables = {field.name: (field.dims, arrays[field.name]) for field in spec.fields}
+    dataset = xr.Dataset(variables, attrs={"splits": json.dumps(dict(spec.splits))})
+    schema = pa.DatasetSchema(checks=[getattr(Check, name)(**case.statistics)])
+    try:
+        schema.validate(dataset, lazy=True)
+    except pa.errors.SchemaErrors as failure:
+        (error,) = failure.schema_errors
+        assert error.reason_code.name == "DATAFRAME_CHECK", error
+        output = error.check_output
+        return False, np.flatnonzero(~output.values).tolist() if hasattr(output, "dims") else None
+    return True, []
+
+
+def test_every_check_has_a_case_and_every_case_a_check():
+    assert set(CASES) == set(CHECKS.names())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_is_silent_on_good_data(name):
+    finding = examine(name, CASES[name], made(CASES[name]))
+
+    assert finding.passed, finding
+    assert finding.examined == finding.present > 0
+    assert finding.failing == 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_fires_on_its_planted_defect_and_says_what_to_do(name):
+    arrays = made(CASES[name])
+    CASES[name].defect(arrays)
+
+    finding = examine(name, CASES[name], arrays)
+
+    assert not finding.passed
+    assert finding.message
+    assert finding.remedy
+    assert finding.limit
+    assert len(finding.splits) == len(finding.samples)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_never_passes_when_part_of_the_data_was_not_examined(name):
+    case = CASES[name]
+
+    assert not examine(name, case, made(case), cuts=(), rows=ROWS // 2).passed
+    assert not examine(name, case, made(case), cuts=(), rows=0).passed
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_takes_in_memory_exactly_the_statistics_it_declares(name):
+    check = CHECKS.load(name)
+    parameters = inspect.signature(check.pandera_function).parameters
+
+    assert next(iter(check.statistics)) == "var"
+    assert set(parameters) == {"ds", *check.statistics}
+    assert set(CASES[name].statistics) == set(check.statistics)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_check_reads_only_the_fields_it_names(name):
+    check, case = CHECKS.load(name)(), CASES[name]
+    named = set(check.fields(case.statistics))
+
+    assert {
+        field for fold in check.folds(describe(case, made(case)), case.statistics) for field in fold.fields
+    } <= named
+
+
+def corrupt(arrays: Arrays, kind: str, rng: np.random.Generator) -> None:
+    name = str(rng.choice([each for each in arrays if each != "split"] or ["split"]))
+    array, rows = arrays[name], rng.choice(ROWS, int(rng.integers(1, 4)), replace=False)
+    real = array.dtype.kind in "fc"
+    place = (rows, *(int(rng.integers(size)) for size in array.shape[1:])) if rng.random() < 0.5 else rows
+    if kind == "scale":
+        array[place] = array[place] * 10 ** rng.uniform(-7, 3) if real else array[place] ^ 1
+    elif kind == "noise":
+        size = 10 ** rng.uniform(-9, 1)
+        array[place] += (size * rng.standard_normal(array[place].shape)).astype(array.dtype) if real else 1
+    elif kind == "hole":
+        array[place] = rng.choice([np.nan, np.inf, 0.0]) if real else 0
+    elif kind == "copy":
+        others = rng.choice(ROWS, len(rows), replace=False)
+        for each in arrays:
+            if each != "split":
+                arrays[each][rows] = arrays[each][others]
+    elif kind == "shuffle":
+        arrays[name] = array[rng.permutation(ROWS)]
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kinds=st.lists(st.sampled_from(["scale", "noise", "hole", "copy", "shuffle"]), max_size=3),
+    cuts=st.lists(st.integers(1, ROWS - 1), max_size=4).map(sorted),
+)
+def test_check_gives_the_verdict_and_the_samples_that_pandera_gives_in_memory(name, seed, kinds, cuts):
+    case, rng = CASES[name], np.random.default_rng(seed)
+    arrays = made(case, seed)
+    for kind in kinds:
+        corrupt(arrays, kind, rng)
+
+    finding = examine(name, case, arrays, cuts)
+    passed, samples = in_memory(name, case, arrays)
+
+    assert finding.passed == passed, finding
+    if samples is not None:
+        assert finding.failing == len(samples)
+        assert list(finding.samples) == samples[:10]
+
+
+@pytest.mark.parametrize("name", ["hermitian", "psd", "rank", "trace_n", "norm_bounds"])
+def test_matrix_check_on_a_vector_is_an_error_in_the_schema(name):
+    case = Case({**CASES[name].statistics, "var": "x"}, {**MASKED, "count": ""}, masked, lambda arrays: None)
+    spec = describe(case, {**made(case), "count": np.zeros(ROWS, np.int8)})
+
+    with pytest.raises(SchemaError, match="makes no sense"):
+        CHECKS.load(name)().folds(spec, case.statistics)

@@ -1,0 +1,80 @@
+"""`snakemake all`: builds everything once, then only what changed; a killed stage is simply run again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import dataset_of
+
+RULES = ("generate", "stats", "normalize", "validate", "certify")
+
+
+def snakemake(*arguments: str, code: int = 0) -> str:
+    place = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [str(place / "snakemake"), *arguments], capture_output=True, text=True, check=False, env=environment, timeout=600
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def planned() -> set[str]:
+    """Names of the rules that a run would execute."""
+    text = snakemake("all", "--dry-run", "--quiet", "reason")
+    table = text.split("Job stats:")[1].split("\n\n")[0] if "Job stats:" in text else ""
+    return {line.split()[0] for line in table.splitlines() if line and line.split()[-1].isdigit()} - {"all", "total"}
+
+
+@pytest.fixture
+def built(project: Path) -> Path:
+    snakemake("all")
+    return project
+
+
+def test_all_builds_and_certifies_everything_once_and_then_only_what_changed(built: Path):
+    table = (built / "data/reports/certified.txt").read_text()
+    assert all(name in table for name in ("control", "covariance", "regression"))
+    assert planned() == set()
+
+    config = built / "config/config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("recipe: regression\n", "recipe: regression\n    parameters: {noise: 0.06}\n"))
+    assert planned() == {f"{rule}_regression" for rule in RULES} | {"certified"}
+    config.write_text(text)
+    assert planned() == set()
+
+    schema = built / "schemas/control.yaml"
+    schema.write_text(schema.read_text() + "# reviewed\n")
+    assert planned() == {"validate_control", "certify_control", "certified"}
+    snakemake("all")
+    assert planned() == set()
+
+
+def test_a_stage_killed_in_the_middle_is_simply_run_again(project: Path):
+    place = Path(sys.executable).parent
+    environment = {**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
+    for delay in (3.0, 5.0):
+        with subprocess.Popen(
+            [str(place / "snakemake"), "all"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
+        ) as running:
+            time.sleep(delay)
+            os.killpg(running.pid, signal.SIGKILL)
+
+    snakemake("all")
+
+    for name in ("control", "covariance", "regression"):
+        assert dataset_of(project, name).exists()
+    left = [path for path in (project / "data").rglob(".*") if path.name.endswith(".tmp")]
+    assert left == []
