@@ -36,7 +36,7 @@ class _Loader(yaml.SafeLoader):
     """
 
 
-
+_Loader.yaml_implicit_resolvers = {}
 _NUMBER = list("-+0123456789.")
 for _tag, _pattern, _first in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),

@@ -70,7 +70,7 @@ def make_pendulum(root: Path, *, episodes: int = 300, seed: int = 0, shortest: i
 
 
 def make_spaces(root: Path, *, episodes: int = 6, steps: int = 5) -> Path:
-    """A dataset whose observations are a `Dict` with a `Tuple` and a `Text` inside, and whose actions are `Discrete`."""
+    """A dataset whose observations are a `Dict` with a `Tuple` and a `Text` inside; actions are `Discrete`."""
     with minari_root(root):
         import minari
         from gymnasium import spaces

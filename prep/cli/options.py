@@ -4,27 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from prep.blocks import ROLES
 from prep.errors import UsageError, Where
 
 if TYPE_CHECKING:
-    from prep.certificate.policy import Level
     from prep.importers import IngestOptions
-
-
-def level(text: str) -> Level:
-    """``sealed`` or ``signed``."""
-    if text not in ("sealed", "signed"):
-        raise UsageError(
-            "there is no such certificate level",
-            where=Where(key="--require"),
-            measured=text,
-            allowed="sealed, signed",
-            remedy="name one of the levels",
-        )
-    return cast("Level", text)
 
 
 def ingest_options(mapping: Path | None, roles: Sequence[str], group: str, fractions: str, seed: int) -> IngestOptions:

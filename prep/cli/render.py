@@ -203,9 +203,3 @@ def _total(value: Any) -> int:
 def _span(value: Any) -> str:
     low, high = f"{_flat(value, min):.4g}", f"{_flat(value, max):.4g}"
     return low if low == high else f"{low} … {high}"
-
-
-def show_run(result: Any) -> None:
-    """How a training run ended."""
-    for text in result.summary_lines():
-        say(text)

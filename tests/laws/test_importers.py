@@ -1,4 +1,4 @@
-"""Every importer, built in or not, brings rows through unchanged, whole groups to one split, and the same way each time."""
+"""Every importer brings rows through unchanged, whole groups to one split, and does it the same way each time."""
 
 from __future__ import annotations
 

@@ -168,9 +168,6 @@ def test_validate_of_a_folder_examines_every_normalised_dataset(certified_copy: 
         (("generate", "regression", "--scale", "huge"), 2, "no such scale"),
         (("generate", "regression", "-o", "x.txt"), 2, "does not name a format"),
         (("stats", "nowhere.h5", "-o", "x.json"), 3, "no manifest"),
-        (("train", "nowhere.h5"), 2, "no such dataset"),
-        (("train", "regression", "--require", "gold"), 2, "no such certificate level"),
-        (("train", "regression", "--require", "signed"), 3, "demands a signature"),
         (("verify", "data/raw/regression.h5"), 3, "is not certified"),
         (("ingest", "nowhere.bin", "-o", "x.h5"), 2, "remedy"),
         (("frobnicate",), 2, "No such command"),
@@ -185,6 +182,6 @@ def test_wrong_usage_gets_one_clear_error_and_the_right_code(
 
 
 def test_help_shows_an_example_for_every_verb():
-    for verb in ("generate", "ingest", "stats", "normalize", "validate", "certify", "verify", "inspect", "train"):
+    for verb in ("generate", "ingest", "stats", "normalize", "validate", "certify", "verify", "inspect"):
         assert "Example" in run(verb, "--help").stdout
     assert run("--version").stdout.startswith("prep ")
