@@ -1,4 +1,6 @@
-"""Projects for tests: a folder with our schemas and a smoke-scale configuration, and one that is built and certified once."""
+"""Projects for tests: a folder with our schemas and a smoke-scale configuration, and one that is built and certified
+once.
+"""
 
 from __future__ import annotations
 

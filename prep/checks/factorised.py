@@ -53,8 +53,11 @@ class Factorised:
         ok = []
         for matrix, part in zip(memory.values(ds, var), memory.values(ds, factor), strict=True):
             wide, thin = matrix.astype(np.complex128), part.astype(np.complex128)
+            if not (np.isfinite(wide).all() and np.isfinite(thin).all()):
+                ok.append(False)
+                continue
             gap = np.linalg.norm(wide - len(wide) * (thin @ thin.conj().T))
-            ok.append(bool(np.isfinite(gap) and gap <= tolerance * np.linalg.norm(wide)))
+            ok.append(bool(gap <= tolerance * np.linalg.norm(wide)))
         return memory.by_sample(np.array(ok))
 
 

@@ -145,7 +145,16 @@ class _Hdf5Sink:
 
 def _write_attributes(owner: Any, attributes: Mapping[str, Any]) -> None:
     for key, value in attributes.items():
-        owner.attrs[key] = value if isinstance(value, str) else np.array(value, np.uint8)
+        owner.attrs.create(key, _fixed(value) if isinstance(value, str) else np.array(value, np.uint8))
+
+
+def _fixed(text: str) -> Any:
+    """A text as HDF5 keeps it under a checksum: of fixed length. Those of variable length go to a heap without one.
+
+    Two bytes at least, since h5netcdf takes a single one for a byte rather than a text.
+    """
+    data = text.encode()
+    return np.array(data, dtype=h5py.string_dtype("utf-8", max(len(data), 2)))
 
 
 def _filters(codecs: tuple[Codec, ...]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _given(rows: int, split: Column, group: Column | None, step: int, where: Whe
             remedy="correct the column, or leave it out and let the rows be divided anew",
         )
     counts = np.zeros(3, np.int64)
-    homes: dict[int, int] = {}
+    homes: dict[int, tuple[int, int]] = {}
     with ExitStack() as stack:
         read = stack.enter_context(split.reader())
         ids = stack.enter_context(group.reader()) if group else None
@@ -67,16 +67,17 @@ def _given(rows: int, split: Column, group: Column | None, step: int, where: Whe
     return GivenSplit(every_split_used(counts.tolist(), "rows", where))
 
 
-def _one_home_each(ids: Array, codes: Codes, start: int, homes: dict[int, int], where: Where) -> None:
+def _one_home_each(ids: Array, codes: Codes, start: int, homes: dict[int, tuple[int, int]], where: Where) -> None:
     for code, split in enumerate(SPLITS):
         rows = np.flatnonzero(codes == code)
         distinct, first = np.unique(ids[rows], return_index=True)
         for identity, row in zip(distinct.tolist(), rows[first].tolist(), strict=True):
-            if homes.setdefault(identity, code) != code:
+            home, seen = homes.setdefault(identity, (code, start + row))
+            if home != code:
                 raise DataError(
                     "a group lies in two splits",
-                    where=replace(where, samples=(start + row,)),
-                    measured=f"group {identity} in {SPLITS[homes[identity]]} and in {split}",
+                    where=replace(where, samples=(seen, start + row)),
+                    measured=f"group {identity} in {SPLITS[home]} and in {split}",
                     allowed="each group in one split",
                     remedy="correct the split column, or leave it out and let whole groups be divided anew",
                 )

@@ -19,6 +19,7 @@ from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
 from prep.importers.columns import Column, Source
 from prep.importers.hdf5tree import Hdf5Tree, hdf5_errors, looks_like_hdf5
+from prep.importers.mapping import parse_mapping
 from prep.importers.sources import existing, identify, tree_files
 
 _ENDINGS = (".h5", ".hdf5", ".hdf", ".nc")
@@ -118,10 +119,8 @@ def zarr_errors(path: Path, key: str = "") -> Iterator[None]:
 def _wanted(columns: list[Column], options: IngestOptions, path: Path) -> list[str]:
     """Paths of the columns that will be read. `UsageError` with a draft where that is not plain."""
     if options.mapping:
-        fields = options.mapping.get("fields")
-        entries = fields.values() if isinstance(fields, dict) else []
-        named = [entry if isinstance(entry, str) else dict(entry).get("path", "") for entry in entries]
-        return [str(place).strip("/") for place in [*named, options.mapping.get("split", "")] if place]
+        mapping = parse_mapping(options.mapping)
+        return [field.path for field in mapping.fields] + ([mapping.split] if mapping.split else [])
     lengths = {column.shape[:1] for column in columns}
     nested = [column.path for column in columns if "/" in column.path]
     odd = [column.path for column in columns if column.dtype.kind not in "biufc" and column.path != "split"]
@@ -221,12 +220,12 @@ def _all_stored(stored: tuple[int, int], fill: object, path: Path, place: str, w
         raise DataError(
             "none of the array's values were ever written",
             where=Where(path=str(path), key=place),
-            measured=f"0 of {total} chunks stored; it would read as {fill!r} throughout",
+            measured=f"0 of {total} chunks stored; it would read as {fill} throughout",
             allowed="at least one stored chunk",
             remedy="write the data again, or leave the array out of the mapping",
         )
     if present < total:
-        warnings.append(f"{place}: {total - present} of {total} chunks are not stored and read as {fill!r}")
+        warnings.append(f"{place}: {total - present} of {total} chunks are not stored and read as {fill}")
 
 
 def _described(attributes: Mapping[str, Any]) -> tuple[str, str]:

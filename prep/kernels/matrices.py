@@ -29,8 +29,10 @@ def real_view(array: Array) -> Array:
 
 def hermitian(matrices: Array) -> Array:
     """(A + Aᴴ) / 2 of (…, N, N) matrices, complex128 or float64."""
-    wide = matrices.astype(wide_type(matrices.dtype))
-    return (wide + np.conj(np.swapaxes(wide, -1, -2))) / 2  # type: ignore[no-any-return]
+    result: Array = matrices.astype(wide_type(matrices.dtype))
+    result += np.conj(np.swapaxes(matrices, -1, -2))
+    result *= 0.5
+    return result
 
 
 def traces(matrices: Array) -> Array:
@@ -62,14 +64,19 @@ def trace_normalise(matrices: Array, loading: float = 0.0) -> Array:
     ``matrices`` are (…, N, N), complex or real; the result is complex128 or float64. A trace that is not positive
     gives what floating point gives (infinity, NaN): callers test `traces` first.
     """
-    size = matrices.shape[-1]
     result = hermitian(matrices)
-    with np.errstate(all="ignore"):
-        result /= traces(matrices)[..., np.newaxis, np.newaxis] / size
-    if loading:
-        result[..., np.arange(size), np.arange(size)] += loading
-        result /= 1.0 + loading
+    scale_to_trace(result, traces(result), loading)
     return result
+
+
+def scale_to_trace(matrices: Array, trace: Array, loading: float = 0.0) -> None:
+    """The scaling of `trace_normalise` alone, in place, of Hermitian float64 or complex128 matrices with these traces."""
+    size = matrices.shape[-1]
+    with np.errstate(all="ignore"):
+        matrices /= trace[..., np.newaxis, np.newaxis] / size
+    if loading:
+        matrices[..., np.arange(size), np.arange(size)] += loading
+        matrices /= 1.0 + loading
 
 
 def trace_restore(normalised: Array, trace: Array, loading: float = 0.0) -> Array:

@@ -1,4 +1,4 @@
-"""Windows of closed-loop trajectories of many linear systems, padded to one shape, and the control at their last step."""
+"""Windows of closed-loop trajectories of many linear systems, padded to one shape, and the control at their end."""
 
 from __future__ import annotations
 
@@ -64,11 +64,11 @@ _RULES: dict[str, Rule] = {
 class Control:
     """ẋ = A x + B u with u = -K x held over each step of dt: trajectories of `prep.recipes.plants`, cut into windows.
 
-    Each system has ``variants`` sets of physical parameters, the nominal ones times (1 + U(±``variation``)), and the gain K
-    of the nominal plant (of each variant with ``gain: variant``); see `prep.recipes.regulator`. Every step adds normal noise,
-    ``process_noise`` times the half-width of the state's initial range. Trajectories that reach ‖x‖ ≥ ``divergence`` or
-    stop being finite are dropped and counted. The split of a (system, variant, trajectory) is decided before anything is
-    simulated; every system is in every split.
+    Each system has ``variants`` sets of physical parameters, the nominal ones times (1 + U(±``variation``)), and the
+    gain K of the nominal plant (of each variant with ``gain: variant``); see `prep.recipes.regulator`. Every step adds
+    normal noise, ``process_noise`` times the half-width of the state's initial range. Trajectories that reach ‖x‖ ≥
+    ``divergence`` or stop being finite are dropped and counted. The split of a (system, variant, trajectory) is
+    decided before anything is simulated; every system is in every split.
 
     Fields: ``states`` (sample, 32, 12) and ``controls`` (sample, 6) float32, zero beyond the system's dimensions;
     ``encoding`` (sample, 7) uint8, n_u in 3 bits then n_x in 4, most significant first; ``state_mask`` and

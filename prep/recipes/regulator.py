@@ -67,8 +67,8 @@ def close_loop(
 ) -> Loop:
     """Closed loops of ``variants`` parameter sets, each drawn again until its sampled loop is stable.
 
-    The gain is the nominal plant's, or each variant's own with ``own_gain``. Raises `ConfigError` where even the nominal
-    loop is too stiff for steps of ``dt`` seconds, or where hardly any variant is stable.
+    The gain is the nominal plant's, or each variant's own with ``own_gain``. Raises `ConfigError` where even the
+    nominal loop is too stiff for steps of ``dt`` seconds, or where hardly any variant is stable.
     """
     nominal = gain(plant, plant.nominal)
     radius = spectral_radius(sampled_closed_loop(plant, plant.nominal, nominal, dt))

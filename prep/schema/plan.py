@@ -94,7 +94,9 @@ class Schema:
         }
 
     def transform_digest(self) -> str:
-        """Digest of what `stats` and `normalize` depend on: `transform_plan`, and every field's role, mask and features."""
+        """Digest of what `stats` and `normalize` depend on: `transform_plan`, and every field's role, mask and
+        features.
+        """
         fields = {
             name: [plan.role, plan.mask, list(plan.features)]
             for name, plan in self.fields.items()

@@ -190,13 +190,13 @@ def _loss(schema: Schema) -> Iterator[Problem]:
             "name a field of role target",
         )
         return
-    if (loss["name"] == "masked_mse") != ("mask" in loss) or loss.get("mask", target.mask) != target.mask:
+    if (loss["name"] == "masked_mse") != bool(target.mask) or loss.get("mask", target.mask) != target.mask:
         yield (
             ("prep", "loss"),
             "the loss counts other entries than the statistics of its target",
-            f"{loss['name']} with mask {loss.get('mask', 'none')}",
-            f"masked_mse with the target's own mask ({target.mask or 'it has none'}), other losses without",
-            "give the loss the mask of its target",
+            f"{loss['name']} with mask {loss.get('mask', target.mask) or 'none'}",
+            f"masked_mse for a target with a mask, with that mask ({target.mask or 'it has none'}); other losses without",
+            "choose the loss that counts what the target's mask counts",
         )
 
 

@@ -81,8 +81,7 @@ class Standardize:
         constant = moments.constant & seen
         if chosen["constant"] == "error" and constant.any():
             raise _constant(field, moments, constant, chosen["group"])
-        # The value itself, not its mean: a constant must leave exactly 0.
-        mean = np.where(constant, moments.min, np.where(seen, moments.mean, 0.0))
+        mean = np.where(seen, moments.mean, 0.0)
         std = np.where(constant | ~seen, 1.0, moments.std)
         bad = np.argwhere(~(np.isfinite(mean) & np.isfinite(std) & (std > 0)))
         if len(bad):

@@ -13,7 +13,15 @@ from prep.canonical import value_digest
 from prep.errors import DataError, SchemaError, Where
 from prep.folds import Scope
 from prep.folds.scales import Scales
-from prep.kernels.matrices import asymmetry, hermitian, trace_normalise, trace_restore, traces, wide_type
+from prep.kernels.matrices import (
+    asymmetry,
+    hermitian,
+    scale_to_trace,
+    trace_normalise,
+    trace_restore,
+    traces,
+    wide_type,
+)
 from prep.transforms import settle
 from prep.transforms.companion import (
     companion_spec,
@@ -103,8 +111,9 @@ class TraceN:
             rows = slice(start, start + self._step(field))
             part = hermitian(matrices[rows])
             self._refuse_asymmetric(field, params, asymmetry(matrices[rows], part), start)
+            scale_to_trace(part, scales[rows], params["loading"])
             with np.errstate(over="ignore", invalid="ignore"):
-                result[rows] = trace_normalise(part, params["loading"])
+                result[rows] = part
         refuse_nonfinite(field, result, "a matrix, or what trace N makes of it,")
         return {field.name: result, params["companion"]: to_companion(scales, params)}
 

@@ -10,10 +10,10 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tests.make_minari import make_pendulum
 
 from prep.blocks import SPLITS
 from prep.importers import IMPORTERS, IngestOptions, Opened
+from tests.make_minari import make_pendulum
 
 ROWS, GROUPS = 3000, 23
 
@@ -161,6 +161,14 @@ def test_promised_rows_arrive_split_after_split(opened: tuple[Case, Opened]) -> 
     assert splits == sorted(splits, key=SPLITS.index)
     assert sum(result.rows.values()) == len(next(iter(case.expected.values())))
     assert all(result.rows[name] > 0 for name in SPLITS)
+
+
+def test_no_block_is_larger_than_what_is_read_at_once(opened: tuple[Case, Opened]) -> None:
+    _, result = opened
+    row_bytes = sum(spec.row_bytes for spec in result.fields)
+    # HDF5 and Zarr are read in whole chunks, here of 700 rows.
+    most = {"minari": 2_000 // row_bytes, "hdf5": 700, "zarr": 700}.get(result.notes["importer"], 20_000 // row_bytes)
+    assert max(len(next(iter(arrays.values()))) for _, arrays in result.blocks()) <= most
 
 
 def test_no_group_is_in_two_splits(opened: tuple[Case, Opened]) -> None:

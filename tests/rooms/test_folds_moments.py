@@ -49,6 +49,16 @@ def test_an_offset_of_a_million_deviations_costs_no_digits(offset: float, order:
     assert found.kurtosis.item() == pytest.approx(kurtosis, rel=1e-8)
 
 
+@pytest.mark.parametrize("offset", [1e9, 1e12])
+def test_digits_are_those_of_the_spread_even_where_the_stored_values_barely_tell_it(offset: float) -> None:
+    values = np.sort(np.random.default_rng(1).gamma(2.0, size=2000)) + offset
+    _, std, skewness, kurtosis = exact(values)
+    found = moments_of(values, (7, 300, 1700))
+    assert found.std.item() ** 2 == pytest.approx(std**2, rel=1e-12)
+    assert found.skewness.item() == pytest.approx(skewness, rel=1e-10)
+    assert found.kurtosis.item() == pytest.approx(kurtosis, rel=1e-10)
+
+
 def test_float32_offset_by_a_million_deviations_is_measured_where_the_naive_formula_fails() -> None:
     values = (1e6 + np.random.default_rng(2).standard_normal(300_000)).astype(np.float32)
     naive = np.mean(values**2, dtype=np.float32) - np.mean(values, dtype=np.float32) ** 2
@@ -123,14 +133,14 @@ def test_masked_moments_per_group_are_those_of_the_counted_values(steps: int, ma
                 assert np.isnan(found.mean[place, feature])
 
 
-def test_a_mask_over_averaged_dims_counts_single_steps() -> None:
-    values = np.random.default_rng(5).standard_normal((20, 6, 2)).astype("f4")
-    steps = np.arange(20)[:, np.newaxis] % 6 >= np.arange(6)
-    fold = Moments(
-        field("x", "f4", ("t", 6), ("f", 2), features=("f",)), Scope("", 0, 20), field("m", "b1", ("t", 6), role="mask")
-    )
+@pytest.mark.parametrize("lasting", [False, True], ids=["another mask for each sample", "one mask for all"])
+def test_a_mask_over_averaged_dims_counts_single_steps(lasting: bool) -> None:
+    values = np.random.default_rng(5).standard_normal((3000, 6, 2)).astype("f4")
+    steps = (np.arange(3000) * (not lasting))[:, np.newaxis] % 6 >= np.arange(6)
+    spec = field("x", "f4", ("t", 6), ("f", 2), features=("f",))
+    fold = Moments(spec, Scope("", 0, 3000), field("m", "b1", ("t", 6), role="mask"))
     found = measure(fold, {"x": values, "m": steps})
-    np.testing.assert_allclose(found.mean[0], values[steps].astype("f8").mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(found.mean[0], values[steps].astype("f8").mean(axis=0), rtol=1e-10)
     assert (found.count == steps.sum()).all()
 
 
@@ -156,15 +166,27 @@ def test_the_first_ten_bad_samples_are_named_in_order_although_groups_are_shuffl
     assert found.finite.sum() == 0
 
 
+def test_one_nan_among_long_rows_of_shuffled_groups_costs_only_itself() -> None:
+    values = np.random.default_rng(12).standard_normal((300, 3000))
+    group = np.arange(300) % 2
+    values[4, 9] = np.nan
+    fold = Moments(field("x", "f8", ("f", 3000)), Scope("", 0, 300), group="g")
+    found = measure(fold, {"x": values, "g": group})
+    assert found.finite.tolist() == [450_000 - 1, 450_000]
+    assert found.nonfinite_samples == (4,)
+    np.testing.assert_allclose(found.std[0], np.nanstd(values[::2]), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("value", [0.1, -1e30, 1e-40, 12345678.9])
-def test_a_constant_has_exactly_no_spread(value: float) -> None:
-    values = np.full(3001, value, np.float32)
+def test_a_constant_has_exactly_no_spread(value: float, dtype: str) -> None:
+    values = np.full(3001, value, dtype)
     found = moments_of(values, (1000, 1001))
     assert found.std.item() == 0.0
     assert found.mean.item() == float(values[0])
     assert found.constant.item()
     assert np.isnan(found.skewness.item())
-    assert not moments_of(np.append(values, np.nextafter(values[0], np.float32(np.inf)))).constant.item()
+    assert not moments_of(np.append(values, np.nextafter(values[0], values.dtype.type(np.inf)))).constant.item()
 
 
 @pytest.mark.parametrize("values", [np.array([1.0, np.nan, 2.0]), np.array([0.1, 0.2, 0.7]), np.zeros((0, 3))])
@@ -178,17 +200,20 @@ def test_a_result_comes_back_from_json_bit_for_bit(values: Array) -> None:
         assert getattr(back, name).shape == getattr(found, name).shape
 
 
-@pytest.mark.parametrize("masked", [False, True])
-def test_a_large_block_is_measured_in_a_few_mebibytes(masked: bool) -> None:
-    values = np.ones((4096, 2048), np.float32)
-    mask = field("m", "u1", ("f", 2048), role="mask") if masked else None
-    fold = Moments(field("x", "f4", ("f", 2048)), Scope("", 0, 4096), mask)
-    block = Block(0, 4096, {"x": values, "m": np.random.default_rng(0).integers(0, 2, values.shape, "u1")})
+@pytest.mark.parametrize("masked", [False, True], ids=["all counted", "masked"])
+@pytest.mark.parametrize("features", [("d1",), ("d0",)], ids=["features last", "features first"])
+def test_a_large_block_is_measured_in_a_few_mebibytes(features: tuple[str, ...], masked: bool) -> None:
+    values = np.ones((2048, 64, 64), np.float32)
+    mask = field("m", "u1", ("d0", 64), ("d1", 64), role="mask") if masked else None
+    spec = field("x", "f4", ("d0", 64), ("d1", 64), features=features)
+    fold = Moments(spec, Scope("", 0, 2048), mask)
+    block = Block(0, 2048, {"x": values, "m": np.random.default_rng(0).integers(0, 2, values.shape, "u1")})
     tracemalloc.start()
     fold.absorb(fold.empty(), block)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 24 << 20
+    assert values.nbytes == 32 << 20
+    assert peak < 16 << 20
 
 
 def test_a_feature_that_is_no_dimension_is_refused() -> None:

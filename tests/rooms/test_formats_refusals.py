@@ -64,7 +64,7 @@ def test_a_tree_of_another_version_is_refused(tmp_path: Path, ending: str) -> No
     path = write_demo(tmp_path / f"demo{ending}").path
     if ending == ".h5":
         with h5py.File(path, "r+") as file:
-            file.attrs["prep_format"] = "2"
+            file.attrs["prep_format"] = np.bytes_(b"2")
     else:
         edit(path / "zarr.json", lambda node: node["attributes"].update(prep_format="2"))
     assert refusal(path).measured == "prep_format 2"
@@ -114,7 +114,7 @@ def linked(link: Any) -> Callable[[h5py.File, Path], None]:
 
 def attribute(where: str, key: str, value: Any) -> Callable[[h5py.File, Path], None]:
     def change(file: h5py.File, _: Path) -> None:
-        file[where].attrs[key] = value
+        file[where].attrs[key] = np.bytes_(value.encode()) if isinstance(value, str) else value
 
     return change
 
@@ -140,7 +140,7 @@ HDF5_CHANGES: dict[str, tuple[str, Callable[[h5py.File, Path], None]]] = {
         "soft link",
         lambda file, _: (file.move("prep", "z"), file.__setitem__("prep", h5py.SoftLink("/z")))[0],
     ),
-    "second name": ("variables", alias),
+    "second name": ("overlap", alias),
     "group": ("no dataset", lambda file, _: file.create_group("more") and None),
     "member of prep": ("members", lambda file, _: file["prep"].create_group("more") and None),
     "named type": ("no dataset", lambda file, _: file.__setitem__("kind", np.dtype("f8"))),
@@ -161,6 +161,7 @@ HDF5_CHANGES: dict[str, tuple[str, Callable[[h5py.File, Path], None]]] = {
     "fewer rows": ("row per sample", shrunk),
     "scale_factor": ("attributes", attribute("states", "scale_factor", "2")),
     "number in an attribute": ("no text", attribute("states", "add_offset", 1.0)),
+    "text of variable length": ("no text", lambda file, _: file["states"].attrs.__setitem__("units", "m")),
     "_FillValue": ("no text", attribute("states", "_FillValue", np.float32(0))),
     "flags on another field": ("attributes", attribute("states", "flag_values", np.arange(3, dtype=np.uint8))),
     "flags changed": ("attributes", attribute("split", "flag_values", np.array([2, 1, 0], np.uint8))),
@@ -191,6 +192,38 @@ def test_a_chunk_that_skips_its_filters_is_refused(tmp_path: Path) -> None:
         stored = file["episode"][...].tobytes()
         file["episode"].id.write_direct_chunk((0,), stored, filter_mask=3)
     assert "skips" in refusal(path).what
+
+
+def test_flipped_bits_of_the_hdf5_structure_are_refused_or_change_nothing(tmp_path: Path) -> None:
+    container = write_demo(tmp_path / "demo.h5", demo_spec(100), "gzip")
+    intact = container.path.read_bytes()
+    places = np.concatenate([np.arange(part.offset, part.offset + part.size) for part in container.metadata])
+    generator = np.random.default_rng(0)
+    refused = 0
+    for place, bit in zip(generator.choice(places, 300), generator.integers(0, 8, 300), strict=True):
+        flipped = bytearray(intact)
+        flipped[place] ^= 1 << bit
+        container.path.write_bytes(flipped)
+        try:
+            found = open_container(container.path)
+        except IntegrityError:
+            refused += 1
+            continue
+        assert found.spec == container.spec
+        for name, layout in container.layouts.items():
+            np.testing.assert_array_equal(found.layouts[name].offsets, layout.offsets)
+            np.testing.assert_array_equal(found.layouts[name].sizes, layout.sizes)
+            assert found.layouts[name].codecs == layout.codecs
+    assert refused > 100
+
+
+@pytest.mark.parametrize("place", [8, 15, 24, 31])
+def test_a_damaged_heap_is_refused_before_libhdf5_loops_on_it(tmp_path: Path, place: int) -> None:
+    path = write_demo(tmp_path / "demo.h5").path
+    data = bytearray(path.read_bytes())
+    data[data.index(b"GCOL") + place] ^= 2
+    path.write_bytes(data)
+    assert "global heap" in refusal(path).what
 
 
 def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:

@@ -17,10 +17,10 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prep.blocks import DatasetSpec, FieldSpec
+from prep.blocks import ChunkKey, DatasetSpec, FieldSpec
 from prep.errors import SchemaError, UsageError
 from prep.formats import FORMATS, Container, create, format_of, open_container
-from prep.formats.codecs import COMPRESSIONS
+from prep.formats.codecs import COMPRESSIONS, codecs_of, encoder
 from prep.formats.reader import ChunkReader
 from tests.rooms.formats_demo import (
     CONSTANTS,
@@ -139,7 +139,7 @@ def test_xarray_reads_fields_constants_and_dimension_names(
         assert dataset["scene"].dims == SCENE.dims
         assert "time" in dataset.coords
         assert set(dataset.variables) == {field.name for field in (*spec.fields, *spec.constants)}
-        assert dataset["states"].attrs["units"] == "m"
+        assert (dataset["states"].attrs["units"], dataset["episode"].attrs["units"]) == ("m", "1")
         assert dataset["split"].attrs["flag_meanings"] == "train val test"
         assert list(dataset["split"].attrs["flag_values"]) == [0, 1, 2]
         assert dataset.attrs["Conventions"] == "CF-1.11"
@@ -157,7 +157,7 @@ def test_h5py_and_zarr_decode_what_we_encode(tmp_path: Path, compression: str) -
         for name, array in arrays.items():
             np.testing.assert_array_equal(file[name][...], array)
             np.testing.assert_array_equal(group[name][...], array)
-        assert file["prep"].attrs["recipe"] == group["prep"].attrs["recipe"] == spec.documents["recipe"]
+        assert file["prep"].attrs["recipe"].decode() == group["prep"].attrs["recipe"] == spec.documents["recipe"]
 
 
 def test_the_hdf5_structure_is_one_that_older_libraries_read_too(tmp_path: Path) -> None:
@@ -200,6 +200,27 @@ def test_chunks_are_cut_every_power_of_two_rows_and_the_last_is_padded(tmp_path:
     # what is shorter than one chunk is one chunk of just its rows
     assert (container.layouts["narrow"].chunk_rows, container.layouts["narrow"].chunks) == (9, 1)
     assert container.size < 4 * layout.chunk_bytes
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_the_padding_of_the_last_chunk_is_zeros_however_the_rows_came(tmp_path: Path, ending: str) -> None:
+    spec = DatasetSpec(
+        "pad", (FieldSpec("x", np.dtype("f4"), ("sample", "i"), (1 << 18,), "input"),), {"train": (0, 9)}
+    )
+    with create(tmp_path / f"pad{ending}", spec) as writer:
+        for row in range(9):
+            writer.write("x", np.full((1, 1 << 18), row + 1, "f4"))
+        container = writer.commit(spec)
+    with ChunkReader(container.path, container.layouts) as reader:
+        last = np.frombuffer(reader.stored(ChunkKey("x", 2)), "f4").reshape(4, -1)
+    assert np.unique(last[0]).tolist() == [9.0]
+    assert not last[1:].any()
+
+
+def test_blosc_gives_the_same_bytes_however_its_threads_run() -> None:
+    array = np.random.default_rng(0).normal(size=1 << 20).astype("f4")
+    encode = encoder(codecs_of("blosc"))
+    assert len({bytes(encode(array)) for _ in range(20)}) == 1
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -33,7 +33,9 @@ def test_certified_data_pass_and_say_who_they_are(name: str, certified_copy: Pat
 
     assert (data.id, data.version) == (name, "1.0.0")
     assert data.row_count("train") > data.row_count("test") > 0
-    assert set(data.transforms) >= {field.name for field in data.spec.fields if field.role == "target"} - {"num_sources"}
+    assert set(data.transforms) >= {field.name for field in data.spec.fields if field.role == "target"} - {
+        "num_sources"
+    }
 
 
 def test_only_the_gate_makes_a_certified_dataset(name: str, certified_copy: Path):

@@ -11,11 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tests.make_minari import make_pendulum, make_spaces
 
 from prep.errors import DataError, IntegrityError, PrepError, UsageError
 from prep.importers import IngestOptions, Opened
 from prep.importers.minari import Minari
+from tests.make_minari import make_pendulum, make_spaces
 
 
 def load(source: object, **options: Any) -> Opened:

@@ -70,9 +70,7 @@ def test_xarray_reads_the_dataset_with_names_and_units(name: str, certified_proj
     import xarray as xr
 
     path = dataset_of(certified_project, name)
-    opened = (
-        xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path, engine="h5netcdf")
-    )
+    opened = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path, engine="h5netcdf")
     with opened as dataset:
         for field in prep.inspect(path).spec.fields:
             assert dataset[field.name].dims == field.dims

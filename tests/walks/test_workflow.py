@@ -20,7 +20,12 @@ def snakemake(*arguments: str, code: int = 0) -> str:
     place = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        [str(place / "snakemake"), *arguments], capture_output=True, text=True, check=False, env=environment, timeout=600
+        [str(place / "snakemake"), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        timeout=600,
     )
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

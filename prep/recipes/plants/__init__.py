@@ -1,7 +1,7 @@
 """The bank of linear plants that the control recipe draws on.
 
-Each module beside this one holds the plants of one domain, a plant being one entry in its table. A plant's id in a dataset
-is its place in `PLANTS`, so that a new one belongs at the end of the last table.
+Each module beside this one holds the plants of one domain, a plant being one entry in its table. A plant's id in a
+dataset is its place in `PLANTS`, so that a new one belongs at the end of the last table.
 """
 
 from __future__ import annotations

@@ -57,9 +57,9 @@ def second_order(mass: Matrix, damping: Matrix, stiffness: Matrix, force: Matrix
 def rod_chain(masses: Sequence[float], lengths: Sequence[float], bend: float = 0.0) -> tuple[Matrix, Matrix]:
     """Mass matrix and gravity stiffness, both (n, n), of n uniform rods hinged in a row, in joint angles.
 
-    Linearised about the chain hanging straight down. With ``bend``, every hinge but the first is bent by so many rad and
-    only the mass matrix has a meaning. From Lagrange's equations of a planar chain in absolute angles:
-    M_ij = l_i (m_j l_j/2 + Σ_{k>j} m_k l_j) cos(θ_i - θ_j) for i < j.
+    Linearised about the chain hanging straight down. With ``bend``, every hinge but the first is bent by so many rad
+    and only the mass matrix has a meaning. From Lagrange's equations of a planar chain in absolute angles: M_ij = l_i
+    (m_j l_j/2 + Σ_{k>j} m_k l_j) cos(θ_i - θ_j) for i < j.
     """
     m, length = np.asarray(masses, dtype=np.float64), np.asarray(lengths, dtype=np.float64)
     beyond = np.cumsum(m[::-1])[::-1] - m
