@@ -40,4 +40,4 @@ def ordered(function: Callable[[Item], Result], items: Iterable[Item], workers: 
     remaining = iter(items)
     while batch := list(islice(remaining, 2 * workers)):
         jobs = [delayed(function, pure=False)(item) for item in batch]
-        yield from compute(*jobs, scheduler="threads", num_workers=workers)
+        yield from compute(*jobs, scheduler="threads", num_workers=workers)  # type: ignore[no-untyped-call]

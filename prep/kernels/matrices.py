@@ -27,9 +27,18 @@ def real_view(array: Array) -> Array:
     return array.view(array.real.dtype).reshape(*array.shape, 2)
 
 
+def divide_rows(values: Array, divisors: Array) -> None:
+    """Divide row i of contiguous float64 or complex128 ``values`` (rows, …) by the real ``divisors`` (rows,), in place.
+
+    Real and imaginary parts are divided as the reals they are, at several times the speed of a complex division.
+    """
+    parts = real_view(values)
+    parts /= divisors.reshape(-1, *([1] * (parts.ndim - 1)))
+
+
 def hermitian(matrices: Array) -> Array:
     """(A + Aᴴ) / 2 of (…, N, N) matrices, complex128 or float64."""
-    result: Array = matrices.astype(wide_type(matrices.dtype))
+    result: Array = matrices.astype(wide_type(matrices.dtype), order="C")
     result += np.conj(np.swapaxes(matrices, -1, -2))
     result *= 0.5
     return result
@@ -70,10 +79,10 @@ def trace_normalise(matrices: Array, loading: float = 0.0) -> Array:
 
 
 def scale_to_trace(matrices: Array, trace: Array, loading: float = 0.0) -> None:
-    """The scaling of `trace_normalise` alone, in place, of Hermitian float64 or complex128 matrices with these traces."""
+    """The scaling of `trace_normalise` alone, in place, of contiguous float64 or complex128 matrices."""
     size = matrices.shape[-1]
     with np.errstate(all="ignore"):
-        matrices /= trace[..., np.newaxis, np.newaxis] / size
+        divide_rows(matrices.reshape(-1, size * size), trace.reshape(-1) / size)
     if loading:
         matrices[..., np.arange(size), np.arange(size)] += loading
         matrices /= 1.0 + loading

@@ -129,7 +129,7 @@ def _transform(schema: Schema, name: str, plan: FieldPlan, place: Place) -> Iter
             yield (
                 place,
                 f"{name!r} cannot be a companion of {plan.companion_of!r}",
-                f"own transform: {plan.transform or 'none'}; {plan.companion_of}: {parent.transform if parent else 'no such field'}",
+                f"own transform: {plan.transform or 'none'}; {plan.companion_of}: {parent.transform if parent else 'no such field'}",  # noqa: E501
                 "no own transform, and another field whose transform adds it",
                 "remove companion_of, or name the field whose transform takes this out",
             )

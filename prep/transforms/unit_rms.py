@@ -13,7 +13,7 @@ from prep.canonical import value_digest
 from prep.errors import SchemaError, Where
 from prep.folds import Scope
 from prep.folds.scales import Scales, sample_scales
-from prep.kernels.matrices import wide_type
+from prep.kernels.matrices import divide_rows, wide_type
 from prep.transforms import settle
 from prep.transforms.companion import (
     companion_spec,
@@ -82,11 +82,11 @@ class UnitRms:
         scales = usable_scales(field, "RMS", sample_scales("rms", values, field, mask, mask_spec))
         result = np.empty(values.shape, field.dtype)
         for rows, padding in self._pieces(field, mask, mask_spec, len(values)):
-            work = values[rows].astype(wide_type(values.dtype))
+            work = values[rows].astype(wide_type(values.dtype), order="C")
             if padding is not None:
                 work[padding] = 0
             with np.errstate(over="ignore", invalid="ignore"):
-                work /= _beside(scales[rows], work)
+                divide_rows(work, scales[rows])
                 result[rows] = work
         refuse_nonfinite(field, result, "a sample of unit RMS")
         return {field.name: result, params["companion"]: to_companion(scales, params)}
