@@ -195,7 +195,7 @@ def _loss(schema: Schema) -> Iterator[Problem]:
             ("prep", "loss"),
             "the loss counts other entries than the statistics of its target",
             f"{loss['name']} with mask {loss.get('mask', target.mask) or 'none'}",
-            f"masked_mse for a target with a mask, with that mask ({target.mask or 'it has none'}); other losses without",
+            f"masked_mse for a target with a mask, with that mask ({target.mask or 'it has none'}); other losses without",  # noqa: E501
             "choose the loss that counts what the target's mask counts",
         )
 

@@ -18,6 +18,8 @@ from prep.errors import PrepError
 from tests.conftest import SYSTEMS, dataset_of, largest_file
 from tests.walks.test_line import run
 
+pytestmark = pytest.mark.long
+
 
 def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -15,6 +15,8 @@ from tests.conftest import dataset_of
 
 RULES = ("generate", "stats", "normalize", "validate", "certify")
 
+pytestmark = pytest.mark.long
+
 
 def snakemake(*arguments: str, code: int = 0) -> str:
     place = Path(sys.executable).parent
