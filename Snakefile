@@ -12,9 +12,9 @@ SETTINGS = load_config("config/config.yaml")
 TARGETS = {name: dataset_targets(SETTINGS, name) for name in SETTINGS.datasets}
 
 
-def container(path):
-    """A dataset as a workflow output: a Zarr dataset is a folder."""
-    return directory(path) if path.endswith(".zarr") else path
+def head(path):
+    """The file that stands for a dataset: of a Zarr folder its root metadata, since Snakemake writes into folders."""
+    return f"{path}/zarr.json" if path.endswith(".zarr") else path
 
 
 rule all:
@@ -28,73 +28,81 @@ for name, target in TARGETS.items():
         name:
             f"generate_{name}"
         output:
-            container(target.raw),
+            head(target.raw),
             f"{target.raw}.manifest",
         params:
             recipe=target.recipe_digest,
             name=name,
+            dataset=target.raw,
         threads: workflow.cores
         shell:
-            "prep generate {params.name} -o {output[0]} --workers {threads}"
+            "prep generate {params.name} -o {params.dataset} --workers {threads}"
 
     rule:
         name:
             f"stats_{name}"
         input:
-            target.raw,
+            head(target.raw),
             f"{target.raw}.manifest",
         output:
             target.stats,
         params:
             plan=target.plan_digest,
             schema=target.schema,
+            dataset=target.raw,
         threads: workflow.cores
         shell:
-            "prep stats {input[0]} --schema {params.schema} -o {output} --workers {threads}"
+            "prep stats {params.dataset} --schema {params.schema} -o {output} --workers {threads}"
 
     rule:
         name:
             f"normalize_{name}"
         input:
-            target.raw,
+            head(target.raw),
             target.stats,
         output:
-            container(target.normalized),
+            head(target.normalized),
             f"{target.normalized}.manifest",
         params:
+            raw=target.raw,
+            dataset=target.normalized,
             plan=target.plan_digest,
             schema=target.schema,
             compression=target.compression,
         threads: workflow.cores
         shell:
-            "prep normalize {input[0]} --stats {input[1]} --schema {params.schema} --compression {params.compression}"
-            " -o {output[0]} --workers {threads}"
+            "prep normalize {params.raw} --stats {input[1]} --schema {params.schema} --compression {params.compression}"
+            " -o {params.dataset} --workers {threads}"
 
     rule:
         name:
             f"validate_{name}"
         input:
-            target.normalized,
+            head(target.normalized),
             f"{target.normalized}.manifest",
             target.schema,
         output:
             target.report,
+        params:
+            dataset=target.normalized,
         threads: workflow.cores
         shell:
-            "prep validate {input[0]} --schema {input[2]} --json {output} --workers {threads}"
+            "prep validate {params.dataset} --schema {input[2]} --json {output} --workers {threads}"
 
     rule:
         name:
             f"certify_{name}"
         input:
-            target.normalized,
+            head(target.normalized),
             target.report,
             target.schema,
         output:
             f"{target.normalized}.cert.json",
+        params:
+            dataset=target.normalized,
         threads: workflow.cores
         shell:
-            "prep certify {input[0]} --report {input[1]} --schema {input[2]} --workers {threads}"
+            "prep certify {params.dataset} --report {input[1]} --schema {input[2]} --workers {threads}"
 
 
 rule certified:

@@ -32,8 +32,7 @@ def run(arguments: list[str]) -> int:
         report_error(error)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        print("interrupted: nothing was written under a final name; run the same command again", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        result = EXIT_INTERRUPTED
     except usage_errors as error:
         error.show()
         return EXIT_USAGE
@@ -54,6 +53,8 @@ def run(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return EXIT_UNFINISHED
+    if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this exit status
+        print("interrupted: nothing was written under a final name; run the same command again", file=sys.stderr)
     return result if isinstance(result, int) else 0
 
 

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 FORMATS = Table("formats", {"hdf5": "prep.formats.hdf5:Hdf5", "zarr": "prep.formats.zarr:Zarr"})
 
-__all__ = ["FORMATS", "ByteRange", "Container", "FieldLayout", "create", "format_of", "open_container"]
+__all__ = [
+    "FORMATS",
+    "ByteRange",
+    "Container",
+    "FieldLayout",
+    "create",
+    "format_by_ending",
+    "format_of",
+    "open_container",
+]
 
 _ENDINGS = {".h5": "hdf5", ".hdf5": "hdf5", ".nc": "hdf5", ".zarr": "zarr"}
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -56,7 +65,7 @@ def format_of(path: Path | str) -> str:
                     return "hdf5"
         raise foreign(place, "this is neither an HDF5 file nor a Zarr directory")
     except (FileNotFoundError, NotADirectoryError):
-        return _format_by_ending(place)
+        return format_by_ending(place)
     except OSError as error:
         raise storage_error(error, place) from error
 
@@ -87,11 +96,12 @@ def create(path: Path | str, spec: DatasetSpec, compression: str = "none") -> Wr
     for an unknown ending or compression, `StorageError`.
     """
     place = Path(path)
-    writer: Writer = FORMATS.load(_format_by_ending(place))().create(place, spec, compression)
+    writer: Writer = FORMATS.load(format_by_ending(place))().create(place, spec, compression)
     return writer
 
 
-def _format_by_ending(path: Path) -> str:
+def format_by_ending(path: Path) -> str:
+    """The format that a dataset written at ``path`` will have; `UsageError` for an unknown ending."""
     name = _ENDINGS.get(path.suffix.lower())
     if name is None:
         raise UsageError(

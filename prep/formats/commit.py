@@ -10,7 +10,7 @@ import platform
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -68,13 +68,16 @@ class Pending:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
-    def publish(self) -> None:
+    def publish(self, superseded: Iterable[Path] = ()) -> None:
         """fsync everything, put it under the final name, fsync the parent directory.
 
+        ``superseded`` are files that speak of what lay there before: they go once nothing but the rename can fail.
         Raises `StorageError`; the target is then what it was or, where only the last fsync failed, the new one.
         """
         with storage_errors(self.target):
             _sync_tree(self.path)
+            for each in superseded:
+                each.unlink(missing_ok=True)
             with _opened(self.target.parent) as parent:
                 try:
                     os.replace(self.path, self.target)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -113,12 +113,13 @@ class Writer:
         self._sink.put(spec, 0, len(array), encoder(codecs)(array))
         self._constants[spec.name] = len(array)
 
-    def commit(self, spec: DatasetSpec) -> Container:
+    def commit(self, spec: DatasetSpec, superseded: Iterable[Path] = ()) -> Container:
         """Store the rest and what ``spec`` says (splits, attributes, documents), and make the dataset appear.
 
         ``spec`` has the fields the writer was made with, apart from their attributes, and the constants that were
-        written. Returns the dataset as read back before it appears. Raises `SchemaError` or `UsageError` where ``spec``
-        and what was written differ; after any error nothing is left.
+        written. ``superseded`` are sidecars of what lay there before; they go when the dataset appears. Returns the
+        dataset as read back before it appears. Raises `SchemaError` or `UsageError` where ``spec`` and what was written
+        differ; after any error nothing is left.
         """
         self._check_open()
         try:
@@ -129,7 +130,7 @@ class Writer:
             self._sink.finish(spec, rows)
             self._sink.close()
             container = self._reopen(self._pending.path)
-            self._pending.publish()
+            self._pending.publish(superseded)
         finally:
             self.abort()
         return replace(container, path=self._pending.target)

@@ -173,7 +173,7 @@ def _zarr_arrays(path: Path) -> Iterator[tuple[str, Any]]:
     if isinstance(root, zarr.Array):
         yield path.stem, root
         return
-    for place, member in root.members(max_depth=None):
+    for place, member in sorted(root.members(max_depth=None)):
         if isinstance(member, zarr.Array):
             yield place, member
 

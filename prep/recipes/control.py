@@ -39,7 +39,7 @@ _DEFAULT: dict[str, Any] = {
     "stride": 21,
     "variation": 0.2,
     "gain": "nominal",
-    "process_noise": 0.01,
+    "process_noise": 0.05,
     "divergence": 1e4,
     "fractions": [0.7, 0.15, 0.15],
     "task_trajectories": 512,

@@ -11,7 +11,7 @@ from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, value_digest
 from prep.engine import Progress, available_workers, ordered, silent
 from prep.errors import ConfigError, PrepError, Where
-from prep.formats import format_of
+from prep.formats import format_by_ending
 from prep.recipes import RECIPES, SCALES, Recipe, RecipePlan
 from prep.verbs.config import Config, DatasetConfig, load_config
 from prep.verbs.rawdata import Rows, read_manifest, versions, write_dataset
@@ -62,7 +62,7 @@ def generate(
             "recipe": canonical_json({key: provenance[key] for key in ("recipe", "parameters", "seed")}).decode()
         },
     )
-    _ = format_of(path)
+    _ = format_by_ending(path)
     rows = _produce(recipe, plan, workers or available_workers(), progress)
     write_dataset(path, spec, plan.constants, rows, {**provenance, "identity": identity}, compression=entry.compression)
     return path

@@ -21,6 +21,7 @@ from prep.errors import DataError, IntegrityError, Where
 from prep.formats import create
 from prep.formats.commit import write_atomically
 from prep.formats.layout import Container
+from prep.formats.writer import Writer
 
 SPLIT_FIELD = FieldSpec("split", np.dtype("u1"), ("sample",), (), "split", long_name="split of the sample")
 
@@ -102,14 +103,9 @@ def write_dataset(
     return container
 
 
-def commit(writer: Any, path: Path, spec: DatasetSpec) -> Container:
-    """Put a finished dataset under its final name. Sidecars of what lay there before go first: they speak of other
-    bytes.
-    """
-    for sidecar in (envelope.path_of(path), manifest.path_of(path)):
-        sidecar.unlink(missing_ok=True)
-    container: Container = writer.commit(spec)
-    return container
+def commit(writer: Writer, path: Path, spec: DatasetSpec) -> Container:
+    """Put a finished dataset under its final name, without the sidecars of what lay there before."""
+    return writer.commit(spec, superseded=(envelope.path_of(path), manifest.path_of(path)))
 
 
 def write_manifest(container: Container) -> bytes:
@@ -145,7 +141,7 @@ def read_manifest(path: Path) -> manifest.Manifest:
     return contents
 
 
-def _write_rows(writer: Any, spec: DatasetSpec, part: Rows, code: int) -> int:
+def _write_rows(writer: Writer, spec: DatasetSpec, part: Rows, code: int) -> int:
     lengths = {len(array) for array in part.arrays.values()}
     names = {field.name for field in spec.fields} - {SPLIT_FIELD.name}
     if len(lengths) != 1 or set(part.arrays) != names:

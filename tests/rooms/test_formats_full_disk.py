@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from prep.formats.survive import SurvivingFile
 
 WRITE = """
 import resource, sys
@@ -65,6 +69,23 @@ def test_a_full_file_system_is_reported_and_nothing_stays(small_disk: Path, endi
     assert "No space left on device" in ended.stdout
     assert "bytes are free" in ended.stdout
     assert [path.name for path in small_disk.iterdir()] == ["others"]
+
+
+def test_what_no_longer_fits_is_read_back_from_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "full")
+
+    with SurvivingFile(tmp_path / "file") as file:
+        file.write(b"0123456789")
+        monkeypatch.setattr(os, "pwrite", full)
+        file.seek(8)
+        assert file.write(b"abcd") == 4
+        file.seek(0)
+        buffer = bytearray(14)
+        file.readinto(buffer)
+        assert buffer == b"01234567abcd\0\0"
+        assert file.seek(0, os.SEEK_END) == 12
+        assert isinstance(file.error, OSError)
 
 
 @pytest.mark.parametrize("ending", [".h5", ".zarr"])

@@ -16,6 +16,7 @@ import zarr
 
 from prep.errors import IntegrityError, UsageError
 from prep.formats import format_of, open_container
+from prep.formats.hdf5_structure import DIMENSION_ONLY
 from tests.rooms.formats_demo import demo_spec, write_demo
 
 
@@ -119,6 +120,10 @@ def attribute(where: str, key: str, value: Any) -> Callable[[h5py.File, Path], N
     return change
 
 
+def unused(file: h5py.File, _: Path) -> None:
+    file.create_dataset("extra", (3,), "f4").make_scale(DIMENSION_ONLY)
+
+
 def alias(file: h5py.File, _: Path) -> None:
     file["copy"] = file["episode"]
 
@@ -173,6 +178,7 @@ HDF5_CHANGES: dict[str, tuple[str, Callable[[h5py.File, Path], None]]] = {
     "splits beyond the rows": ("row per sample", attribute("/", "splits", '{"train": [0, 11]}')),
     "unlisted field": ("variables", attribute("/", "prep_fields", "states")),
     "number in the root": ("no text", attribute("/", "note", 1)),
+    "dimension of nothing": ("dimensions do not fit", unused),
     "dimension with data": ("holds data", lambda file, _: file["sample"].__setitem__(0, 1)),
 }
 

@@ -18,8 +18,6 @@ from prep.errors import PrepError
 from tests.conftest import SYSTEMS, dataset_of, largest_file
 from tests.walks.test_line import run
 
-pytestmark = pytest.mark.long
-
 
 def everything(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -41,8 +39,11 @@ def limited(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
-@pytest.mark.parametrize("output", ["data/raw/regression.h5", "data/raw/regression.zarr"])
-@pytest.mark.parametrize("size", [0, 20_000, 90_000])
+@pytest.mark.parametrize(
+    ("output", "size"),
+    [(f"data/raw/regression.{ending}", size) for ending in ("h5", "zarr") for size in (0, 20_000)]
+    + [("data/raw/regression.h5", 90_000)],
+)
 def test_a_full_disk_ends_with_code_4_and_leaves_the_old_data(output: str, size: int, project: Path):
     run("generate", "regression", "--seed", "1", "-o", output)
     before = everything(project / "data")

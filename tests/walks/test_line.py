@@ -13,8 +13,6 @@ import pytest
 import prep
 from tests.conftest import FORMATS, SYSTEMS, dataset_of
 
-pytestmark = pytest.mark.long
-
 
 def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(

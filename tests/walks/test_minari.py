@@ -10,8 +10,6 @@ import prep
 from tests.make_minari import make_pendulum
 from tests.walks.test_line import run
 
-pytestmark = pytest.mark.long
-
 
 @pytest.fixture(scope="module")
 def pendulum(tmp_path_factory: pytest.TempPathFactory) -> Path:

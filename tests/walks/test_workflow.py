@@ -15,8 +15,6 @@ from tests.conftest import dataset_of
 
 RULES = ("generate", "stats", "normalize", "validate", "certify")
 
-pytestmark = pytest.mark.long
-
 
 def snakemake(*arguments: str, code: int = 0) -> str:
     place = Path(sys.executable).parent
