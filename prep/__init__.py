@@ -10,6 +10,8 @@ The line, as functions and as commands of the same name::
     prep.validate("data/normalized/control.h5")                  # one pass over the stored bytes, every check
     prep.certify("data/normalized/control.h5")                   # sealed, pinned in prep.lock
 
+    prep.train("control")                                        # Lightning, on certified data and nothing else
+
     data = prep.open("data/normalized/control.h5")               # CertifiedDataset, or an error that says why not
     for batch in data.torch("train", batch_size=512, shuffle=True):   # verified as it is read
         ...
@@ -18,7 +20,7 @@ The line, as functions and as commands of the same name::
 The parts, bottom up: `errors`, `canonical` and `registry`, `strict_yaml`; `kernels`; `blocks` (fields, datasets,
 blocks of rows); `formats` (HDF5 and Zarr); `folds` (everything learned about data); `recipes`, `importers`,
 `transforms`, `checks`; `schema` and `report`; `engine` (the only loop over data); `certificate`; `gate` (the only
-maker of `CertifiedDataset`); `loaders`; `verbs`; `cli`. Nothing here is imported before it is used.
+maker of `CertifiedDataset`); `loaders`; `training`; `verbs`; `cli`. Nothing here is imported before it is used.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from prep.verbs.inspect import inspect as inspect
     from prep.verbs.normalize import normalize as normalize
     from prep.verbs.stats import stats as stats
+    from prep.verbs.train import train as train
     from prep.verbs.validate import validate as validate
     from prep.verbs.verify import verify as verify
 
@@ -50,6 +53,7 @@ _API = Table(
         "normalize": "prep.verbs.normalize:normalize",
         "open": "prep.gate:admit",
         "stats": "prep.verbs.stats:stats",
+        "train": "prep.verbs.train:train",
         "validate": "prep.verbs.validate:validate",
         "verify": "prep.verbs.verify:verify",
     },
@@ -63,6 +67,7 @@ __all__ = [
     "normalize",
     "open",
     "stats",
+    "train",
     "validate",
     "verify",
 ]

@@ -150,6 +150,12 @@ class StorageError(UnfinishedError):
     code = "storage"
 
 
+class InterruptedRunError(UnfinishedError):
+    """The user stopped a run that can go on later."""
+
+    code, exit_code = "interrupted", EXIT_INTERRUPTED
+
+
 class Refusal(PrepError):  # noqa: N818 -- it is a list of errors
     """Several errors at once; its exit code is the most serious of them."""
 

@@ -20,6 +20,7 @@ from prep.blocks import Array, ChunkKey, DatasetSpec
 from prep.canonical import sha256_hex
 from prep.certificate import envelope, lock, manifest, statement
 from prep.certificate.policy import Policy
+from prep.engine import DatasetSource, Progress, all_digests, silent
 from prep.engine.source import digest_chunk
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
 from prep.formats.reader import ChunkReader
@@ -135,6 +136,22 @@ class CertifiedDataset:
     def transforms(self) -> Mapping[str, BoundTransform]:
         """Fitted transforms by raw field; ``transforms[f].invert(values, …)`` gives original units."""
         return bound_transforms(json.loads(self.documents["transforms"]))
+
+    def verify(self, workers: int | None = None, progress: Progress = silent) -> int:
+        """Hash every stored chunk again and return how many there are; `IntegrityError` naming field, chunk and samples
+        of the first that changed.
+        """
+        with DatasetSource.open(self.path, self.manifest.digests) as source:
+            root = manifest.logical_root(source.spec, source.container.layouts, all_digests(source, workers, progress))
+        if root != self.root:
+            raise IntegrityError(
+                "the recomputed root is not the certified one",
+                where=Where(path=str(self.path), dataset=self.id),
+                measured=root,
+                allowed=self.root,
+                remedy="restore the dataset with its sidecars, or build and certify it again",
+            )
+        return self.manifest.chunks
 
     def torch(self, split: str, **options: Any) -> Any:
         """Verified batches as torch tensors; see `prep.loaders.torch.TorchBatches` for the options."""

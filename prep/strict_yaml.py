@@ -18,10 +18,13 @@ Place = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Parsed YAML: the value, and the 1-based line on which the value at each place begins (``()`` is the whole)."""
+    """Parsed YAML: the value, the 1-based line on which the value at each place begins (``()`` is the whole), and the
+    text it was parsed from.
+    """
 
     value: Any
     lines: dict[Place, int]
+    text: str
 
     def line(self, *place: str | int) -> int:
         """Line of the value at ``place``, or of the nearest thing around it."""
@@ -83,7 +86,7 @@ def parse_yaml(text: str, *, path: str, error: type[UsageError] = ConfigError) -
         raise _wrong(error, path, mark.line + 1 if mark else None, str(problem.problem)) from problem
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise _wrong(error, path, None, str(problem).splitlines()[0]) from problem
-    return Document(value, lines)
+    return Document(value, lines, text)
 
 
 def _build(loader: _Loader, node: Any, place: Place, lines: dict[Place, int], seen: set[int]) -> Any:

@@ -43,7 +43,7 @@ class GroupsDisjoint:
                 f"{result.shared_count} groups ({what}) are in two splits; first: {ids} in samples {first} "
                 f"({spec.split_of(first)}) and {second} ({spec.split_of(second)})"
             )
-        samples = [max(pair[1:]) for pair in result.shared]
+        samples = [later for _, _, later in result.shared]
         return verdict(
             spec,
             result.shared_count == 0,

@@ -341,3 +341,45 @@ def inspect(
         return
     for each in found:
         show_inspection(each)
+
+
+@app.command()
+def train(
+    dataset: Annotated[str, typer.Argument(help="A dataset of the configuration, or the path of a certified one.")],
+    epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the system's.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
+    require: Annotated[str, typer.Option(help="Level that is demanded: sealed or signed.")] = "sealed",
+    run_dir: Annotated[Path | None, typer.Option(help="Where the run goes; by default runs/<dataset>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    system: Annotated[str | None, typer.Option(help="Model; by default the dataset's own, else tabular.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
+    config: ConfigFile = None,
+    lock: LockFile = None,
+    json: Json = None,
+) -> None:
+    """Train on certified data; whatever is not certified is refused.
+
+    Examples: `prep train control` · `prep train data/normalized/pendulum.h5 --epochs 5 --device cpu`
+    """
+    from prep.cli.options import level
+    from prep.cli.output import progress, say, write_json
+    from prep.verbs.train import train as verb
+
+    demanded = level(require)
+    with progress(f"train {dataset}") as show:
+        result = verb(
+            dataset,
+            system=system,
+            epochs=epochs,
+            device=device,
+            require=demanded,
+            run_dir=run_dir,
+            resume=resume,
+            seed=seed,
+            config=config,
+            lock_path=lock,
+            say=(lambda _: None) if json == "-" else say,
+            progress=show,
+        )
+    if json:
+        write_json(result.to_dict(), json)

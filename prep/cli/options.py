@@ -10,6 +10,7 @@ from prep.blocks import ROLES
 from prep.errors import UsageError, Where
 
 if TYPE_CHECKING:
+    from prep.certificate.policy import Level
     from prep.importers import IngestOptions
 
 
@@ -24,6 +25,21 @@ def ingest_options(mapping: Path | None, roles: Sequence[str], group: str, fract
         body = load_mapping(mapping)
     return IngestOptions(
         mapping=body, fractions=_fractions(fractions), seed=seed, roles=dict(map(_role, roles)), group=group
+    )
+
+
+def level(text: str) -> Level:
+    """A level of trust."""
+    if text == "sealed":
+        return "sealed"
+    if text == "signed":
+        return "signed"
+    raise UsageError(
+        "there is no such level",
+        where=Where(key="--require"),
+        measured=text,
+        allowed="sealed, signed",
+        remedy="demand one of the two",
     )
 
 

@@ -5,6 +5,7 @@ executor beneath both. Results never depend on the number of workers: segments a
 row order.
 """
 
+from prep.engine.digests import all_digests
 from prep.engine.executor import Progress, available_workers, ordered, silent
 from prep.engine.run import Measurements, run
 from prep.engine.source import ChunkDigests, DatasetSource
@@ -14,6 +15,7 @@ __all__ = [
     "DatasetSource",
     "Measurements",
     "Progress",
+    "all_digests",
     "available_workers",
     "ordered",
     "run",

@@ -29,15 +29,20 @@ def available_workers() -> int:
 def ordered(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
     """``function(item)`` for each item, in order, at most ``2 * workers`` results in memory.
 
-    The first exception, in order, is raised as it was.
+    The first exception, in order, is raised as it was. Linear algebra inside a job stays on the job's own thread:
+    a pool within each worker only waits for the others' cores, and its sums would depend on how many there are.
     """
-    if workers <= 1:
-        yield from map(function, items)
-        return
     from dask.base import compute
     from dask.delayed import delayed
+    from threadpoolctl import ThreadpoolController
 
+    pools = ThreadpoolController()
     remaining = iter(items)
-    while batch := list(islice(remaining, 2 * workers)):
-        jobs = [delayed(function, pure=False)(item) for item in batch]
-        yield from compute(*jobs, scheduler="threads", num_workers=workers)  # type: ignore[no-untyped-call]
+    while batch := list(islice(remaining, 2 * workers if workers > 1 else 1)):
+        with pools.limit(limits=1, user_api="blas"):
+            if workers > 1:
+                jobs = [delayed(function, pure=False)(item) for item in batch]
+                results = compute(*jobs, scheduler="threads", num_workers=workers)  # type: ignore[no-untyped-call]
+            else:
+                results = [function(batch[0])]
+        yield from results

@@ -5,12 +5,13 @@ order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from prep.blocks import Array, Block
 from prep.engine.executor import Progress, available_workers, ordered, silent
 from prep.engine.source import ChunkDigests, DatasetSource
+from prep.errors import DataError
 from prep.folds import Fold
 
 Apply = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -53,7 +54,8 @@ def run(
 
     Folds see blocks after ``transform`` (if any); ``sink`` receives the same blocks in row order. With ``digests``
     every field is read and every chunk hashed. Memory is bounded by a few segments a worker, whatever the size of the
-    dataset. Errors: those of the source (`IntegrityError`), the transform (`DataError`) and the sink (`StorageError`).
+    dataset. Errors: those of the source (`IntegrityError`), the transform (`DataError`, samples counted from the first
+    of the dataset) and the sink (`StorageError`).
     """
     unique = {fold.key: fold for fold in folds}
     wanted = frozenset().union(*(fold.fields for fold in unique.values())) if unique else frozenset()
@@ -92,9 +94,26 @@ class _Job:
         start, stop = segment
         block, digests = self.source.read(start, stop, self.names, self.hashed)
         if self.transform is not None:
-            block = Block(start, stop, self.transform(block.arrays))
+            block = Block(start, stop, self._transformed(self.transform, block))
         states = {key: fold.absorb(fold.empty(), block) for key, fold in self.folds.items()}
         return _Examined(block if self.keep else None, states, digests, stop - start)
+
+    def _transformed(self, transform: Apply, block: Block) -> Mapping[str, Array]:
+        try:
+            return transform(block.arrays)
+        except DataError as error:
+            # A transform sees one block and counts samples from its first row.
+            spec, where = self.source.spec, error.where
+            samples = tuple(block.start + row for row in where.samples)
+            splits = dict.fromkeys(spec.split_of(row) for row in samples)
+            error.where = replace(
+                where,
+                path=where.path or str(self.source.container.path),
+                dataset=where.dataset or spec.name,
+                split=where.split or ", ".join(splits),
+                samples=samples,
+            )
+            raise
 
 
 def _join(parts: list[ChunkDigests]) -> ChunkDigests:

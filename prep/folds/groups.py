@@ -20,8 +20,8 @@ _COMPACT_ROWS = 1 << 16
 class GroupsResult:
     """``groups`` counts the distinct groups of each split, ``shared_count`` those that occur in two or more splits.
 
-    ``shared`` are the first ten of them in ascending order as (group id, sample in one split, sample in another),
-    each the first sample of the group in that split.
+    ``shared`` are ten of them as (group id, sample in one split, sample in a later one), each the first sample of the
+    group in that split: those whose later sample comes first, in that order.
     """
 
     groups: Mapping[str, int]
@@ -83,12 +83,13 @@ class GroupRanges:
         lines = _distinct(np.concatenate(parts))
         groups = {name: int((lines[:, -2] == number).sum()) for number, name in enumerate(self.splits)}
         again = np.flatnonzero((lines[1:, :-2] == lines[:-1, :-2]).all(axis=1)) + 1
-        first = ~np.isin(again - 1, again)
+        twice = again[~np.isin(again - 1, again)]
+        ordered = twice[np.argsort(lines[twice, -1], kind="stable")]
         shared = tuple(
             (tuple(lines[place, :-2].tolist()), int(lines[place - 1, -1]), int(lines[place, -1]))
-            for place in again[first][:KEEP]
+            for place in ordered[:KEEP]
         )
-        return GroupsResult(groups, int(first.sum()), shared)
+        return GroupsResult(groups, len(twice), shared)
 
 
 def _columns(values: Array, name: str) -> Array:

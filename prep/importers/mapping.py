@@ -26,10 +26,12 @@ from typing import Any
 
 import numpy as np
 
+from prep.blocks import ROLES as KNOWN_ROLES
 from prep.errors import ConfigError, UsageError, Where
 from prep.strict_yaml import read_yaml
 
-ROLES = ("input", "target", "mask", "id", "aux")
+# The split comes of `split:`, and a constant has no samples to read.
+ROLES = tuple(role for role in KNOWN_ROLES if role not in ("split", "constant"))
 _KEYS = ("fields", "group", "split")
 _FIELD_KEYS = ("path", "role", "units", "dims", "mask", "long_name")
 _RESERVED = ("split", "sample", "prep")

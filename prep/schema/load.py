@@ -17,7 +17,7 @@ from prep.checks import CHECKS
 from prep.errors import PrepError, Refusal, SchemaError, Where
 from prep.schema.plan import CheckPlan, FieldPlan, Schema, VariablePlan
 from prep.schema.rules import broken_rules
-from prep.strict_yaml import SIZE_LIMIT, Document, parse_yaml
+from prep.strict_yaml import Document, parse_yaml, read_yaml
 
 
 def load_schema(source: Path | str, *, name: str = "", verify: bool = True) -> Schema:
@@ -27,8 +27,11 @@ def load_schema(source: Path | str, *, name: str = "", verify: bool = True) -> S
     `stats` and `normalize` can do without. Raises `SchemaError` with file and line, or a `Refusal` of several, for
     anything that is unknown, missing, said twice, lost on the way through pandera or senseless: nothing is skipped.
     """
-    path, text = (str(source), _read(source)) if isinstance(source, Path) else (name or "<text>", source)
-    document = parse_yaml(text, path=path, error=SchemaError)
+    if isinstance(source, Path):
+        path, document = str(source), read_yaml(source, error=SchemaError)
+    else:
+        path = name or "<text>"
+        document = parse_yaml(source, path=path, error=SchemaError)
     if not isinstance(document.value, dict):
         raise SchemaError(
             "a schema is a mapping of keys",
@@ -39,7 +42,7 @@ def load_schema(source: Path | str, *, name: str = "", verify: bool = True) -> S
         )
     _refuse(_malformed(document, path))
     _refuse(_wrong_statistics(document, path))
-    schema = _schema(document, path, text)
+    schema = _schema(document, path)
     _refuse(broken_rules(schema, document))
     if verify:
         from prep.schema.oracle import verify_with_pandera
@@ -52,34 +55,6 @@ def _refuse(errors: Iterable[PrepError]) -> None:
     found = list(errors)
     if found:
         raise found[0] if len(found) == 1 else Refusal(found)
-
-
-def _read(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            data = file.read(SIZE_LIMIT + 1)
-        if len(data) > SIZE_LIMIT:
-            raise SchemaError(
-                "this file is too large for a schema",
-                where=Where(path=str(path)),
-                allowed=f"at most {SIZE_LIMIT} bytes",
-                remedy="give the path of a dataset schema",
-            )
-        return data.decode()
-    except OSError as problem:
-        raise SchemaError(
-            "the schema cannot be read",
-            where=Where(path=str(path)),
-            measured=problem.strerror,
-            remedy="check the path and its permissions",
-        ) from problem
-    except UnicodeDecodeError as problem:
-        raise SchemaError(
-            "the schema is not UTF-8 text",
-            where=Where(path=str(path)),
-            measured=problem.reason,
-            remedy="save the file as UTF-8",
-        ) from problem
 
 
 @cache
@@ -169,7 +144,7 @@ def _statistics(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if key != "options"}
 
 
-def _schema(document: Document, path: str, text: str) -> Schema:
+def _schema(document: Document, path: str) -> Schema:
     body = document.value
     checks = tuple(
         CheckPlan(
@@ -182,7 +157,7 @@ def _schema(document: Document, path: str, text: str) -> Schema:
     )
     return Schema(
         name=body["prep"]["dataset"],
-        text=text,
+        text=document.text,
         path=path,
         variables={
             key: VariablePlan(np.dtype(entry["dtype"]), tuple(entry["dims"]), entry.get("required", True))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from prep.blocks import DatasetSpec, FieldSpec, Role
 from prep.canonical import blake3_hex, value_digest
+from prep.transforms import TRANSFORMS, settle
 
 Severity = Literal["error", "warning"]
 _ROWS = {"train": (0, 1), "val": (1, 2), "test": (2, 3)}
@@ -77,12 +78,13 @@ class Schema:
     def transform_plan(self) -> dict[str, Any]:
         """What statistics and transforms need of each field with a transform, JSON-ready.
 
-        {field: {name, options, mask, features, units, role, long_name}}; companions come with another field.
+        {field: {name, options, mask, features, units, role, long_name}}; companions come with another field. Options
+        are complete, so that leaving a default out and writing it are one plan.
         """
         return {
             name: {
                 "name": plan.transform,
-                "options": dict(plan.options),
+                "options": self._options(name),
                 "mask": plan.mask,
                 "features": list(plan.features),
                 "units": plan.units,
@@ -92,6 +94,11 @@ class Schema:
             for name, plan in self.fields.items()
             if plan.transform and not plan.companion_of
         }
+
+    def _options(self, name: str) -> dict[str, Any]:
+        plan = self.fields[name]
+        raw = replace(self._planned_field(name), transform_state="raw")
+        return settle(TRANSFORMS.load(plan.transform)(), raw, plan.options)
 
     def transform_digest(self) -> str:
         """Digest of what `stats` and `normalize` depend on: `transform_plan`, and every field's role, mask and

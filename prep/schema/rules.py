@@ -125,11 +125,12 @@ def _mask_and_features(schema: Schema, name: str, plan: FieldPlan, place: Place)
 def _transform(schema: Schema, name: str, plan: FieldPlan, place: Place) -> Iterator[Problem]:
     if plan.companion_of:
         parent = schema.fields.get(plan.companion_of)
+        theirs = parent.transform if parent else "no such field"
         if parent is None or parent.transform in ("", "identity") or plan.transform:
             yield (
                 place,
                 f"{name!r} cannot be a companion of {plan.companion_of!r}",
-                f"own transform: {plan.transform or 'none'}; {plan.companion_of}: {parent.transform if parent else 'no such field'}",  # noqa: E501
+                f"own transform: {plan.transform or 'none'}; {plan.companion_of}: {theirs}",
                 "no own transform, and another field whose transform adds it",
                 "remove companion_of, or name the field whose transform takes this out",
             )
@@ -191,11 +192,12 @@ def _loss(schema: Schema) -> Iterator[Problem]:
         )
         return
     if (loss["name"] == "masked_mse") != bool(target.mask) or loss.get("mask", target.mask) != target.mask:
+        counted = f"with that mask ({target.mask})" if target.mask else "with its mask (it has none)"
         yield (
             ("prep", "loss"),
             "the loss counts other entries than the statistics of its target",
             f"{loss['name']} with mask {loss.get('mask', target.mask) or 'none'}",
-            f"masked_mse for a target with a mask, with that mask ({target.mask or 'it has none'}); other losses without",  # noqa: E501
+            f"masked_mse for a target with a mask, {counted}; other losses without",
             "choose the loss that counts what the target's mask counts",
         )
 

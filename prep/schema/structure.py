@@ -79,7 +79,9 @@ def _missing(name: str, spec: DatasetSpec) -> Finding:
 
 def _unknown(name: str, schema: Schema) -> Finding:
     message = f"field {name} is in the dataset and not in the schema, so nothing checks it"
-    return _finding(False, 1, f"fields of {schema.path}", message, "declare it in the schema, or build without it")
+    return _finding(
+        False, 1, f"the fields of schema {schema.name}", message, "declare it in the schema, or build without it"
+    )
 
 
 def _finding(passed: bool, compared: int, limit: str, message: str, remedy: str) -> Finding:

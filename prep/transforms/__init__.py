@@ -84,4 +84,10 @@ def settle(transform: Transform, field: FieldSpec, options: Mapping[str, Any]) -
             allowed="transform_state raw",
             remedy="normalise the raw dataset; a transform is applied exactly once",
         )
-    return {**transform.options, **options}
+    complete = {**transform.options, **options}
+    return {key: _like(transform.options[key], value) for key, value in complete.items()}
+
+
+def _like(default: Any, value: Any) -> Any:
+    """``loading: 0`` and ``loading: 0.0`` are one option."""
+    return float(value) if isinstance(default, float) and type(value) is int else value

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from prep.canonical import parse_json
 from prep.certificate import envelope, lock, manifest, statement
-from prep.engine import DatasetSource, Progress, silent
+from prep.engine import DatasetSource, Progress, all_digests, silent
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, Where
 from prep.formats.commit import write_atomically
 from prep.report import Report
-from prep.verbs.rawdata import all_digests, read_manifest
+from prep.verbs.rawdata import read_manifest
 from prep.verbs.schemas import schema_for
 from prep.verbs.validate import registry_digest, validate
 

@@ -4,6 +4,7 @@ dataset.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +54,9 @@ def ingest(
     path = Path(output)
     options = options or IngestOptions()
     opened = _importer(source, layout).open(source, options)
-    name = path.name.split(".")[0]
+    name, origin = path.name.split(".")[0], _origin(source)
     provenance = {
         "stage": "ingest",
-        "source": source,
         "layout": layout or _recognised(source),
         "fractions": list(options.fractions),
         "seed": options.seed,
@@ -69,12 +69,12 @@ def ingest(
         splits={},
         version=version,
         attributes={"title": name, "source": f"prep ingest {provenance['layout']}"},
-        documents={"recipe": canonical_json({"ingest": source, "group": opened.group}).decode()},
+        documents={"recipe": canonical_json({"ingest": origin, "group": opened.group}).decode()},
     )
+    # The digests of the inputs, among the notes, say what was read; where it lay is nobody's business.
     identity = value_digest("ingest", provenance)
-    write_dataset(
-        path, spec, (), _rows(opened, progress), {**provenance, "identity": identity}, compression=compression
-    )
+    provenance |= {"source": origin, "identity": identity}
+    write_dataset(path, spec, (), _rows(opened, progress), provenance, compression=compression)
     place = Path(schema) if schema else Path("schemas") / f"{name}.yaml"
     drafted = None
     if not place.exists():
@@ -102,6 +102,11 @@ def _recognised(source: str) -> str:
         if IMPORTERS.load(name)().recognises(source):
             return name
     return ""
+
+
+def _origin(source: str) -> str:
+    """The source's own name, without the folders of this machine."""
+    return os.path.basename(os.path.abspath(source.removeprefix("minari:")))
 
 
 def _rows(opened: Opened, progress: Progress) -> Iterator[Rows]:

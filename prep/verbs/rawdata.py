@@ -16,7 +16,7 @@ import numpy as np
 from prep.blocks import SPLITS, Array, DatasetSpec, FieldSpec
 from prep.canonical import canonical_json
 from prep.certificate import envelope, manifest
-from prep.engine import ChunkDigests, DatasetSource, Progress, run, silent
+from prep.engine import DatasetSource, all_digests
 from prep.errors import DataError, IntegrityError, Where
 from prep.formats import create
 from prep.formats.commit import write_atomically
@@ -114,13 +114,6 @@ def write_manifest(container: Container) -> bytes:
         data = manifest.encode(source.container, all_digests(source))
     write_atomically(manifest.path_of(container.path), data)
     return data
-
-
-def all_digests(
-    source: DatasetSource, workers: int | None = None, progress: Progress = silent
-) -> dict[str, ChunkDigests]:
-    """Digests of every chunk of a dataset, fields and constants."""
-    return {**run(source, digests=True, workers=workers, progress=progress).digests, **source.constants()[1]}
 
 
 def read_manifest(path: Path) -> manifest.Manifest:

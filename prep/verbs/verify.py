@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from prep.certificate import manifest
 from prep.certificate.policy import Policy
-from prep.engine import DatasetSource, Progress, silent
-from prep.errors import IntegrityError, Where
+from prep.engine import Progress, silent
 from prep.gate import CertifiedDataset, admit
-from prep.verbs.rawdata import all_digests
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +34,4 @@ def verify(
     admitted = admit(dataset, policy, lock_path=Path(lock_path) if lock_path else None)
     if not deep:
         return Verified(admitted, 0)
-    with DatasetSource.open(admitted.path, admitted.manifest.digests) as source:
-        digests = all_digests(source, workers, progress)
-        root = manifest.logical_root(source.spec, source.container.layouts, digests)
-    if root != admitted.root:
-        raise IntegrityError(
-            "the recomputed root is not the certified one",
-            where=Where(path=str(admitted.path), dataset=admitted.id),
-            measured=root,
-            allowed=admitted.root,
-            remedy="restore the dataset with its sidecars, or build and certify it again",
-        )
-    return Verified(admitted, admitted.manifest.chunks)
+    return Verified(admitted, admitted.verify(workers, progress))

@@ -46,6 +46,14 @@ def test_ten_shared_groups_are_listed_and_all_are_counted() -> None:
     assert (len(result.shared), result.shared_count) == (10, 40)
 
 
+def test_the_shared_groups_that_are_listed_are_those_whose_later_sample_comes_first() -> None:
+    ids = 1_000 - np.arange(100)
+    ids[60:80] = ids[:20]
+    result = measure(GroupRanges(("g",), SPLITS), {"g": ids}, (30, 70))
+    assert [pair[1:] for pair in result.shared] == [(row, 60 + row) for row in range(10)]
+    assert result.shared_count == 20
+
+
 @settings(max_examples=20)
 @given(ids=st.lists(st.integers(0, 30), min_size=100, max_size=100), limit=st.sampled_from([0, 5, 1 << 16]))
 def test_what_is_found_does_not_depend_on_when_memory_is_compacted(ids: list[int], limit: int) -> None:

@@ -41,6 +41,8 @@ def test_a_mapping_file_says_what_each_field_is(tmp_path: Path):
         ("group: run", "groups: run", "did you mean 'group'", 6),
         ("units: N m", "unit: N m", "did you mean 'units'", 3),
         ("role: target", "role: targets", "input, target, mask", 3),
+        ("role: target", "role: split", "input, target, mask, id, aux", 3),
+        ("role: target", "role: constant", "input, target, mask, id, aux", 3),
         ("group: run", "group: runs", "did you mean 'run'", 6),
         ("mask: m,", "mask: n,", "names a field 'n'", 3),
         ("log/on", "log/state", "field 'x' does not read already", 4),

@@ -168,6 +168,12 @@ def test_validate_of_a_folder_examines_every_normalised_dataset(certified_copy: 
         (("stats", "nowhere.h5", "-o", "x.json"), 3, "no manifest"),
         (("verify", "data/raw/regression.h5"), 3, "is not certified"),
         (("ingest", "nowhere.bin", "-o", "x.h5"), 2, "remedy"),
+        (("train", "nowhere.h5"), 2, "remedy"),
+        (("train", "data/raw/regression.h5"), 3, "is not certified"),
+        (("train", "regression", "--require", "gold"), 2, "sealed, signed"),
+        (("train", "regression", "--require", "signed"), 3, "signature"),
+        (("train", "regression", "--device", "abacus"), 2, "no such device"),
+        (("train", "regression", "--resume"), 2, "no checkpoint"),
         (("frobnicate",), 2, "No such command"),
     ],
 )
@@ -180,6 +186,6 @@ def test_wrong_usage_gets_one_clear_error_and_the_right_code(
 
 
 def test_help_shows_an_example_for_every_verb():
-    for verb in ("generate", "ingest", "stats", "normalize", "validate", "certify", "verify", "inspect"):
+    for verb in ("generate", "ingest", "stats", "normalize", "validate", "certify", "verify", "inspect", "train"):
         assert "Example" in run(verb, "--help").stdout
     assert run("--version").stdout.startswith("prep ")

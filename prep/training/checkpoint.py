@@ -1,0 +1,97 @@
+"""Checkpoints that say on which certified bytes they were trained, written atomically, read without unpickling code."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from prep.errors import CertificateError, IntegrityError, UsageError, Where
+from prep.formats.commit import write_atomically
+from prep.gate import CertifiedDataset
+
+KEY = "prep"
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Lightning's checkpoints, whole or not at all under their name."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        """Write ``checkpoint``; `StorageError` where the disk refuses, the old file is then as it was."""
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_atomically(Path(path), buffer.getvalue())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Tensors and plain values only, whatever is asked for."""
+        return read_checkpoint(Path(path), map_location)
+
+
+def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
+    """A checkpoint of ours; `UsageError` if there is none, `IntegrityError` if it is damaged or holds code."""
+    try:
+        content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    except FileNotFoundError as error:
+        raise UsageError(
+            "there is no checkpoint",
+            where=Where(path=str(path)),
+            remedy="train without --resume first, or name the run with --run-dir",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
+        raise _damaged(path, (str(error).splitlines() or ["it ends early"])[0]) from error
+    if not isinstance(content, dict) or KEY not in content:
+        raise _damaged(path, "no record of the data it was trained on")
+    return content
+
+
+def record(data: CertifiedDataset, system: str, run: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint keeps beside weights: the data's identity, its transforms (JSON) and how the run was set up."""
+    return {
+        "dataset": data.id,
+        "version": data.version,
+        "root": data.root,
+        "certificate": data.certificate_digest,
+        "transforms": data.documents["transforms"],
+        "system": system,
+        "run": run,
+    }
+
+
+def demand_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """`CertificateError` unless a run goes on with the very data, and `UsageError` unless with the set-up, it began
+    with.
+    """
+    where = Where(path=str(path), dataset=wanted["dataset"])
+    for name in ("dataset", "root"):
+        if found[name] != wanted[name]:
+            raise CertificateError(
+                "this run was trained on other data, so it cannot go on with these",
+                where=where,
+                measured=f"{name} {wanted[name]}",
+                allowed=f"{name} {found[name]}, as in the checkpoint",
+                remedy="restore that dataset, or train anew without --resume",
+            )
+    begun = {"system": found["system"], **found["run"]}
+    for name, value in {"system": wanted["system"], **wanted["run"]}.items():
+        if begun.get(name) != value:
+            raise UsageError(
+                "a run goes on as it was begun",
+                where=Where(path=str(path), key=name),
+                measured=f"{name} {value}",
+                allowed=f"{name} {begun.get(name)}, as in the checkpoint",
+                remedy=f"repeat the same {name}, or train anew without --resume",
+            )
+
+
+def _damaged(path: Path, reason: str) -> IntegrityError:
+    return IntegrityError(
+        "this is not a whole checkpoint of a prep run",
+        where=Where(path=str(path)),
+        measured=reason,
+        allowed="tensors and plain values, as `prep train` writes them",
+        remedy="remove it and train anew without --resume",
+    )

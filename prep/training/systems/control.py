@@ -1,0 +1,126 @@
+"""Control of many linear systems: a causal transformer over the window of states predicts the control at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prep.blocks import Array
+from prep.gate import CertifiedDataset
+from prep.training.systems.system import Batch, Hyperparameters, System, Target, numpy, require
+
+_WIDTH, _HEADS, _LAYERS, _FEEDFORWARD = 64, 4, 4, 256
+
+
+class Control(System):
+    """Masked mean squared error Σ m (û - u)² / Σ m over what each system really has; padding never counts."""
+
+    hyperparameters = Hyperparameters(epochs=6, batch_size=256, learning_rate=1e-3, weight_decay=1e-4, warmup=0.05)
+    metric = "masked_mse"
+    target = Target("masked_mse", 0.1)
+
+    def __init__(self, data: CertifiedDataset) -> None:
+        super().__init__(data)
+        require(data, *self.fields)
+        self._invert = data.transforms["controls"].invert
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """States, encoding, controls, their mask and the system they belong to."""
+        return ("states", "encoding", "controls", "control_mask", "system")
+
+    @property
+    def baseline(self) -> float:
+        """The masked mean square of the certified controls."""
+        return float(self.data.baselines["controls"])
+
+    def model(self) -> nn.Module:
+        """A `CausalTransformer` of about 200 000 weights."""
+        time, state = self.data.spec["states"].shape
+        return CausalTransformer(time, state + self.data.spec["encoding"].shape[0], self.data.spec["controls"].shape[0])
+
+    def augment(self, batch: Batch) -> Batch:
+        """The batch itself."""
+        return batch
+
+    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Masked mean squared error of the batch."""
+        mask = batch["control_mask"].to(outputs["controls"].dtype)
+        return (mask * (outputs["controls"] - batch["controls"]).square()).sum() / mask.sum()
+
+    def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
+        """Masked squared errors, and per system and control what R² in original units needs."""
+        mask, system = numpy(batch["control_mask"]), batch["system"].cpu().numpy()
+        predicted, true = numpy(outputs["controls"]), numpy(batch["controls"])
+        extra = {"system": system, "control_mask": mask.astype(np.uint8)}
+        there, original = (self._invert(values * mask, **extra) for values in (predicted, true))
+        groups = int(self._systems.max()) + 1
+        result = {"error": np.sum(mask * (predicted - true) ** 2), "count": np.sum(mask)}
+        for name, values in (
+            ("rows", mask),
+            ("residual", mask * (there - original) ** 2),
+            ("first", mask * original),
+            ("second", mask * original**2),
+        ):
+            total = np.zeros((groups, mask.shape[1]))
+            np.add.at(total, system, values)
+            result[name] = total
+        return result
+
+    def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
+        """masked_mse; r2_original_median and r2_original_worst over every control of every system, in its own units."""
+        rows = np.maximum(sums["rows"], 1.0)
+        spread = sums["second"] - sums["first"] ** 2 / rows
+        known = (sums["rows"] > 1) & (spread > 0)
+        r2 = 1.0 - sums["residual"][known] / spread[known]
+        return {
+            "masked_mse": float(sums["error"] / sums["count"]),
+            "r2_original_median": float(np.median(r2)),
+            "r2_original_worst": float(r2.min()),
+        }
+
+    def references(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Predicting zero on the same rows."""
+        error = count = 0.0
+        for batch in batches:
+            mask = numpy(batch["control_mask"])
+            error += float(np.sum(mask * numpy(batch["controls"]) ** 2))
+            count += float(mask.sum())
+        return {"zero": error / count}
+
+    @property
+    def _systems(self) -> Array:
+        params = self.data.transforms["controls"].params
+        return np.asarray(params["groups"])
+
+
+class CausalTransformer(nn.Module):
+    """Tokens are steps: (batch, time, states) with the encoding (batch, bits) beside every step; the last token's
+    output (batch, controls) is the prediction.
+    """
+
+    mask: Tensor
+
+    def __init__(self, time: int, features: int, outputs: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(features, _WIDTH)
+        self.position = nn.Parameter(torch.zeros(time, _WIDTH))
+        nn.init.normal_(self.position, std=0.02)
+        layer = nn.TransformerEncoderLayer(
+            _WIDTH, _HEADS, _FEEDFORWARD, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.layers = nn.TransformerEncoder(layer, _LAYERS, norm=nn.LayerNorm(_WIDTH), enable_nested_tensor=False)
+        self.head = nn.Linear(_WIDTH, outputs)
+        nn.init.normal_(self.head.weight, std=0.02)
+        nn.init.zeros_(self.head.bias)
+        self.register_buffer("mask", nn.Transformer.generate_square_subsequent_mask(time), persistent=False)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """``controls`` (batch, controls) float32 of ``states`` (batch, time, states), ``encoding`` (batch, bits)."""
+        states = batch["states"]
+        bits = batch["encoding"].to(states.dtype)[:, None, :].expand(-1, states.shape[1], -1)
+        tokens = self.embed(torch.cat([states, bits], -1)) + self.position
+        return {"controls": self.head(self.layers(tokens, mask=self.mask, is_causal=True)[:, -1])}

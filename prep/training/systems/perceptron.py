@@ -1,0 +1,182 @@
+"""A multilayer perceptron on flattened fields, and the squared errors of its predictions in both units."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prep.blocks import Array, FieldSpec
+from prep.errors import SchemaError, Where
+from prep.gate import CertifiedDataset
+from prep.training.systems.system import Batch, System, numpy
+
+_PARTS = ("error", "count")
+_LISTED = 16  # values of a target that metrics are listed for one by one
+
+
+class Perceptron(nn.Module):
+    """Every input field, flattened and side by side (batch, features), through hidden layers of ``widths`` to every
+    target field; masked inputs carry their mask along.
+    """
+
+    def __init__(self, inputs: Sequence[FieldSpec], targets: Sequence[FieldSpec], widths: Sequence[int]) -> None:
+        super().__init__()
+        self.inputs = tuple(name for spec in inputs for name in (spec.name, spec.mask) if name)
+        self.targets = {spec.name: spec.shape for spec in targets}
+        sizes = [sum(_size(spec) * (2 if spec.mask else 1) for spec in inputs), *widths]
+        layers: list[nn.Module] = []
+        for before, after in itertools.pairwise(sizes):
+            layers += [nn.Linear(before, after), nn.SiLU()]
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(sizes[-1], sum(_size(spec) for spec in targets))
+        # The first prediction is near zero, so the first loss is the certified baseline.
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """float32 predictions (batch, *shape) by target field."""
+        parts = [batch[name].flatten(1) if batch[name].ndim > 1 else batch[name][:, None] for name in self.inputs]
+        features = torch.cat([part.to(self.head.weight.dtype) for part in parts], 1)
+        flat = self.head(self.body(features))
+        sizes = [int(np.prod(shape)) for shape in self.targets.values()]
+        pieces = flat.split(sizes, 1)
+        return {
+            name: piece.reshape(-1, *shape) for (name, shape), piece in zip(self.targets.items(), pieces, strict=True)
+        }
+
+
+class PerceptronSystem(System):
+    """Mean squared error over the values of all targets that their masks count; subclasses say which fields and how
+    wide.
+    """
+
+    metric = "mse"
+    widths: tuple[int, ...]
+    inputs: tuple[FieldSpec, ...]
+    targets: tuple[FieldSpec, ...]
+
+    def __init__(self, data: CertifiedDataset, inputs: Sequence[FieldSpec], targets: Sequence[FieldSpec]) -> None:
+        super().__init__(data)
+        self.inputs, self.targets = tuple(inputs), tuple(targets)
+        for role, specs in (("input", self.inputs), ("target", self.targets)):
+            if not specs:
+                raise self._unfit(f"it has no {role} field", f"no {role}", f"one or more {role} fields")
+            for spec in specs:
+                if spec.dtype.kind != "f" and (role == "target" or spec.dtype.kind not in "iub"):
+                    raise self._unfit(
+                        f"{role} {spec.name} is not real", str(spec.dtype), "floating point", field=spec.name
+                    )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Inputs and targets with their masks, and what the inverse of each target reads."""
+        names = [name for spec in (*self.inputs, *self.targets) for name in (spec.name, spec.mask) if name]
+        return tuple(dict.fromkeys([*names, *(name for spec in self.targets for name in self._reads(spec))]))
+
+    @property
+    def baseline(self) -> float:
+        """The mean square of the certified targets, weighed by their values."""
+        names = [spec.name for spec in self.targets]
+        weights = [_size(spec) for spec in self.targets]
+        return float(np.average([self.data.baselines.get(name, 1.0) for name in names], weights=weights))
+
+    def model(self) -> nn.Module:
+        """A `Perceptron` of this system's widths."""
+        return Perceptron(self.inputs, self.targets, self.widths)
+
+    def augment(self, batch: Batch) -> Batch:
+        """The batch itself."""
+        return batch
+
+    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Mean squared error over all counted values."""
+        total = count = torch.zeros((), device=next(iter(outputs.values())).device)
+        for spec in self.targets:
+            predicted = outputs[spec.name]
+            mask = self._mask(spec, batch, predicted)
+            total = total + (mask * (predicted - batch[spec.name].to(predicted.dtype)).square()).sum()
+            count = count + mask.sum()
+        return total / count
+
+    def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
+        """Per target field and value: counts, squared errors, and what R² in original units needs."""
+        result: dict[str, Array] = {}
+        for spec in self.targets:
+            predicted, true = numpy(outputs[spec.name]), numpy(batch[spec.name])
+            mask = numpy(self._mask(spec, batch, outputs[spec.name]))
+            extra = {name: batch[name].cpu().numpy() for name in self._reads(spec)}
+            invert = self.data.transforms[spec.name].invert
+            there, original = invert(predicted, **extra), invert(true, **extra)
+            # Sums of squares about a fixed offset, since offsets may be far larger than spreads.
+            offset = self._offset(spec)
+            for name, values in (
+                ("count", mask),
+                ("error", mask * (predicted - true) ** 2),
+                ("residual", mask * (there - original) ** 2),
+                ("first", mask * (original - offset)),
+                ("second", mask * (original - offset) ** 2),
+            ):
+                result[f"{spec.name}/{name}"] = values.sum(0)
+        return result
+
+    def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
+        """mse over all values; for each target its R² and root mean squared error in original units."""
+        totals = {part: sum(float(sums[f"{spec.name}/{part}"].sum()) for spec in self.targets) for part in _PARTS}
+        result = {"mse": totals["error"] / totals["count"]}
+        for spec in self.targets:
+            count, residual, first, second = (
+                np.atleast_1d(sums[f"{spec.name}/{name}"]) for name in ("count", "residual", "first", "second")
+            )
+            for index in np.ndindex(count.shape) if count.size <= _LISTED else ():
+                label = f"{spec.name}[{','.join(map(str, index))}]" if count.size > 1 else spec.name
+                rows = max(float(count[index]), 1.0)
+                spread = float(second[index] - first[index] ** 2 / rows)
+                result[f"rmse_original/{label}"] = float(np.sqrt(residual[index] / rows))
+                result[f"r2_original/{label}"] = 1.0 - float(residual[index]) / spread if spread > 0 else 0.0
+        return result
+
+    def references(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """Predicting zero, which is the train mean of standardised targets."""
+        error = count = 0.0
+        for batch in batches:
+            for spec in self.targets:
+                mask = numpy(self._mask(spec, batch, batch[spec.name]))
+                error += float(np.sum(mask * numpy(batch[spec.name]) ** 2))
+                count += float(mask.sum())
+        return {"zero": error / count}
+
+    def _reads(self, spec: FieldSpec) -> tuple[str, ...]:
+        bound = self.data.transforms[spec.name]
+        companions = {output.name for output in bound.outputs()[1:]}
+        return tuple(sorted(bound.transform.needs(bound.field, bound.params) | companions))
+
+    def _offset(self, spec: FieldSpec) -> Array:
+        first, _ = self.data.bounds("train")
+        rows = {name: self.data.rows(name, first, first + 1) for name in (spec.name, *self._reads(spec))}
+        offset: Array = self.data.transforms[spec.name].invert(rows.pop(spec.name), **rows)[0]
+        return offset
+
+    def _mask(self, spec: FieldSpec, batch: Batch, like: Tensor) -> Tensor:
+        """1 where a value of ``spec`` counts, of the shape and dtype of ``like`` (see `prep.blocks.expand_mask`)."""
+        if not spec.mask:
+            return torch.ones_like(like)
+        dims = self.data.spec[spec.mask].dims
+        line = [size if dim in dims else 1 for dim, size in zip(spec.dims[1:], spec.shape, strict=True)]
+        return batch[spec.mask].ne(0).to(like.dtype).reshape(-1, *line).expand_as(like)
+
+    def _unfit(self, what: str, measured: str, allowed: str, field: str = "") -> SchemaError:
+        return SchemaError(
+            f"{type(self).__name__.lower()} cannot be trained on this dataset: {what}",
+            where=Where(path=str(self.data.path), dataset=self.data.id, field=field),
+            measured=measured,
+            allowed=allowed,
+            remedy="correct the roles in the schema, or name the system that fits the data with --system",
+        )
+
+
+def _size(spec: FieldSpec) -> int:
+    return int(np.prod(spec.shape))

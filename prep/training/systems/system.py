@@ -1,0 +1,115 @@
+"""What every system says: its model, its loss, what it measures, and when it has reached its target."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from prep.blocks import Array, FieldSpec
+from prep.errors import SchemaError, Where
+from prep.gate import CertifiedDataset
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparameters:
+    """AdamW with gradients clipped to norm ``clip``; the rate rises over the share ``warmup`` of all steps, then falls
+    as a cosine to zero.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    warmup: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A run has worked when ``metric`` on the test split, weights frozen, is below ``below``."""
+
+    metric: str
+    below: float
+
+
+class System(abc.ABC):
+    """How to train on one kind of certified data.
+
+    Made from a `CertifiedDataset`, of which the constructor reads metadata and constants only. ``metric`` is what
+    decides between epochs (on val) and is compared with ``target`` (on test); predicting zero scores ``baseline``.
+    """
+
+    hyperparameters: ClassVar[Hyperparameters]
+    metric: ClassVar[str]
+    target: ClassVar[Target | None]
+
+    def __init__(self, data: CertifiedDataset) -> None:
+        self.data = data
+
+    @property
+    @abc.abstractmethod
+    def fields(self) -> tuple[str, ...]:
+        """The fields that a batch needs."""
+
+    @property
+    @abc.abstractmethod
+    def baseline(self) -> float:
+        """What predicting zero scores in ``metric``, from the certificate where it has it."""
+
+    @abc.abstractmethod
+    def model(self) -> nn.Module:
+        """A fresh network; it maps a batch to what `loss` and `sums` take. Weights come from torch's generator."""
+
+    @abc.abstractmethod
+    def augment(self, batch: Batch) -> Batch:
+        """The batch as training sees it; drawn from torch's generator, the batch itself where nothing is to be
+        changed.
+        """
+
+    @abc.abstractmethod
+    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """The training loss, a finite scalar."""
+
+    @abc.abstractmethod
+    def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
+        """Additive float64 sums of a batch, any shape; `metrics` takes their totals over a split."""
+
+    @abc.abstractmethod
+    def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
+        """``metric`` and whatever else tells how good the model is, in original units too."""
+
+    @abc.abstractmethod
+    def references(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """What simple estimators score in ``metric`` on the same batches, by name."""
+
+
+def require(data: CertifiedDataset, *names: str) -> None:
+    """`SchemaError` unless the dataset has all these fields and constants."""
+    known = {spec.name for spec in (*data.spec.fields, *data.spec.constants)}
+    missing = [name for name in names if name not in known]
+    if missing:
+        raise SchemaError(
+            "this system cannot be trained on this dataset",
+            where=Where(path=str(data.path), dataset=data.id, field=missing[0]),
+            measured=f"missing {', '.join(missing)}",
+            allowed=", ".join(names),
+            remedy="name the system that fits the data with --system (tabular takes any inputs and targets)",
+        )
+
+
+def by_role(data: CertifiedDataset, role: str) -> tuple[FieldSpec, ...]:
+    """The fields of a role, in stored order."""
+    return tuple(spec for spec in data.spec.fields if spec.role == role)
+
+
+def numpy(tensor: Tensor) -> Array:
+    """A tensor as a float64 (or complex128) array on the host."""
+    array = tensor.detach().cpu().numpy()
+    return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)

@@ -1,0 +1,72 @@
+"""`prep train`: open a dataset through the gate and train its system on it; nothing else gets in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prep.certificate.policy import Level, Policy
+from prep.engine import Progress, silent
+from prep.errors import UsageError
+from prep.gate import CertifiedDataset, admit
+from prep.verbs.config import load_config
+
+if TYPE_CHECKING:
+    from prep.training import RunResult
+
+
+def train(
+    dataset: str | Path | CertifiedDataset,
+    *,
+    system: str | None = None,
+    epochs: int | None = None,
+    device: str = "auto",
+    require: Level = "sealed",
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    seed: int = 0,
+    config: str | Path | None = None,
+    lock_path: str | Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = silent,
+) -> RunResult:
+    """Train on certified data and return how the run ended.
+
+    ``dataset`` is a name of the configuration, the path of a certified dataset, or a `CertifiedDataset`; anything else
+    is refused. ``system`` is by default the one of the dataset's name, else ``tabular``. The run is written to
+    ``run_dir`` (default ``runs/<dataset>``); ``resume`` goes on from its last checkpoint. ``say`` gets a line per
+    epoch. Raises what the gate raises, and what `prep.training.fit` does.
+    """
+    if isinstance(dataset, str | Path):
+        path = dataset_path(dataset, config)
+        dataset = admit(path, Policy(level=require), lock_path=Path(lock_path) if lock_path else None)
+    try:
+        from prep.training import fit
+    except ImportError as error:
+        raise UsageError(
+            "training needs libraries that are not installed",
+            measured=f"no {error.name}",
+            allowed="the extra `train`: torch, Lightning, matplotlib",
+            remedy="pip install 'prep-certified[train]'",
+        ) from error
+    return fit(
+        dataset,
+        system=system,
+        epochs=epochs,
+        device=device,
+        run_dir=Path(run_dir) if run_dir else Path("runs") / getattr(dataset, "id", "run"),
+        resume=resume,
+        seed=seed,
+        say=say,
+        progress=progress,
+    )
+
+
+def dataset_path(dataset: str | Path, config: str | Path | None = None) -> Path:
+    """A path as it is; a name of the configuration as the path of its normalised dataset."""
+    path = Path(dataset)
+    if path.exists() or path.suffix or len(path.parts) > 1:
+        return path
+    settings = load_config(config)
+    return settings.normalized_path(settings.dataset(str(dataset)))

@@ -1,0 +1,260 @@
+"""Findings: which samples fail first, what is worst and where, however the rows were cut into blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from prep.blocks import SPLITS
+from prep.checks import Finding
+from tests.laws.test_checks import CASES, ROWS, SIDE, Arrays, examine, made
+
+CUTS: Sequence[Sequence[int]] = ((), (1,), (39,), (13, 26), (7, 24, 25, 32), tuple(range(1, ROWS)))
+
+
+def spoilt(name: str) -> Arrays:
+    arrays = made(CASES[name])
+    CASES[name].defect(arrays)
+    return arrays
+
+
+def unit(arrays: Arrays, row: int, size: float) -> None:
+    """A sample whose RMS is 1 + size."""
+    arrays["x"][row] = arrays["mask"][row] * np.float32(1 + size)
+
+
+def skew(arrays: Arrays, row: int, size: float) -> None:
+    matrix = np.eye(SIDE, dtype=np.complex64)
+    matrix[0, 1] += size
+    arrays["r"][row] = matrix
+
+
+def negative(arrays: Arrays, row: int, size: float) -> None:
+    arrays["r"][row] = np.diag([-SIDE * size] + [1.0] * (SIDE - 1))
+
+
+def traced(arrays: Arrays, row: int, size: float) -> None:
+    arrays["r"][row] = np.eye(SIDE) * (1 + size)
+
+
+def longer(arrays: Arrays, row: int, size: float) -> None:
+    arrays["r"][row] = np.eye(SIDE) * (1 + size) * np.sqrt(SIDE)
+
+
+def more_eigenvalues(arrays: Arrays, row: int, size: float) -> None:
+    """``size`` more eigenvalues than sources."""
+    diagonal = (np.arange(SIDE) < arrays["count"][row] + size).astype(float)
+    arrays["r"][row] = np.diag(diagonal / diagonal.sum() * SIDE)
+
+
+def other_factor(arrays: Arrays, row: int, size: float) -> None:
+    arrays["factor"][row] *= np.sqrt(1 + size)
+
+
+def counts_more(arrays: Arrays, row: int, size: float) -> None:
+    arrays["count"][row] += int(size)
+
+
+def not_finite(arrays: Arrays, row: int, size: float) -> None:
+    arrays["x"][row, : int(size)] = np.nan
+
+
+def not_binary(arrays: Arrays, row: int, size: float) -> None:
+    arrays["e"][row, : int(size)] = 0.5
+
+
+def wrong_bits(arrays: Arrays, row: int, size: float) -> None:
+    """The code of ``size`` more states than the mask counts."""
+    arrays["states"][row] = np.arange(12) < 5
+    arrays["e"][row, 3:] = [int(bit) for bit in f"{5 + int(size):04b}"]
+
+
+def outside(arrays: Arrays, row: int, size: float) -> None:
+    arrays["x"][row, 1] = -9 - size
+
+
+def padded(arrays: Arrays, row: int, size: float) -> None:
+    arrays["mask"][row, 1:] = 0
+    arrays["x"][row] = [1.0, 0.0, -size]
+
+
+def reordered(arrays: Arrays, row: int, size: float) -> None:
+    arrays["mask"] = np.ones((ROWS, 6), np.uint8) if arrays["mask"].shape[1] != 6 else arrays["mask"]
+    arrays["mask"][row] = [0, 1, 0, 1, 0, 1] if size == 3 else [0, 1, 1, 1, 1, 1]
+
+
+# name: (how to spoil a sample by a size, a small and a large size, what the large one measures)
+SPOIL: dict[str, tuple[Callable[[Arrays, int, float], None], float, float, float]] = {
+    "binary": (not_binary, 1, 4, 4),
+    "count_matches": (counts_more, 1, 3, 3),
+    "encoding": (wrong_bits, 1, 4, 4),
+    "factorised": (other_factor, 0.1, 0.5, 0.5),
+    "finite": (not_finite, 1, 3, 3),
+    "hermitian": (skew, 0.1, 3.0, np.sqrt(2 * 9 / (SIDE + 9))),
+    "in_bounds": (outside, 0.5, 4.0, 4.0),
+    "mask_prefix": (reordered, 1, 3, 3),
+    "norm_bounds": (longer, 2.0, 4.0, 4.0),
+    "psd": (negative, 0.1, 0.25, 0.25),
+    "rank": (more_eigenvalues, 1, 4, 4),
+    "trace_n": (traced, 0.1, 0.3, 0.3),
+    "unit_rms": (unit, 0.1, 0.3, 0.3),
+    "zero_padding": (padded, 1e-20, 0.5, 0.5),
+}
+
+
+def planted(name: str, rows: Sequence[int], largest: int) -> Arrays:
+    spoil, small, large, _ = SPOIL[name]
+    arrays = made(CASES[name])
+    for row in rows:
+        spoil(arrays, row, large if row == largest else small)
+    return arrays
+
+
+@pytest.mark.parametrize("name", SPOIL)
+@pytest.mark.parametrize("rows", [(0,), (39,), (12, 13, 25, 26), (5, 23, 24, 31, 32)])
+def test_a_finding_names_exactly_the_bad_samples_their_splits_and_the_worst_of_them(name: str, rows: tuple[int, ...]):
+    worst = rows[len(rows) // 2]
+
+    finding = examine(name, CASES[name], planted(name, rows, worst))
+
+    assert not finding.passed
+    assert (finding.failing, finding.samples) == (len(rows), rows)
+    assert finding.splits == tuple(SPLITS[0 if row < 24 else 1 if row < 32 else 2] for row in rows)
+    assert finding.worst_sample == worst
+    assert finding.worst == pytest.approx(SPOIL[name][3], rel=1e-5)
+    assert f"{len(rows)} of {ROWS} samples" in finding.message
+    assert f"sample {worst}" in finding.message
+
+
+@pytest.mark.parametrize("name", SPOIL)
+def test_of_many_bad_samples_the_first_ten_are_named_and_all_are_counted(name: str):
+    rows = range(3, ROWS, 2)
+
+    finding = examine(name, CASES[name], planted(name, rows, 35))
+
+    assert finding.failing == len(rows)
+    assert finding.samples == tuple(rows)[:10]
+    assert finding.worst_sample == 35
+
+
+@pytest.mark.parametrize("name", SPOIL)
+def test_of_equally_bad_samples_the_first_is_the_worst(name: str):
+    spoil, _, large, _ = SPOIL[name]
+    arrays = made(CASES[name])
+    for row in (30, 9, 17):
+        spoil(arrays, row, large)
+
+    assert examine(name, CASES[name], arrays).worst_sample == 9
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [
+        ("factorised", 1e-5),
+        ("hermitian", 3e-6 / np.sqrt(2)),
+        ("norm_bounds", 1e-5),
+        ("psd", 1e-5),
+        ("trace_n", 1e-5),
+        ("unit_rms", 1e-5),
+    ],
+)
+def test_a_tolerance_is_kept_to_a_tenth_of_itself(name: str, limit: float):
+    for factor, failing in ((0.9, ()), (1.1, (17,))):
+        arrays = made(CASES[name])
+        SPOIL[name][0](arrays, 17, factor * limit)
+
+        assert examine(name, CASES[name], arrays).samples == failing
+
+
+@pytest.mark.parametrize(("name", "worst"), [("rank", np.inf), ("trace_n", 1.0), ("norm_bounds", np.inf)])
+def test_a_matrix_of_zeros_that_an_exception_handler_left_is_refused(name: str, worst: float):
+    arrays = made(CASES[name])
+    arrays["r"][20] = 0
+
+    finding = examine(name, CASES[name], arrays)
+
+    assert (finding.samples, finding.worst_sample, finding.worst) == ((20,), 20, worst)
+
+
+def alike(left: Finding, right: Finding) -> bool:
+    """Equal but for the last digits of a sum that was cut elsewhere."""
+    same = replace(left, worst=None, message="") == replace(right, worst=None, message="")
+    return same and (left.worst == right.worst or left.worst == pytest.approx(right.worst, rel=1e-9, abs=1e-9))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("good", [True, False])
+def test_a_finding_does_not_depend_on_how_the_rows_were_cut(name: str, good: bool):
+    arrays = made(CASES[name]) if good else spoilt(name)
+    findings = [examine(name, CASES[name], arrays, cuts) for cuts in CUTS]
+
+    for finding in findings[1:]:
+        assert alike(finding, findings[0]), (findings[0], finding)
+
+
+@pytest.mark.parametrize("name", sorted(set(SPOIL) - {"binary", "count_matches", "encoding", "mask_prefix"}))
+def test_a_value_that_is_not_a_number_is_worse_than_any_number(name: str):
+    field = next(each for each in ("x", "r") if each in made(CASES[name]))
+    arrays = planted(name, (4, 20), 20)
+    index = (15, *([0] * (arrays[field].ndim - 1)))
+    arrays[field][index] = np.nan
+    if name == "zero_padding":
+        arrays["mask"][15] = 0
+        arrays["x"][15, 1:] = 0
+    if name == "finite":
+        arrays[field][15] = np.nan
+
+    finding = examine(name, CASES[name], arrays)
+
+    assert finding.samples == (4, 15, 20)
+    assert finding.worst_sample == 15
+    assert finding.worst == (3 if name == "finite" else np.inf)
+
+
+def test_rows_in_two_splits_are_named_by_the_later_sample_and_say_which_they_equal():
+    arrays = made(CASES["unique_rows"])
+    for name in ("x", "mask", "system"):
+        arrays[name][[25, 26, 33, 39]] = arrays[name][[3, 3, 24, 3]]
+
+    finding = examine("unique_rows", CASES["unique_rows"], arrays)
+
+    assert (finding.failing, finding.samples, finding.splits) == (4, (25, 26, 33, 39), ("val", "val", "test", "test"))
+    assert "sample 25 (val) equals sample 3 (train)" in finding.message
+
+
+def test_equal_rows_within_one_split_are_no_leak():
+    arrays = made(CASES["unique_rows"])
+    for name in ("x", "mask", "system"):
+        arrays[name][1:20] = arrays[name][0]
+
+    assert examine("unique_rows", CASES["unique_rows"], arrays).passed
+
+
+def test_a_group_in_two_splits_is_named_with_a_sample_in_each():
+    arrays = made(CASES["groups_disjoint"])
+    arrays["trajectory"][[36, 29]] = [1, 5]
+
+    finding = examine("groups_disjoint", CASES["groups_disjoint"], arrays)
+
+    assert (finding.failing, finding.samples, finding.splits) == (2, (29, 36), ("val", "test"))
+    assert "(5, 0) in samples 20 (train) and 29 (val)" in finding.message
+
+
+def test_the_same_number_in_another_system_is_another_group():
+    arrays = made(CASES["groups_disjoint"])
+    arrays["trajectory"][36:] = 1
+    arrays["system"][36:] = 7
+
+    assert examine("groups_disjoint", CASES["groups_disjoint"], arrays).passed
+
+
+def test_samples_flagged_for_another_split_are_named():
+    arrays = made(CASES["split_flags"])
+    arrays["split"][[5, 24, 39]] = [2, 0, 9]
+
+    finding = examine("split_flags", CASES["split_flags"], arrays)
+
+    assert (finding.failing, finding.samples, finding.splits) == (3, (5, 24, 39), ("train", "val", "test"))

@@ -1,0 +1,224 @@
+"""A training run: only certified data, everything written down, stopped and resumed to the same numbers."""
+
+from __future__ import annotations
+
+import csv
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader, TensorDataset
+
+import prep
+from prep.errors import CertificateError, IntegrityError, PrepError, UnfinishedError, UsageError
+from prep.training import TrainingModule
+from prep.training.checkpoint import KEY, read_checkpoint
+from prep.training.systems.regression import Regression
+from tests.conftest import SYSTEMS, dataset_of, largest_file
+
+NOT_CERTIFIED = {
+    "array": np.zeros((10, 16), "f4"),
+    "tensor": torch.zeros(10, 16),
+    "loader": DataLoader(TensorDataset(torch.zeros(10, 16))),
+    "mapping": {"inputs": np.zeros((10, 16))},
+}
+
+
+def metrics(run: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader((run / "metrics.csv").read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def regression(certified_project: Path) -> prep.CertifiedDataset:
+    return prep.open(dataset_of(certified_project, "regression"), lock_path=certified_project / "prep.lock")
+
+
+@pytest.fixture(scope="module")
+def finished(regression: prep.CertifiedDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "regression"
+    prep.train(regression, epochs=3, run_dir=folder, device="cpu")
+    return folder
+
+
+@pytest.mark.parametrize("kind", NOT_CERTIFIED)
+def test_what_is_not_certified_is_refused_with_what_to_run(kind: str, tmp_path: Path):
+    with pytest.raises(CertificateError, match="takes a CertifiedDataset, not") as caught:
+        prep.train(NOT_CERTIFIED[kind], run_dir=tmp_path / "run")
+    assert "prep certify" in caught.value.remedy
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plain_dataloader_is_refused_by_the_module_itself(regression: prep.CertifiedDataset):
+    system = Regression(regression)
+    module = TrainingModule(system, system.hyperparameters, seed=0)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    loader = DataLoader(TensorDataset(torch.zeros(64, 16), torch.zeros(64, 4)), batch_size=64)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(CertificateError, match="verified batches, not a DataLoader"):
+            trainer.fit(module, loader)
+
+
+def test_a_path_without_a_certificate_is_refused(certified_copy: Path):
+    dataset_of(certified_copy, "regression").with_name("regression.h5.cert.json").unlink()
+
+    with pytest.raises(CertificateError, match="not certified"):
+        prep.train("regression")
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("place", [0.3, 0.6, 0.99])
+def test_a_changed_byte_anywhere_is_refused_before_the_first_step(name: str, place: float, certified_copy: Path):
+    victim = largest_file(dataset_of(certified_copy, name))
+    data = bytearray(victim.read_bytes())
+    data[int(place * len(data))] ^= 1
+    victim.write_bytes(data)
+
+    with pytest.raises(IntegrityError) as caught:
+        prep.train(name, epochs=1)
+    assert caught.value.remedy
+    assert not Path("runs").exists()
+
+
+def test_an_unnormalised_dataset_is_refused(certified_copy: Path):
+    with pytest.raises(PrepError, match="not certified") as caught:
+        prep.train("data/raw/regression.h5")
+    assert caught.value.exit_code == 3
+
+
+def test_a_run_leaves_log_metrics_curve_result_and_checkpoints(finished: Path, regression: prep.CertifiedDataset):
+    rows = metrics(finished)
+    result = json.loads((finished / "result.json").read_text())
+    log = (finished / "log.txt").read_text()
+
+    assert [float(row["epoch"]) for row in rows] == [1, 2, 3]
+    assert all(f"epoch {number}/3" in log for number in (1, 2, 3))
+    assert regression.certificate_digest in log
+    assert (finished / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert result["certificate"] == regression.certificate_digest
+    assert result["baseline"] / 3 < result["step0"] < result["baseline"] * 3
+    assert result["test"]["mse"] < result["references"]["zero"]
+    assert result["reached"] is (result["test"]["mse"] < result["target"])
+
+
+def test_a_checkpoint_inverts_predictions_without_the_dataset(finished: Path, regression: prep.CertifiedDataset):
+    from prep.transforms.pipeline import bound_transforms
+
+    kept = read_checkpoint(finished / "best.ckpt")[KEY]
+    transforms = bound_transforms(json.loads(kept["transforms"]))
+    values = regression.rows("targets", 0, 5)
+
+    assert kept["certificate"] == regression.certificate_digest
+    np.testing.assert_array_equal(transforms["targets"].invert(values), regression.transforms["targets"].invert(values))
+
+
+def test_a_stopped_run_resumes_to_the_same_numbers(
+    regression: prep.CertifiedDataset, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    step = TrainingModule.training_step
+
+    def interrupted(self: TrainingModule, batch: Any, index: int) -> Any:
+        if self.current_epoch == 2:
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", interrupted)
+        with pytest.raises(UnfinishedError, match="stopped after 2 of 3 epochs") as caught:
+            prep.train(regression, epochs=3, run_dir=tmp_path, device="cpu")
+    assert caught.value.exit_code == 130
+    assert "--resume" in caught.value.remedy
+    again = prep.train(regression, run_dir=tmp_path, device="cpu", resume=True)
+
+    expected = json.loads((finished / "result.json").read_text())
+    assert again.test == expected["test"]
+    assert again.step0 == expected["step0"]
+    timed = {"seconds": ""}
+    assert [row | timed for row in metrics(tmp_path)] == [row | timed for row in metrics(finished)]
+
+
+def test_a_run_does_not_go_on_with_other_data(certified_copy: Path):
+    prep.train("regression", epochs=1)
+    raw = prep.generate("regression", seed=5)
+    stats = prep.stats(raw, output="data/stats/regression.json")
+    prep.certify(prep.normalize(raw, stats=stats, output="data/normalized/regression.h5"))
+
+    with pytest.raises(CertificateError, match="other data"):
+        prep.train("regression", resume=True)
+
+
+def test_a_run_does_not_go_on_with_another_seed(regression: prep.CertifiedDataset, finished: Path):
+    with pytest.raises(UsageError, match="as it was begun"):
+        prep.train(regression, run_dir=finished, resume=True, seed=1)
+
+
+def test_an_older_run_is_moved_aside(regression: prep.CertifiedDataset, tmp_path: Path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "log.txt").write_text("older")
+
+    prep.train(regression, epochs=1, run_dir=folder, device="cpu")
+
+    assert (tmp_path / "run.1/log.txt").read_text() == "older"
+    assert (folder / "result.json").exists()
+
+
+def test_resume_without_a_run_says_so(regression: prep.CertifiedDataset, tmp_path: Path):
+    with pytest.raises(UsageError, match="no checkpoint"):
+        prep.train(regression, run_dir=tmp_path / "none", resume=True)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"half"])
+def test_a_damaged_checkpoint_is_an_integrity_error(
+    regression: prep.CertifiedDataset, finished: Path, tmp_path: Path, content: bytes
+):
+    whole = (finished / "last.ckpt").read_bytes()
+    (tmp_path / "last.ckpt").write_bytes(whole[: len(whole) // 2] if content == b"half" else content)
+
+    with pytest.raises(IntegrityError, match="not a whole checkpoint"):
+        prep.train(regression, run_dir=tmp_path, resume=True)
+
+
+def test_a_pickled_object_in_a_checkpoint_is_never_run(regression: prep.CertifiedDataset, tmp_path: Path):
+    torch.save({KEY: Trap()}, tmp_path / "last.ckpt")
+
+    with pytest.raises(IntegrityError):
+        prep.train(regression, run_dir=tmp_path, resume=True)
+    assert not (tmp_path / "sprung").exists()
+
+
+class Trap:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("sprung"),))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(
+    regression: prep.CertifiedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Regression, "loss", lambda self, outputs, batch: outputs["targets"].sum() * float("nan"))
+
+    with pytest.raises(UnfinishedError, match="not finite") as caught:
+        prep.train(regression, epochs=1, run_dir=tmp_path / "run")
+    assert caught.value.exit_code == 4
+
+
+def test_a_device_that_is_not_there_is_named(regression: prep.CertifiedDataset, tmp_path: Path):
+    for device, exit_code in (("cuda:99", 2), ("abacus", 2)):
+        with pytest.raises(UsageError, match="no such") as caught:
+            prep.train(regression, run_dir=tmp_path / "run", device=device)
+        assert caught.value.exit_code == exit_code
+
+
+def test_a_system_that_does_not_fit_the_data_says_what_is_missing(regression: prep.CertifiedDataset, tmp_path: Path):
+    with pytest.raises(UsageError, match="missing states"):
+        prep.train(regression, system="control", run_dir=tmp_path / "run")
+    with pytest.raises(UsageError, match="no 'contrl' among the systems"):
+        prep.train(regression, system="contrl", run_dir=tmp_path / "run")
