@@ -11,6 +11,7 @@ import torch
 
 import prep
 from prep.kernels.matrices import hermitian, square_norms, trace_normalise, traces
+from prep.training.systems import covariance as covariance_system
 from prep.training.systems.covariance import Covariance
 from prep.training.systems.system import Batch
 from tests.conftest import dataset_of, working_in
@@ -78,7 +79,20 @@ def test_a_batch_of_one_row_can_be_trained_on(system: Covariance):
     assert all(torch.isfinite(weight.grad).all() for weight in network.parameters())
 
 
-def test_a_redrawn_scene_has_sources_of_the_batch_at_their_own_power(system: Covariance):
+def test_about_half_of_the_rows_are_trained_on_as_stored(system: Covariance):
+    torch.manual_seed(0)
+    batch = batch_of(system)
+    changed = system.augment(batch)
+
+    same = {name: (changed[name] == batch[name]).flatten(1).all(1) for name in ("snapshots", "factor")}
+    assert torch.equal(same["snapshots"], same["factor"])
+    assert 0.25 * ROWS < int(same["factor"].sum()) < 0.75 * ROWS
+
+
+def test_a_redrawn_scene_has_sources_of_the_batch_at_their_own_power(
+    system: Covariance, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(covariance_system, "_STORED", 0.0)
     batch = batch_of(system)
     redrawn = system.augment(batch)
 
@@ -95,7 +109,8 @@ def test_a_redrawn_scene_has_sources_of_the_batch_at_their_own_power(system: Cov
             assert distance < 1e-5 * np.linalg.norm(source)
 
 
-def test_redrawn_snapshots_are_what_their_covariance_causes(system: Covariance):
+def test_redrawn_snapshots_are_what_their_covariance_causes(system: Covariance, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(covariance_system, "_STORED", 0.0)
     batch = {**batch_of(system), "snr_db": torch.full((ROWS,), 60.0)}
     redrawn = system.augment(batch)
     channel, codes = (system.data.constants[name] for name in ("channel", "codes"))
@@ -116,7 +131,8 @@ def test_redrawn_snapshots_are_what_their_covariance_causes(system: Covariance):
     assert np.mean(powers) == pytest.approx(1.0, abs=0.15)
 
 
-def test_a_redrawn_sample_is_normalised_like_every_other(system: Covariance):
+def test_a_redrawn_sample_is_normalised_like_every_other(system: Covariance, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(covariance_system, "_STORED", 0.0)
     redrawn = system.augment(batch := batch_of(system))
 
     covariance = matrices(redrawn["factor"])

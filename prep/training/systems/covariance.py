@@ -18,6 +18,7 @@ _RANK, _WIDTH, _BEAMS = 10, 1024, (13, 7, 6)
 # Snapshots have unit RMS and beams unit gain, so that powers are near one: this is where noise ends what a beam tells.
 _POWER_FLOOR = 1e-4
 _COUNT_WEIGHT, _OUTPUT_GAIN = 0.05, 0.7
+_STORED = 0.5  # share of a batch that is trained on as it is stored
 # A third of the beam width: matching pursuit is no better than the points it has to choose from.
 _CANDIDATES = (41, 23, 12)
 
@@ -60,11 +61,11 @@ class Covariance(System):
         return BeamNetwork(self._scene, self._log_rms, self._most)
 
     def augment(self, batch: Batch) -> Batch:
-        """Another scene for each row, made of the batch's own sources, so that no scene is ever seen twice.
+        """Half the rows as they are stored; for the others a new scene made of the batch's own sources.
 
         A source is one column of a factor in original units. A row keeps its K and its signal-to-noise ratio; which of
         the batch's sources it has, their symbols and the noise are drawn anew, and the antennas receive
-        y_l = H diag(c_l) A s_l + noise (SYSTEMS section 2) with the certified channel and codes.
+        y_l = H diag(c_l) A s_l + noise with the certified channel and codes, as in the recipe.
         """
         factor, count = batch["factor"], batch["num_sources"]
         rows, most, device = len(count), factor.shape[2], count.device
@@ -81,12 +82,19 @@ class Covariance(System):
         rms = snapshots.abs().square().mean((1, 2)).sqrt()
         norm = torch.linalg.vector_norm(drawn, dim=(1, 2))
         log_amplitude = amplitude[0].log()
-        return {
-            **batch,
+        changed = {
             "snapshots": snapshots / rms[:, None, None],
             "factor": drawn / norm[:, None, None],
             self._log_rms: (rms.double().log() + log_amplitude - self._rms[0]) / self._rms[1],
             self._log_trace: (2.0 * (norm.double().log() + log_amplitude) - self._trace[0]) / self._trace[1],
+        }
+        stored = torch.rand(rows, device=device) < _STORED
+        return {
+            **batch,
+            **{
+                name: torch.where(stored.reshape(-1, *[1] * (value.ndim - 1)), batch[name], value)
+                for name, value in changed.items()
+            },
         }
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
