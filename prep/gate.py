@@ -116,9 +116,17 @@ class CertifiedDataset:
         return self._reader.decode(key, stored)
 
     def rows(self, field: str, start: int, stop: int) -> Array:
-        """Verified rows ``start:stop`` (stored order) of a field, (rows, *shape)."""
+        """Verified rows ``start:stop`` (stored order) of a field, (rows, *shape); `UsageError` beyond the dataset."""
         spec = self.spec[field]
         layout = self.manifest.layouts[field]
+        if not 0 <= start <= stop <= layout.rows:
+            raise UsageError(
+                "there are no such rows",
+                where=Where(path=str(self.path), dataset=self.id, field=field),
+                measured=f"rows {start} to {stop}",
+                allowed=f"0 ≤ start ≤ stop ≤ {layout.rows}",
+                remedy="ask for rows that exist; bounds(split) says where a split lies",
+            )
         result = np.empty((stop - start, *spec.shape), spec.dtype)
         for index in range(start // layout.chunk_rows, -(-stop // layout.chunk_rows)):
             first = index * layout.chunk_rows

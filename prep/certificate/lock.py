@@ -34,16 +34,14 @@ class Pin:
 def find(start: Path | None = None) -> Path:
     """The lock that a consumer working in ``start`` (default: the current folder) uses.
 
-    The nearest ``prep.lock`` upwards; without one, where it would be made: beside the nearest Snakefile,
-    pyproject.toml or .git, else in ``start``. Never a lock that lies beside the data but outside the consumer's
-    project.
+    That of the nearest folder upwards that is a project (it has a prep.lock, Snakefile, pyproject.toml or .git),
+    whether the lock exists yet or not; without a project, of ``start``. Never one beyond the consumer's own project, where
+    anybody may have put it.
     """
     origin = (start or Path.cwd()).resolve()
-    folders = (origin, *origin.parents)
-    for marker in _MARKERS:
-        for folder in folders:
-            if (folder / marker).exists():
-                return folder / NAME
+    for folder in (origin, *origin.parents):
+        if any((folder / marker).exists() for marker in _MARKERS):
+            return folder / NAME
     return origin / NAME
 
 
@@ -61,7 +59,10 @@ def read(path: Path) -> dict[str, Pin]:
     try:
         if body["lock_version"] != _VERSION:
             raise _wrong(path, f"lock version {body['lock_version']!r}")
-        return {name: Pin(**entry) for name, entry in body["datasets"].items()}
+        pins = {name: Pin(**entry) for name, entry in body["datasets"].items()}
+        if not all(isinstance(value, str) for entry in pins.values() for value in asdict(entry).values()):
+            raise _wrong(path, "an entry that is no text")
+        return pins
     except (KeyError, TypeError, AttributeError) as error:
         raise _wrong(path, f"{type(error).__name__}: {error}") from error
 

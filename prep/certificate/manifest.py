@@ -9,6 +9,7 @@ attributes, documents), so that a reader of certified data never asks the contai
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -208,7 +209,8 @@ def metadata_digest(path: Path, ranges: Iterable[ByteRange]) -> str:
     for item in sorted(ranges, key=lambda each: (each.path, each.offset)):
         name = item.path.encode()
         try:
-            with (path / item.path if item.path else path).open("rb") as file:
+            place = path / item.path if item.path else path
+            with open(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
                 file.seek(item.offset)
                 data = file.read(item.size)
         except OSError as error:

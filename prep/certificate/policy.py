@@ -14,11 +14,14 @@ Level = Literal["sealed", "signed"]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """``dataset`` (if given) is the id the consumer expects, ``strict`` refuses warnings too."""
+    """``dataset`` (if given) is the id the consumer expects, ``schema`` the digest of the schema that its data have to
+    have been judged by, ``strict`` refuses warnings too.
+    """
 
     level: Level = "sealed"
     dataset: str = ""
     strict: bool = False
+    schema: str = ""
 
     def judge(self, statement: Statement, *, path: str) -> list[PrepError]:
         """Every reason to refuse; empty where the statement satisfies the policy."""
@@ -43,6 +46,17 @@ class Policy:
                     measured=statement.dataset,
                     allowed=self.dataset,
                     remedy="give the path of the dataset you mean",
+                )
+            )
+        judged_by = statement.claims["schema"]["digest"]
+        if self.schema and judged_by != self.schema:
+            reasons.append(
+                CertificateError(
+                    "the data were certified by another schema than the project has now",
+                    where=where,
+                    measured=judged_by,
+                    allowed=self.schema,
+                    remedy="run `prep validate` and `prep certify` on the dataset: it may not pass any more",
                 )
             )
         if statement.expires and _passed(statement.expires):

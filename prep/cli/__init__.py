@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
+from io import TextIOWrapper
+from itertools import pairwise
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -20,16 +24,21 @@ def run(arguments: list[str]) -> int:
     import typer
 
     from prep.cli.app import app
-    from prep.cli.output import report_error
+    from prep.cli.output import report_error, write_json
 
     # typer brings its own click since 0.20: the base of its usage errors is found, not imported.
     usage_errors: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without × and − still gets the message
     try:
         result = app(args=arguments, prog_name="prep", standalone_mode=False)
     except PrepError as error:
         report_error(error)
+        if _wants_json(arguments):
+            write_json({"error": error.to_dict()}, "-")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
@@ -53,6 +62,14 @@ def run(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return EXIT_UNFINISHED
+    except Exception as error:
+        print(
+            f"internal: {type(error).__name__}: {error}\n"
+            f"  where:    {_innermost(error)}\n"
+            "  remedy:   this is a defect of prep, and nothing was decided about the data: please report these lines",
+            file=sys.stderr,
+        )
+        return EXIT_UNFINISHED
     if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this exit status
         print("interrupted: nothing was written under a final name; run the same command again", file=sys.stderr)
     return result if isinstance(result, int) else 0
@@ -60,3 +77,12 @@ def run(arguments: list[str]) -> int:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _wants_json(arguments: list[str]) -> bool:
+    return "--json=-" in arguments or any(pair == ("--json", "-") for pair in pairwise(arguments))
+
+
+def _innermost(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"

@@ -48,6 +48,10 @@ class TorchBatches:
             )
         known = tuple(spec.name for spec in dataset.spec.fields if spec.role != "split")
         self.fields = tuple(fields) if fields is not None else known
+        if not self.fields:
+            raise UsageError(
+                "a batch needs fields", measured="none", allowed=", ".join(known), remedy="name one or more fields"
+            )
         for name in self.fields:
             _ = dataset.spec[name]
         self.dataset, self.split, self.batch_size, self.shuffle, self.seed = dataset, split, batch_size, shuffle, seed
@@ -92,7 +96,8 @@ class TorchBatches:
     def _batch(
         self, tensors: Mapping[str, torch.Tensor], index: torch.Tensor | None, low: int, high: int
     ) -> dict[str, torch.Tensor]:
-        chosen = slice(low, high) if index is None else index[low:high]
+        # Always a copy: a batch that is changed in place must not change what the next pass sees.
+        chosen = torch.arange(low, high) if index is None else index[low:high]
         return {name: values[chosen].to(self.device, non_blocking=True) for name, values in tensors.items()}
 
     @cached_property

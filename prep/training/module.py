@@ -57,6 +57,14 @@ class TrainingModule(LightningModule):
         """Refuse batches that were not verified, whoever calls the trainer."""
         demand_verified(self.trainer.train_dataloader)
 
+    def on_validation_start(self) -> None:
+        """Metrics are of certified data too."""
+        demand_verified(self.trainer.val_dataloaders)
+
+    def on_test_start(self) -> None:
+        """Metrics are of certified data too."""
+        demand_verified(self.trainer.test_dataloaders)
+
     def on_train_epoch_start(self) -> None:
         """Each epoch draws from its own stream, so a resumed run draws the same."""
         self._losses, self._norms = [], []

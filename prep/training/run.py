@@ -19,7 +19,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from prep.engine import Progress, silent
-from prep.errors import InterruptedRunError, StorageError, UsageError, Where
+from prep.errors import IntegrityError, InterruptedRunError, StorageError, UsageError, Where
 from prep.formats.commit import storage_errors, write_atomically
 from prep.gate import CertifiedDataset
 from prep.training import checkpoint as checkpoints
@@ -55,6 +55,7 @@ def fit(
     data.verify(progress=progress)  # before the first step, not hours later when the test split is read
     name = system or (data.id if data.id in SYSTEMS else "tabular")
     trained: System = SYSTEMS.load(name)(data)
+    accelerator = _accelerator(device)
     run = _Run(data, name, trained, run_dir, seed, say, progress)
     last = run_dir / "last.ckpt"
     begun: dict[str, Any] = {}
@@ -73,7 +74,7 @@ def fit(
             allowed=f"{len(run.history)} or more",
             remedy="raise --epochs, or train anew without --resume",
         )
-    return run.execute(planned, device, last if resume else None)
+    return run.execute(planned, accelerator, last if resume else None)
 
 
 class _Run(Callback):
@@ -106,7 +107,7 @@ class _Run(Callback):
         """The epoch with the best validation metric, the first of equals."""
         return min(self.history, key=lambda epoch: epoch[self.system.metric])
 
-    def execute(self, epochs: int, device: str, last: Path | None) -> RunResult:
+    def execute(self, epochs: int, accelerator: tuple[str, Any], last: Path | None) -> RunResult:
         """Train to ``epochs``, then measure the best weights on the test split."""
         self.epochs = epochs
         settings = replace(self.system.hyperparameters, epochs=epochs)
@@ -116,13 +117,14 @@ class _Run(Callback):
             module = TrainingModule(self.system, settings, self.seed)
             module.step0 = self.step0
             batches = CertifiedData(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
-            trainer = self._trainer(epochs, device)
+            trainer = self._trainer(epochs, accelerator)
             placed = str(trainer.strategy.root_device)
             self._log(f"{self.name} on {self.data.id} {self.data.version}, root {self.data.root}")
             self._log(f"certificate {self.data.certificate_digest}, device {placed}, seed {self.seed}")
             with _interruptible(trainer, lambda: self._stopped(last)):
                 trainer.fit(module, batches, ckpt_path=last, weights_only=True)
             best = checkpoints.read_checkpoint(self.folder / "best.ckpt", trainer.strategy.root_device)
+            self._demand_own(best[checkpoints.KEY])
             module.load_state_dict(best["state_dict"])
             with _interruptible(trainer, lambda: self._stopped(last)):
                 trainer.test(module, batches, verbose=False)
@@ -157,17 +159,20 @@ class _Run(Callback):
         }
         epoch |= {f"val_{name}": value for name, value in pl_module.measured.items() if name != metric}
         self.history.append(epoch)
+        # The checkpoint first: whoever has read the epoch's line can go on from it.
+        if self.best is epoch:
+            trainer.save_checkpoint(self.folder / "best.ckpt")
+        trainer.save_checkpoint(self.folder / "last.ckpt")
         self._log(records.line(epoch, self.epochs, metric))
         records.write_metrics(self.folder / "metrics.csv", self.history)
         records.draw_curve(self.folder / "loss.png", self.history, self.system)
 
-    def _trainer(self, epochs: int, device: str) -> Trainer:
-        accelerator, devices = _accelerator(device)
+    def _trainer(self, epochs: int, accelerator: tuple[str, Any]) -> Trainer:
         return Trainer(
-            accelerator=accelerator,
-            devices=devices,
+            accelerator=accelerator[0],
+            devices=accelerator[1],
             max_epochs=epochs,
-            callbacks=[self, _Keep(self)],
+            callbacks=[self],
             plugins=[checkpoints.AtomicCheckpoints()],
             logger=False,
             enable_checkpointing=False,
@@ -203,8 +208,19 @@ class _Run(Callback):
         write_atomically(self.folder / "result.json", json.dumps(result.to_dict(), indent=2).encode() + b"\n")
         return result
 
+    def _demand_own(self, found: dict[str, Any]) -> None:
+        """The best weights are of this run: its checkpoint tells the beginning of the same history."""
+        if found["history"] != self.history[: int(self.best["epoch"])] or found["root"] != self.data.root:
+            raise IntegrityError(
+                "the best checkpoint is not of this run",
+                where=Where(path=str(self.folder / "best.ckpt"), dataset=self.data.id),
+                measured=f"{len(found['history'])} epochs of another history",
+                allowed=f"the first {int(self.best['epoch'])} epochs of this run",
+                remedy="restore it, or train anew without --resume",
+            )
+
     def _stopped(self, last: Path | None) -> InterruptedRunError:
-        kept = last is not None or bool(self.history)
+        kept = last is not None or (self.folder / "last.ckpt").exists()
         return InterruptedRunError(
             f"the run was stopped after {len(self.history)} of {self.epochs} epochs",
             where=Where(path=str(self.folder)),
@@ -215,19 +231,6 @@ class _Run(Callback):
         self.say(text)
         with storage_errors(self.folder / "log.txt"), (self.folder / "log.txt").open("a", encoding="utf-8") as file:
             file.write(text + "\n")
-
-
-class _Keep(Callback):
-    """Saves after every epoch, once `_Run` has recorded it; the best weights by the validation metric too."""
-
-    def __init__(self, run: _Run) -> None:
-        self._run = run
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Last of all: a checkpoint exists only for what the log tells."""
-        if self._run.best is self._run.history[-1]:
-            trainer.save_checkpoint(self._run.folder / "best.ckpt")
-        trainer.save_checkpoint(self._run.folder / "last.ckpt")
 
 
 def _accelerator(device: str) -> tuple[str, Any]:
@@ -259,8 +262,17 @@ def _make_way(folder: Path, say: Say) -> None:
                     remedy="move it, or name another folder with --run-dir",
                 )
             return
-        if not any(folder.iterdir()):
+        present = {path.name for path in folder.iterdir()}
+        if not present:
             return
+        if "log.txt" not in present:
+            raise UsageError(
+                "the folder for the run holds something else",
+                where=Where(path=str(folder)),
+                measured=", ".join(sorted(present)[:5]),
+                allowed="nothing, or an older run",
+                remedy="name another folder with --run-dir",
+            )
         number = 1
         while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
             number += 1

@@ -10,6 +10,7 @@ from prep.certificate.policy import Level, Policy
 from prep.engine import Progress, silent
 from prep.errors import UsageError
 from prep.gate import CertifiedDataset, admit
+from prep.schema import load_schema
 from prep.verbs.config import load_config
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def train(
     epoch. Raises what the gate raises, and what `prep.training.fit` does.
     """
     if isinstance(dataset, str | Path):
-        path = dataset_path(dataset, config)
-        dataset = admit(path, Policy(level=require), lock_path=Path(lock_path) if lock_path else None)
+        path, policy = _located(dataset, config, require)
+        dataset = admit(path, policy, lock_path=Path(lock_path) if lock_path else None)
     try:
         from prep.training import fit
     except ImportError as error:
@@ -63,10 +64,14 @@ def train(
     )
 
 
-def dataset_path(dataset: str | Path, config: str | Path | None = None) -> Path:
-    """A path as it is; a name of the configuration as the path of its normalised dataset."""
+def _located(dataset: str | Path, config: str | Path | None, require: Level) -> tuple[Path, Policy]:
+    """A path as it is, of whatever dataset; a name of the configuration as the path of its normalised dataset, which
+    must be of that name and judged by the schema it has there.
+    """
     path = Path(dataset)
     if path.exists() or path.suffix or len(path.parts) > 1:
-        return path
+        return path, Policy(require)
     settings = load_config(config)
-    return settings.normalized_path(settings.dataset(str(dataset)))
+    entry = settings.dataset(str(dataset))
+    schema = load_schema(entry.schema, verify=False)
+    return settings.normalized_path(entry), Policy(require, dataset=entry.name, schema=schema.digest)

@@ -200,3 +200,29 @@ def test_an_unnormalised_dataset_is_refused_even_with_a_certificate(name: str, c
     with pytest.raises(PrepError, match="not certified") as caught:
         prep.certify(raw)
     assert caught.value.exit_code in (1, 3)
+
+
+def test_rows_that_do_not_exist_are_refused(name: str, certified_copy: Path):
+    data = prep.open(dataset_of(certified_copy, name))
+    field, rows = data.spec.fields[0].name, data.spec.rows
+
+    for start, stop in ((-1, 2), (5, 2), (rows - 1, rows + 1)):
+        with pytest.raises(UsageError, match="no such rows"):
+            data.rows(field, start, stop)
+
+
+def test_a_lock_above_the_project_is_not_trusted(name: str, certified_copy: Path):
+    (certified_copy / "prep.lock").rename(certified_copy.parent / "prep.lock")
+
+    with pytest.raises(CertificateError, match="lock pins"):
+        prep.open(dataset_of(certified_copy, name))
+
+
+def test_metadata_behind_a_link_is_refused(name: str, certified_copy: Path):
+    path = dataset_of(certified_copy, name)
+    place = path / "zarr.json" if path.is_dir() else path
+    place.rename(certified_copy / "elsewhere")
+    place.symlink_to(certified_copy / "elsewhere")
+
+    with pytest.raises(IntegrityError):
+        prep.open(path)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -222,3 +224,60 @@ def test_a_system_that_does_not_fit_the_data_says_what_is_missing(regression: pr
         prep.train(regression, system="control", run_dir=tmp_path / "run")
     with pytest.raises(UsageError, match="no 'contrl' among the systems"):
         prep.train(regression, system="contrl", run_dir=tmp_path / "run")
+
+
+@pytest.mark.parametrize("stage", ["val", "test"])
+def test_metrics_of_unverified_batches_are_refused_too(stage: str, regression: prep.CertifiedDataset):
+    system = Regression(regression)
+    module = TrainingModule(system, system.hyperparameters, seed=0)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    plain = DataLoader(TensorDataset(torch.zeros(64, 16)), batch_size=64)
+    verified = regression.torch("train", batch_size=64)
+    run = partial(trainer.fit, module, verified, plain) if stage == "val" else partial(trainer.test, module, plain)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(CertificateError, match="verified batches, not a DataLoader"):
+            run()
+
+
+def test_a_mistyped_device_leaves_the_older_run_where_it_is(regression: prep.CertifiedDataset, finished: Path):
+    with pytest.raises(UsageError, match="no such device"):
+        prep.train(regression, run_dir=finished, device="gpu")
+    assert (finished / "last.ckpt").exists()
+
+
+def test_a_folder_that_holds_no_run_is_left_alone(regression: prep.CertifiedDataset, tmp_path: Path):
+    (tmp_path / "thesis.tex").write_text("precious")
+
+    with pytest.raises(UsageError, match="holds something else"):
+        prep.train(regression, run_dir=tmp_path, epochs=1)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+def test_best_weights_of_another_run_are_refused(regression: prep.CertifiedDataset, finished: Path, tmp_path: Path):
+    prep.train(regression, epochs=1, run_dir=tmp_path / "other", device="cpu")
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    shutil.copy(tmp_path / "other/best.ckpt", folder / "best.ckpt")
+
+    with pytest.raises(IntegrityError, match="not of this run"):
+        prep.train(regression, run_dir=folder, resume=True, device="cpu")
+
+
+def test_a_name_means_the_dataset_of_that_name(certified_copy: Path):
+    for source in certified_copy.glob("data/normalized/regression.h5*"):
+        shutil.copy(source, source.with_name(source.name.replace("regression", "control")))
+
+    with pytest.raises(PrepError, match="another dataset"):
+        prep.train("control")
+
+
+def test_data_certified_by_an_older_schema_do_not_train_under_their_name(certified_copy: Path):
+    schema = Path("schemas/regression.yaml")
+    schema.write_text(schema.read_text().replace("low: -10.0, high: 10.0", "low: -1.0, high: 1.0"))
+
+    with pytest.raises(CertificateError, match="another schema than the project has now"):
+        prep.train("regression")

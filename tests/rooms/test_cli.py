@@ -1,0 +1,49 @@
+"""The command line: every outcome has its exit code, a person gets a message, a machine gets JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from prep import cli
+from tests.conftest import dataset_of
+
+
+def test_a_failure_is_json_too_where_json_was_asked_for(project: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.run(["verify", "nowhere.h5", "--json", "-"]) == 2
+
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["error"]["exit_code"] == 2
+    assert "remedy" in shown.err
+
+
+def test_a_defect_of_ours_is_no_verdict_on_the_data(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr("prep.verbs.verify.verify", broken)
+    assert cli.run(["verify", "x.h5"]) == 4
+
+    shown = capsys.readouterr().err
+    assert "internal: ZeroDivisionError: oops" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_terminal_without_the_signs_still_gets_the_message(certified_copy: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "prep", "validate", "data/raw/regression.h5"],
+        capture_output=True,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+
+    assert done.returncode == 1
+    assert b"FAIL" in done.stdout
+    assert dataset_of(certified_copy, "regression").exists()
