@@ -5,11 +5,16 @@ schema's plan of transforms for stats and normalize, the whole schema for valida
 follows from it, and a changed check only re-validates and re-certifies.
 """
 
+import shlex
+
 from prep.verbs.config import load_config
-from prep.verbs.workflow import dataset_targets
+from prep.verbs.workflow import dataset_targets, unlocked
 
 SETTINGS = load_config("config/config.yaml")
 TARGETS = {name: dataset_targets(SETTINGS, name) for name in SETTINGS.datasets}
+UNLOCKED = unlocked(TARGETS)
+TABLE = f"{SETTINGS.data}/reports/certified.txt"
+RELOCKED = f"{SETTINGS.data}/reports/relocked"
 
 
 def head(path):
@@ -19,7 +24,8 @@ def head(path):
 
 rule all:
     input:
-        f"{SETTINGS.data}/reports/certified.txt",
+        TABLE,
+        [RELOCKED] if UNLOCKED else [],
 
 
 for name, target in TARGETS.items():
@@ -36,7 +42,7 @@ for name, target in TARGETS.items():
             dataset=target.raw,
         threads: workflow.cores
         shell:
-            "prep generate {params.name} -o {params.dataset} --workers {threads}"
+            "prep generate {params.name} -o {params.dataset:q} --workers {threads}"
 
     rule:
         name:
@@ -52,7 +58,7 @@ for name, target in TARGETS.items():
             dataset=target.raw,
         threads: workflow.cores
         shell:
-            "prep stats {params.dataset} --schema {params.schema} -o {output} --workers {threads}"
+            "prep stats {params.dataset:q} --schema {params.schema:q} -o {output:q} --workers {threads}"
 
     rule:
         name:
@@ -71,8 +77,8 @@ for name, target in TARGETS.items():
             compression=target.compression,
         threads: workflow.cores
         shell:
-            "prep normalize {params.raw} --stats {input[1]} --schema {params.schema} --compression {params.compression}"
-            " -o {params.dataset} --workers {threads}"
+            "prep normalize {params.raw:q} --stats {input[1]:q} --schema {params.schema:q}"
+            " --compression {params.compression} -o {params.dataset:q} --workers {threads}"
 
     rule:
         name:
@@ -87,7 +93,7 @@ for name, target in TARGETS.items():
             dataset=target.normalized,
         threads: workflow.cores
         shell:
-            "prep validate {params.dataset} --schema {input[2]} --json {output} --workers {threads}"
+            "prep validate {params.dataset:q} --schema {input[2]:q} --json {output:q} --workers {threads}"
 
     rule:
         name:
@@ -102,15 +108,32 @@ for name, target in TARGETS.items():
             dataset=target.normalized,
         threads: workflow.cores
         shell:
-            "prep certify {params.dataset} --report {input[1]} --schema {input[2]} --workers {threads}"
+            "prep certify {params.dataset:q} --report {input[1]:q} --schema {input[2]:q} --workers {threads}"
 
 
 rule certified:
     input:
         [f"{target.normalized}.cert.json" for target in TARGETS.values()],
     output:
-        f"{SETTINGS.data}/reports/certified.txt",
+        TABLE,
     params:
         datasets=[target.normalized for target in TARGETS.values()],
     shell:
-        "prep inspect --table {params.datasets} -o {output}"
+        "prep inspect --table {params.datasets:q} -o {output:q}"
+
+
+# The lock is no output of a rule: rules share it, and Snakemake would remove it. What is certified but missing there is
+# certified again, after everything else; the table is then written anew, as it shows certificates.
+rule relock:
+    input:
+        TABLE,
+    output:
+        temp(RELOCKED),
+    params:
+        commands=" && ".join(
+            shlex.join(["prep", "certify", each.normalized, "--report", each.report, "--schema", each.schema])
+            for each in (TARGETS[name] for name in UNLOCKED)
+        ),
+        datasets=[target.normalized for target in TARGETS.values()],
+    shell:
+        "{params.commands} && prep inspect --table {params.datasets:q} -o {input:q} && touch {output:q}"

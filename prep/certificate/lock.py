@@ -35,8 +35,8 @@ def find(start: Path | None = None) -> Path:
     """The lock that a consumer working in ``start`` (default: the current folder) uses.
 
     That of the nearest folder upwards that is a project (it has a prep.lock, Snakefile, pyproject.toml or .git),
-    whether the lock exists yet or not; without a project, of ``start``. Never one beyond the consumer's own project, where
-    anybody may have put it.
+    whether the lock exists yet or not; without a project, of ``start``. Never one beyond the consumer's own project,
+    where anybody may have put it.
     """
     origin = (start or Path.cwd()).resolve()
     for folder in (origin, *origin.parents):

@@ -185,7 +185,16 @@ def metadata_ranges(manifest: Manifest, path: Path) -> Iterator[ByteRange]:
     """
     if manifest.metadata_files:
         for name in manifest.metadata_files:
-            yield ByteRange(name, 0, (path / name).stat().st_size)
+            try:
+                yield ByteRange(name, 0, (path / name).stat().st_size)
+            except OSError as error:
+                raise IntegrityError(
+                    "part of the container's metadata is gone",
+                    where=Where(path=str(path), key=name),
+                    measured=error.strerror,
+                    allowed=f"a file {name}",
+                    remedy="restore the dataset or build it again",
+                ) from error
         return
     ranges = sorted(
         (int(offset), int(size))

@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-
 from prep.blocks import DatasetSpec
 from prep.folds import Fold
 from prep.registry import Table
@@ -93,8 +91,3 @@ class Check(Protocol):
         """The same verdict in memory: ds is an `xarray.Dataset`; returns a bool DataArray over ``sample`` or one
         bool.
         """
-
-
-def to_bool(value: Any) -> bool:
-    """A Python bool from a NumPy one."""
-    return bool(np.asarray(value).item())

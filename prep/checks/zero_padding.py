@@ -55,4 +55,6 @@ def largest_padding(arrays: Mapping[str, Array], line: list[int]) -> Array:
     padding = np.broadcast_to(mask.reshape(-1, *line) == 0, values.shape)
     with np.errstate(invalid="ignore"):
         held = np.where(padding, values, np.zeros((), values.dtype)).reshape(len(values), -1)
-        return np.asarray(np.abs(held).max(axis=1, initial=0), dtype=np.float64)
+        # In their own type the smallest integers have no magnitude: |int8 −128| is −128.
+        wide = held if held.dtype.kind in "fc" else held.astype(np.float64)
+        return np.asarray(np.abs(wide).max(axis=1, initial=0), dtype=np.float64)

@@ -95,6 +95,7 @@ def ingest(
     seed: Annotated[int, typer.Option(min=0, help="Decides which groups go where.")] = 0,
     schema: SchemaFile = None,
     compression: Annotated[str, typer.Option(help="none, gzip, zstd or blosc.")] = "none",
+    force: Force = False,
     workers: Workers = None,
     json: Json = None,
 ) -> None:
@@ -116,6 +117,7 @@ def ingest(
             options=options,
             schema=schema,
             compression=compression,
+            force=force,
             workers=workers,
             progress=show,
         )
@@ -231,7 +233,7 @@ def certify(
     dataset: Annotated[Path, typer.Argument(help="A normalised dataset.")],
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A report of `prep validate --json`; validates when it is not fresh."),
+        typer.Option(metavar="FILE", help="A report of `prep validate --json`; it has to agree with what is measured."),
     ] = None,
     schema: SchemaFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings prevent a certificate.")] = False,
@@ -240,7 +242,7 @@ def certify(
     workers: Workers = None,
     json: Json = None,
 ) -> None:
-    """Hash the bytes once more, state what was examined, and pin it in prep.lock.
+    """Measure and hash the dataset, state what was examined, and pin it in prep.lock.
 
     Example: `prep certify data/normalized/control.h5 --report data/reports/control.json`
     """

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FORMATS = Table("formats", {"hdf5": "prep.formats.hdf5:Hdf5", "zarr": "prep.formats.zarr:Zarr"})
 
 __all__ = [
+    "ENDINGS",
     "FORMATS",
     "ByteRange",
     "Container",
@@ -29,10 +30,11 @@ __all__ = [
     "create",
     "format_by_ending",
     "format_of",
+    "no_such_dataset",
     "open_container",
 ]
 
-_ENDINGS = {".h5": "hdf5", ".hdf5": "hdf5", ".nc": "hdf5", ".zarr": "zarr"}
+ENDINGS = {".h5": "hdf5", ".hdf5": "hdf5", ".nc": "hdf5", ".zarr": "zarr"}  # lower case; any case is read
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -102,13 +104,13 @@ def create(path: Path | str, spec: DatasetSpec, compression: str = "none") -> Wr
 
 def format_by_ending(path: Path) -> str:
     """The format that a dataset written at ``path`` will have; `UsageError` for an unknown ending."""
-    name = _ENDINGS.get(path.suffix.lower())
+    name = ENDINGS.get(path.suffix.lower())
     if name is None:
         raise UsageError(
             "the ending does not name a format",
             where=Where(path=str(path)),
             measured=path.suffix or "no ending",
-            allowed=", ".join(_ENDINGS),
+            allowed=", ".join(ENDINGS),
             remedy="end the path in .h5 or .zarr",
         )
     return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -74,7 +75,7 @@ class Report:
         return worst_exit_code(codes or {EXIT_OK})
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form (no path, no time: the same data give the same report); `from_dict` takes it back."""
+        """JSON-ready form (no path, no time: the same data give the same report)."""
         return {
             "report_version": REPORT_VERSION,
             "dataset": self.dataset,
@@ -90,20 +91,30 @@ class Report:
             "baselines": dict(self.baselines),
         }
 
-    @classmethod
-    def from_dict(cls, body: Mapping[str, Any]) -> Report:
-        """The report that `to_dict` described; KeyError or TypeError for anything else."""
-        return cls(
-            dataset=body["dataset"],
-            version=body["version"],
-            root=body["root"],
-            schema_digest=body["schema"],
-            registry_digest=body["check_registry"],
-            rows=body["rows"],
-            values=body["values"],
-            results=tuple(_result_from(each) for each in body["checks"]),
-            baselines=body["baselines"],
-        )
+
+def disagreement(stated: Mapping[str, Any], measured: Report) -> str:
+    """Where a report's JSON form says something else than ``measured``, in words; empty where it does not.
+
+    A report of other bytes, of another schema or of other checks says nothing about these and disagrees with nothing.
+    """
+    own = measured.to_dict()
+    if any(stated.get(key) != own[key] for key in ("dataset", "version", "root", "schema", "check_registry")):
+        return ""
+    checks = stated.get("checks")
+    said, found = (Counter(map(_stated_verdict, each)) for each in (checks or (), own["checks"]))
+    for words, odd in (("it lacks", found - said), ("it has, and the data do not:", said - found)):
+        if odd:
+            check, field_name, severity, passed = next(iter(odd))
+            verdict = "passed" if passed else "failed"
+            return f"{words} {check} on {field_name} ({severity}) {verdict}, and {sum(odd.values()) - 1} more"
+    for key in ("verdict", "rows", "values", "checks_passed"):
+        if stated.get(key) != own[key]:
+            return f"{key} {stated.get(key)} where {own[key]} was measured"
+    return ""
+
+
+def _stated_verdict(check: Mapping[str, Any]) -> tuple[str, str, str, bool]:
+    return str(check.get("check")), str(check.get("field")), str(check.get("severity")), check.get("passed") is True
 
 
 def _result_to(result: CheckResult) -> dict[str, Any]:
@@ -120,21 +131,3 @@ def _result_to(result: CheckResult) -> dict[str, Any]:
         "samples": list(result.finding.samples),
         "splits": list(result.finding.splits),
     }
-
-
-def _result_from(body: Mapping[str, Any]) -> CheckResult:
-    worst = body["worst"]
-    finding = Finding(
-        passed=body["passed"],
-        examined=body["examined"],
-        present=body["present"],
-        worst=None if worst is None else float(worst),
-        limit=body["limit"],
-        message=body["message"],
-        remedy=body["remedy"],
-        failing=body["failing"],
-        samples=tuple(body["samples"]),
-        splits=tuple(body["splits"]),
-        worst_sample=body["worst_sample"],
-    )
-    return CheckResult(body["check"], body["field"], finding, body["severity"], body["kind"])

@@ -1,5 +1,5 @@
-"""`prep certify`: validate if need be, hash the bytes once more against the manifest, state what was examined, seal
-and pin it.
+"""`prep certify`: measure the dataset itself, state what was examined, seal and pin it; a report from before only has
+to agree.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from prep.canonical import parse_json
-from prep.certificate import envelope, lock, manifest, statement
-from prep.engine import DatasetSource, Progress, all_digests, silent
+from prep.certificate import envelope, lock, statement
+from prep.engine import Progress, silent
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, Where
 from prep.formats.commit import write_atomically
-from prep.report import Report
+from prep.report import Report, disagreement
 from prep.verbs.rawdata import read_manifest
 from prep.verbs.schemas import schema_for
-from prep.verbs.validate import registry_digest, validate
+from prep.verbs.validate import examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +46,27 @@ def certify(
 ) -> Certified:
     """Write ``<dataset>.cert.json`` at the sealed level and pin it in ``prep.lock``.
 
-    ``report`` is a report that `validate` wrote; one that is missing or not about these bytes, this schema and these
-    checks is made anew. ``locked`` refuses to change the lock. Raises `Refusal` or `DataError` where a check failed,
-    `IntegrityError` where bytes differ from the manifest, `CertificateError` where the lock would have to change; an
-    older certificate stays then only if it still holds.
+    Every check is measured here, in one pass that also hashes the bytes; nothing is taken from a file. ``report`` is a
+    report that `validate` wrote: where it is about these bytes, this schema and these checks and says anything else,
+    it or the data were changed, a `CertificateError`. ``locked`` refuses to change the lock. Raises `Refusal` or
+    `DataError` where a check failed, `IntegrityError` where bytes differ from the manifest, `CertificateError` where
+    the lock would have to change; an older certificate stays then only if it still holds.
     """
     path = Path(dataset)
     chosen = Path(lock_path) if lock_path else lock.find()
     contents = read_manifest(path)
     judged_by = schema_for(contents.spec, schema)
-    judged = _fresh_report(report, contents, judged_by.digest)
-    if judged is None:
-        (outcome,) = validate(path, schema=schema, workers=workers, progress=progress)
-        if outcome.report is None:
-            assert outcome.error is not None
-            raise outcome.error
-        judged = outcome.report
+    judged = examine(path, schema=schema, workers=workers, progress=progress)
+    if report is not None:
+        _demand_agreement(Path(report), judged)
     _demand_pass(path, judged, strict)
-    with DatasetSource.open(path, contents.digests) as source:
-        root = manifest.logical_root(source.spec, source.container.layouts, all_digests(source))
-    if root != contents.root or root != judged.root:
+    root = judged.root
+    if root != contents.root or judged.schema_digest != judged_by.digest:
         raise IntegrityError(
-            "the dataset changed between validation and certification",
+            "the dataset or its schema changed while it was certified",
             where=Where(path=str(path), dataset=contents.spec.name),
-            measured=root,
-            allowed=judged.root,
+            measured=f"{root}, schema {judged.schema_digest}",
+            allowed=f"{contents.root}, schema {judged_by.digest}",
             remedy="run `prep validate` and `prep certify` again while nothing else writes to it",
         )
     pins = lock.read(chosen)
@@ -80,7 +76,7 @@ def certify(
         contents,
         schema={"digest": judged_by.digest, "text": judged_by.text},
         report=judged.to_dict(),
-        registry_digest=registry_digest(),
+        registry_digest=judged.registry_digest,
         baselines=judged.baselines,
         created=created,
     )
@@ -101,20 +97,23 @@ def certify(
     return Certified(path, contents.spec.name, contents.spec.version, root, digest, chosen, judged)
 
 
-def _fresh_report(place: str | Path | None, contents: manifest.Manifest, schema_digest: str) -> Report | None:
-    if place is None or not Path(place).exists():
-        return None
+def _demand_agreement(place: Path, measured: Report) -> None:
+    """`CertificateError` where a report of the very same bytes, schema and checks says anything else than they do."""
+    if not place.exists():
+        return
     try:
-        body = parse_json(Path(place).read_bytes(), path=str(place))
-        candidates = body.get("datasets", [body])
-        reports = [Report.from_dict(each.get("report", each)) for each in candidates]
-    except (OSError, PrepError, KeyError, TypeError, AttributeError):
-        return None
-    expected = (contents.spec.name, contents.spec.version, contents.root, schema_digest, registry_digest())
-    for each in reports:
-        if (each.dataset, each.version, each.root, each.schema_digest, each.registry_digest) == expected:
-            return each
-    return None
+        body = parse_json(place.read_bytes(), path=str(place))
+        differences = [disagreement(each.get("report", {}), measured) for each in body.get("datasets", [body])]
+    except (OSError, PrepError, AttributeError, TypeError) as error:
+        differences = [f"it cannot be read ({type(error).__name__})"]
+    for difference in filter(None, differences):
+        raise CertificateError(
+            "the report does not say what the data say",
+            where=Where(path=str(place), dataset=measured.dataset),
+            measured=difference,
+            allowed="a report that `prep validate --json` wrote of these bytes, left as it is",
+            remedy="run `prep validate` again and find out who changed the report; certify measures for itself",
+        )
 
 
 def _demand_pass(path: Path, report: Report, strict: bool) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, value_digest
 from prep.engine import Progress, available_workers, ordered, silent
-from prep.errors import ConfigError, PrepError, Where
-from prep.formats import format_by_ending
+from prep.errors import ConfigError, Where
 from prep.recipes import RECIPES, SCALES, Recipe, RecipePlan
 from prep.verbs.config import Config, DatasetConfig, load_config
-from prep.verbs.rawdata import Rows, read_manifest, versions, write_dataset
+from prep.verbs.rawdata import Rows, demand_output, is_made, versions, write_dataset
 
 
 def generate(
@@ -31,12 +29,14 @@ def generate(
     """Generate the raw dataset ``name`` of the configuration and return its path.
 
     ``config`` defaults to ``config/config.yaml``; ``scale`` (smoke, default, full), ``seed`` and ``output`` override
-    it. An output made by the same recipe, parameters, seed and versions is left as it is unless ``force``. Raises
-    `ConfigError`, `StorageError`.
+    it. An output made by the same recipe, parameters, seed and versions, whose stored bytes are still as they were
+    written, is left as it is unless ``force``. Raises `ConfigError`, `StorageError`, and `UsageError` for an output
+    that would replace what prep did not write.
     """
     settings = load_config(config)
     entry = settings.dataset(name)
     path = Path(output) if output else settings.raw_path(entry)
+    demand_output(path)
     recipe: Recipe = RECIPES.load(entry.recipe)()
     parameters = recipe_parameters(recipe, entry, settings, scale)
     chosen_seed = entry.seed if seed is None else seed
@@ -49,9 +49,9 @@ def generate(
         "versions": versions(),
     }
     identity = value_digest("generate", {**provenance, "version": entry.version, "compression": entry.compression})
-    if not force and _unchanged(path, identity):
-        return path
     plan = recipe.plan(parameters, chosen_seed)
+    if not force and is_made(path, identity, workers, progress):
+        return path
     spec = DatasetSpec(
         name=name,
         fields=plan.fields,
@@ -62,9 +62,9 @@ def generate(
             "recipe": canonical_json({key: provenance[key] for key in ("recipe", "parameters", "seed")}).decode()
         },
     )
-    _ = format_by_ending(path)
     rows = _produce(recipe, plan, workers or available_workers(), progress)
-    write_dataset(path, spec, plan.constants, rows, {**provenance, "identity": identity}, compression=entry.compression)
+    provenance["identity"] = identity
+    write_dataset(path, spec, plan.constants, rows, provenance, compression=entry.compression, workers=workers)
     return path
 
 
@@ -102,13 +102,3 @@ def _produce(recipe: Recipe, plan: RecipePlan, workers: int, progress: Progress)
     ):
         yield Rows(task.split, produced.arrays, produced.counts)
         progress(index + 1, total)
-
-
-def _unchanged(path: Path, identity: str) -> bool:
-    if not path.exists():
-        return False
-    try:
-        found: Mapping[str, Any] = json.loads(read_manifest(path).spec.documents["provenance"])
-    except (PrepError, KeyError, ValueError):
-        return False
-    return found.get("identity") == identity

@@ -17,7 +17,8 @@ from prep.errors import UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.importers import IMPORTERS, IngestOptions, Opened
 from prep.schema import draft_schema
-from prep.verbs.rawdata import Rows, read_manifest, versions, write_dataset
+from prep.verbs.rawdata import Rows, demand_output, is_made, read_manifest, versions, write_dataset
+from prep.verbs.schemas import demand_name
 from prep.verbs.statistics import statistics_folds
 
 
@@ -40,6 +41,7 @@ def ingest(
     schema: str | Path | None = None,
     version: str = "0.1.0",
     compression: str = "none",
+    force: bool = False,
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Ingested:
@@ -48,13 +50,17 @@ def ingest(
 
     The dataset is named after ``output``. Groups (episodes) stay on one side of the split. ``layout`` names the
     importer where the source does not tell. If ``schema`` (default ``schemas/<name>.yaml``) does not exist, one is
-    drafted there from what was measured, for the user to edit. Raises `UsageError` for a source nobody recognises, and
-    what the importer raises.
+    drafted there from what was measured, for the user to edit. An output made of the same bytes under the same options
+    and versions, and still as it was written, is left as it is unless ``force``. Raises `UsageError` for a source
+    nobody recognises, an output whose name is no dataset name or that would destroy the source or what prep did not
+    write, and what the importer raises.
     """
     path = Path(output)
+    name, origin = path.name.split(".")[0], _origin(source)
+    demand_name(name, path)
+    demand_output(path, [place for place in (Path(source.removeprefix("minari:")),) if place.exists()])
     options = options or IngestOptions()
     opened = _importer(source, layout).open(source, options)
-    name, origin = path.name.split(".")[0], _origin(source)
     provenance = {
         "stage": "ingest",
         "layout": layout or _recognised(source),
@@ -72,9 +78,12 @@ def ingest(
         documents={"recipe": canonical_json({"ingest": origin, "group": opened.group}).decode()},
     )
     # The digests of the inputs, among the notes, say what was read; where it lay is nobody's business.
-    identity = value_digest("ingest", provenance)
+    stored = {"name": name, "version": version, "compression": compression, "group": opened.group}
+    identity = value_digest("ingest", {**provenance, **stored, "fields": [each.to_dict() for each in opened.fields]})
     provenance |= {"source": origin, "identity": identity}
-    write_dataset(path, spec, (), _rows(opened, progress), provenance, compression=compression)
+    if force or not is_made(path, identity, workers, progress):
+        rows = _rows(opened, progress)
+        write_dataset(path, spec, (), rows, provenance, compression=compression, workers=workers)
     place = Path(schema) if schema else Path("schemas") / f"{name}.yaml"
     drafted = None
     if not place.exists():

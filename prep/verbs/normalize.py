@@ -11,11 +11,11 @@ from pathlib import Path
 from prep.canonical import canonical_json, value_digest
 from prep.certificate.manifest import Manifest
 from prep.engine import DatasetSource, Progress, run, silent
-from prep.errors import DataError, PrepError, Where
+from prep.errors import DataError, Where
 from prep.formats import create
 from prep.schema import Schema
 from prep.transforms.pipeline import Pipeline
-from prep.verbs.rawdata import commit, read_manifest, versions, write_manifest
+from prep.verbs.rawdata import commit, demand_output, is_made, read_manifest, versions, write_manifest
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import statistics_folds, to_document
 from prep.verbs.stats import Statistics, planned_spec, read_statistics, refuse_normalised
@@ -34,11 +34,14 @@ def normalize(
 ) -> Path:
     """Normalise every sample of ``raw`` with the parameters in ``stats`` and write ``output``; returns it.
 
-    Statistics of other data, of another plan or without a field are refused, as is a dataset that is normalised
-    already. The result embeds statistics before and after, transforms, schema text, recipe and provenance. Raises
-    `DataError`, `StorageError`.
+    Statistics of other data, of another plan, without a field or edited are refused, as is a dataset that is normalised
+    already. The result embeds statistics before and after, transforms, schema text, recipe and provenance. An output
+    made of the same statistics under the same plan, whose stored bytes are still as they were written, is left as it
+    is unless ``force``. Raises `DataError`, `StorageError`, `IntegrityError` for raw data or statistics that changed
+    since they were written, and `UsageError` for an output that would destroy an input or what prep did not write.
     """
     raw, output = Path(raw), Path(output)
+    demand_output(output, [raw, Path(stats), *([Path(schema)] if schema else [])])
     contents = read_manifest(raw)
     refuse_normalised(raw, contents.spec)
     fitted = read_statistics(Path(stats))
@@ -46,9 +49,15 @@ def normalize(
     chosen = schema_for(contents.spec, schema)
     _demand_same_plan(chosen, fitted, Path(stats))
     identity = value_digest(
-        "normalize", {"stats": fitted.identity, "plan": chosen.transform_digest(), "compression": compression}
+        "normalize",
+        {
+            "stats": fitted.digest,
+            "version": contents.spec.version,
+            "plan": chosen.transform_digest(),
+            "compression": compression,
+        },
     )
-    if not force and _unchanged(output, identity):
+    if not force and is_made(output, identity, workers, progress):
         return output
     pipeline = Pipeline.bind(
         planned_spec(contents.spec, chosen),
@@ -81,7 +90,7 @@ def normalize(
             "provenance": canonical_json(provenance).decode(),
         }
         container = commit(writer, output, replace(spec, documents=documents))
-    write_manifest(container)
+    write_manifest(container, workers)
     return output
 
 
@@ -105,13 +114,3 @@ def _demand_same_plan(schema: Schema, fitted: Statistics, path: Path) -> None:
             allowed=f"{schema.transform_digest()} of {schema.path or 'the embedded schema'}",
             remedy="run `prep stats` again: the schema's fields or transforms changed since",
         )
-
-
-def _unchanged(path: Path, identity: str) -> bool:
-    if not path.exists():
-        return False
-    try:
-        provenance = json.loads(read_manifest(path).spec.documents["provenance"])
-    except (PrepError, KeyError, ValueError):
-        return False
-    return bool(provenance.get("identity") == identity)

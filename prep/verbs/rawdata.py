@@ -4,6 +4,7 @@ manifest.
 
 from __future__ import annotations
 
+import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,11 +17,12 @@ import numpy as np
 from prep.blocks import SPLITS, Array, DatasetSpec, FieldSpec
 from prep.canonical import canonical_json
 from prep.certificate import envelope, manifest
-from prep.engine import DatasetSource, all_digests
-from prep.errors import DataError, IntegrityError, Where
-from prep.formats import create
+from prep.engine import DatasetSource, Progress, all_digests, silent
+from prep.errors import DataError, IntegrityError, PrepError, Where
+from prep.formats import create, format_by_ending, no_such_dataset
 from prep.formats.commit import write_atomically
 from prep.formats.layout import Container
+from prep.formats.replace import demand_no_input, demand_replaceable
 from prep.formats.writer import Writer
 
 SPLIT_FIELD = FieldSpec("split", np.dtype("u1"), ("sample",), (), "split", long_name="split of the sample")
@@ -46,6 +48,37 @@ def versions() -> dict[str, str]:
     return found
 
 
+def demand_output(path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Refuse an output before any work is done for it.
+
+    `UsageError` for an ending that names no format, an output that is an input, and one that would replace something
+    that prep did not write.
+    """
+    folder = format_by_ending(path) == "zarr"
+    demand_no_input(path, inputs)
+    demand_replaceable(path, folder=folder, manifest=manifest.path_of(path))
+
+
+def is_made(path: Path, identity: str, workers: int | None = None, progress: Progress = silent) -> bool:
+    """Whether the dataset at ``path`` was made under ``identity`` and every stored byte is still as it was written."""
+    if not path.exists():
+        return False
+    try:
+        contents = read_manifest(path)
+        if json.loads(contents.spec.documents["provenance"]).get("identity") != identity:
+            return False
+        hash_all(path, contents, workers, progress)
+    except (PrepError, OSError, KeyError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def hash_all(path: Path, contents: manifest.Manifest, workers: int | None, progress: Progress = silent) -> None:
+    """Read every chunk of the dataset; `IntegrityError` for the first that is not the one in its manifest."""
+    with DatasetSource.open(path, contents.digests) as source:
+        all_digests(source, workers, progress)
+
+
 def write_dataset(
     path: Path,
     spec: DatasetSpec,
@@ -54,6 +87,7 @@ def write_dataset(
     provenance: Mapping[str, Any],
     *,
     compression: str,
+    workers: int | None = None,
 ) -> Container:
     """Write all rows, commit atomically and write the manifest.
 
@@ -99,7 +133,7 @@ def write_dataset(
             )
         documents = {**spec.documents, "provenance": canonical_json({**provenance, "counts": counts}).decode()}
         container = commit(writer, path, replace(spec, splits=splits, documents=documents))
-    write_manifest(container)
+    write_manifest(container, workers)
     return container
 
 
@@ -108,16 +142,21 @@ def commit(writer: Writer, path: Path, spec: DatasetSpec) -> Container:
     return writer.commit(spec, superseded=(envelope.path_of(path), manifest.path_of(path)))
 
 
-def write_manifest(container: Container) -> bytes:
+def write_manifest(container: Container, workers: int | None = None) -> bytes:
     """Digest every stored chunk from disk and write the manifest beside the dataset; returns its bytes."""
     with DatasetSource.open(container.path) as source:
-        data = manifest.encode(source.container, all_digests(source))
+        data = manifest.encode(source.container, all_digests(source, workers))
     write_atomically(manifest.path_of(container.path), data)
     return data
 
 
 def read_manifest(path: Path) -> manifest.Manifest:
-    """The manifest beside a dataset, which must describe the container as it is; `IntegrityError` otherwise."""
+    """The manifest beside a dataset, which must describe the container as it is; `IntegrityError` otherwise.
+
+    `UsageError` where there is no dataset at all.
+    """
+    if not path.exists():
+        raise no_such_dataset(path)
     place = manifest.path_of(path)
     try:
         data = place.read_bytes()

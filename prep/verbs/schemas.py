@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from prep.blocks import DatasetSpec
-from prep.errors import SchemaError, Where
+from prep.errors import SchemaError, UsageError, Where
 from prep.schema import Schema, load_schema
 
 
@@ -35,3 +39,21 @@ def schema_for(spec: DatasetSpec, named: str | Path | None = None, *, verify: bo
             remedy="name the schema of this dataset with --schema",
         )
     return schema
+
+
+def demand_name(name: str, path: Path) -> None:
+    """`UsageError` unless ``name``, which the output ``path`` gives a dataset, is one that its schema may state."""
+    if not re.fullmatch(_name_pattern(), name):
+        raise UsageError(
+            "the name of the output does not name a dataset",
+            where=Where(path=str(path)),
+            measured=name,
+            allowed=f"a name matching {_name_pattern()}",
+            remedy="name the output with a letter or _ first, then letters, digits, _ or -, before its ending",
+        )
+
+
+@cache
+def _name_pattern() -> str:
+    form = json.loads(files("prep.schema").joinpath("dataset-schema.schema.json").read_text())
+    return str(form["$defs"]["name"]["pattern"])

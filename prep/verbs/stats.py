@@ -10,26 +10,32 @@ from typing import Any
 from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, parse_json, value_digest
 from prep.engine import DatasetSource, Progress, run, silent
-from prep.errors import DataError, PrepError, SchemaError, UsageError, Where
-from prep.formats.commit import write_atomically
+from prep.errors import DataError, IntegrityError, PrepError, SchemaError, UsageError, Where
+from prep.formats.commit import storage_errors, write_atomically
+from prep.formats.replace import demand_no_input
 from prep.schema import Schema
 from prep.transforms import TRANSFORMS
 from prep.transforms.pipeline import BoundTransform, bound_transforms
-from prep.verbs.rawdata import read_manifest
+from prep.verbs.rawdata import hash_all, read_manifest
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import statistics_folds, to_document
 
-STATISTICS_VERSION = 1
+STATISTICS_VERSION = 2
+_MARK = b'"statistics_version"'
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A statistics file: which raw data it was measured on, the fitted transforms, the statistics of each field."""
+    """A statistics file: which raw data it was measured on, the fitted transforms, the statistics of each field.
+
+    ``digest`` is of all its content; ``identity`` is of what it was made from.
+    """
 
     dataset: str
     root: str
     identity: str
     plan: str
+    digest: str
     transforms: Mapping[str, BoundTransform]
     fields: Mapping[str, Any]
 
@@ -49,15 +55,19 @@ def stats(
     Only the train split is looked at, only what masks count, per group where the plan says so. ``schema`` defaults to
     ``schemas/<dataset>.yaml``, else the schema embedded at ingest. Raises `DataError` for data that are normalised
     already, without train samples, or that a transform cannot be fitted on (a constant feature, a trace ≤ 0),
-    `SchemaError` for a plan that does not fit the fields.
+    `SchemaError` for a plan that does not fit the fields, `IntegrityError` for raw data that changed since they were
+    written, `UsageError` for an output that is no statistics file of prep.
     """
     raw, output = Path(raw), Path(output)
+    _demand_output(output, [raw, *([Path(schema)] if schema else [])])
     contents = read_manifest(raw)
     refuse_normalised(raw, contents.spec)
     chosen = schema_for(contents.spec, schema)
     plan = chosen.transform_plan()
-    identity = value_digest("stats", {"root": contents.root, "plan": plan, "statistics_version": STATISTICS_VERSION})
+    about = {"root": contents.root, "version": contents.spec.version, "plan": plan}
+    identity = value_digest("stats", {**about, "statistics_version": STATISTICS_VERSION})
     if not force and _unchanged(output, identity):
+        hash_all(raw, contents, workers, progress)
         return output
     spec = planned_spec(contents.spec, chosen)
     start, stop = spec.splits.get("train", (0, 0))
@@ -94,12 +104,17 @@ def stats(
         "transforms": transforms,
         "fields": {each.field.name: to_document(each, measured) for each in described},
     }
-    write_atomically(output, canonical_json(document) + b"\n")
+    write_atomically(output, canonical_json({**document, "digest": content_digest(document)}) + b"\n")
     return output
 
 
+def content_digest(document: Mapping[str, Any]) -> str:
+    """The digest that a statistics file carries of everything else in it."""
+    return value_digest("statistics", {key: value for key, value in document.items() if key != "digest"})
+
+
 def read_statistics(path: Path) -> Statistics:
-    """A statistics file; `UsageError` where there is none, `IntegrityError` where it is damaged."""
+    """A statistics file; `UsageError` where there is none, `IntegrityError` where it is damaged or was edited."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -113,11 +128,12 @@ def read_statistics(path: Path) -> Statistics:
     try:
         if body["statistics_version"] != STATISTICS_VERSION:
             raise KeyError("statistics_version")
-        return Statistics(
+        found = Statistics(
             dataset=body["dataset"],
             root=body["root"],
             identity=body["identity"],
             plan=body["plan"],
+            digest=body["digest"],
             transforms=bound_transforms(body["transforms"]),
             fields=body["fields"],
         )
@@ -129,6 +145,15 @@ def read_statistics(path: Path) -> Statistics:
             allowed=f"statistics version {STATISTICS_VERSION} with every key",
             remedy="run `prep stats` again; do not edit the file",
         ) from error
+    if found.digest != content_digest(body):
+        raise IntegrityError(
+            "this statistics file was edited or damaged after it was written",
+            where=Where(path=str(path), dataset=str(found.dataset)),
+            measured=content_digest(body),
+            allowed=found.digest,
+            remedy="run `prep stats --force` to measure again; to change a transform, change the schema's plan",
+        )
+    return found
 
 
 def planned_spec(spec: DatasetSpec, schema: Schema) -> DatasetSpec:
@@ -187,3 +212,16 @@ def _unchanged(path: Path, identity: str) -> bool:
         return read_statistics(path).identity == identity
     except PrepError:
         return False
+
+
+def _demand_output(output: Path, inputs: list[Path]) -> None:
+    demand_no_input(output, inputs)
+    with storage_errors(output):
+        if not output.exists() or (output.is_file() and _MARK in output.read_bytes()):
+            return
+    raise UsageError(
+        "what is at the output is not a statistics file that prep wrote",
+        where=Where(path=str(output)),
+        allowed="nothing, or a statistics file of prep",
+        remedy="move it away or name another output; prep replaces nothing that it did not write",
+    )

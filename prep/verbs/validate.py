@@ -4,9 +4,8 @@ the writer said.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,15 @@ from prep.certificate import manifest
 from prep.checks import CHECKS, Finding
 from prep.engine import ChunkDigests, DatasetSource, Progress, run, silent
 from prep.errors import PrepError, SchemaError, UnfinishedError, UsageError, Where
-from prep.formats import format_of, open_container
+from prep.formats import ENDINGS, format_of, open_container
 from prep.report import CheckResult, Report
-from prep.schema import structure
+from prep.schema import Schema, structure
+from prep.schema.embedded import embedded, stated_raw
 from prep.verbs.schemas import schema_for
-from prep.verbs.statistics import FieldFolds, described_fields, statistics_folds
+from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
+from prep.verbs.stats import group_of
 
-DATASET_ENDINGS = (".h5", ".hdf5", ".zarr")
-_TOLERANCE = 1e-6
+DATASET_ENDINGS = tuple(ENDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def validate(
     found = []
     for path in find_datasets(paths):
         try:
-            found.append(Validation(path, _examine(path, schema, workers, progress)))
+            found.append(Validation(path, examine(path, schema=schema, workers=workers, progress=progress)))
         except PrepError as error:
             found.append(Validation(path, None, error))
     return tuple(found)
@@ -80,7 +80,7 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
             found.append(path)
             continue
         below = sorted(
-            each for each in path.rglob("*") if each.suffix in DATASET_ENDINGS and not each.name.startswith(".")
+            each for each in path.rglob("*") if each.suffix.lower() in DATASET_ENDINGS and not each.name.startswith(".")
         )
         normalised = [each for each in below if not _is_raw(each)]
         if not normalised:
@@ -109,21 +109,23 @@ def _is_raw(path: Path) -> bool:
         return False
 
 
-def _examine(path: Path, named: str | Path | None, workers: int | None, progress: Progress) -> Report:
+def examine(
+    path: Path, *, schema: str | Path | None = None, workers: int | None = None, progress: Progress = silent
+) -> Report:
+    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined."""
     _ = format_of(path)
     with DatasetSource.open(path) as source:
         spec = source.spec
-        schema = schema_for(spec, named, verify=True)
-        results = [CheckResult(name, field, finding) for name, field, finding in structure(schema, spec)]
-        judges = [(plan, CHECKS.load(plan.name)()) for plan in schema.checks]
+        judging = schema_for(spec, schema, verify=True)
+        results = [CheckResult(name, field, finding) for name, field, finding in structure(judging, spec)]
+        judges = [(plan, CHECKS.load(plan.name)()) for plan in judging.checks]
         planned = []
         for plan, check in judges:
             absent = [name for name in check.fields(plan.statistics) if name not in spec]
             planned.append(() if absent else tuple(check.folds(spec, plan.statistics)))
             if absent:
                 results.append(CheckResult(plan.name, _about(plan.statistics), _unexamined(absent), plan.severity))
-        groups = _embedded_groups(spec)
-        described = statistics_folds(source, spec, groups) if _described(spec) else ()
+        described = _described(source, judging)
         folds = [fold for group in planned for fold in group]
         folds += [fold for each in described for fold in (each.moments, each.quantiles)]
         measured = run(source, folds, digests=True, workers=workers, progress=progress)
@@ -133,15 +135,16 @@ def _examine(path: Path, named: str | Path | None, workers: int | None, progress
         if group:
             finding = check.judge(spec, plan.statistics, measured.results)
             results.append(CheckResult(plan.name, _about(plan.statistics), finding, plan.severity))
-    results.extend(_embedded_statistics(spec, described, measured.results))
+    documents = {each.field.name: to_document(each, measured.results) for each in described}
+    results.extend(CheckResult(name, field, finding) for name, field, finding in embedded(judging, spec, documents))
     results.append(_stored_bytes(path, container, digests))
-    if not schema.checks:
-        raise SchemaError("the schema has no checks", where=Where(path=str(schema.path)), remedy="add checks to it")
+    if not judging.checks:
+        raise SchemaError("the schema has no checks", where=Where(path=str(judging.path)), remedy="add checks to it")
     return Report(
         dataset=spec.name,
         version=spec.version,
         root=manifest.logical_root(spec, container.layouts, digests),
-        schema_digest=schema.digest,
+        schema_digest=judging.digest,
         registry_digest=registry_digest(),
         rows=measured.rows,
         values=spec.rows * sum(field.row_values for field in spec.fields),
@@ -167,78 +170,23 @@ def _unexamined(absent: Sequence[str]) -> Finding:
     )
 
 
-def _described(spec: DatasetSpec) -> bool:
-    start, stop = spec.splits.get("train", (0, 0))
-    return stop > start and bool(described_fields(spec))
-
-
-def _embedded_groups(spec: DatasetSpec) -> dict[str, str]:
-    try:
-        embedded = json.loads(spec.documents["statistics"])["normalized"]
-        groups = {name: entry["group"] for name, entry in embedded.items()}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
-    return {name: group for name, group in groups.items() if group in spec}
-
-
-def _embedded_statistics(
-    spec: DatasetSpec, described: Sequence[FieldFolds], measured: Mapping[str, Any]
-) -> list[CheckResult]:
-    """The statistics that the file carries against those of its values, field by field; missing ones fail."""
-    try:
-        embedded = json.loads(spec.documents["statistics"])["normalized"]
-    except (KeyError, TypeError, ValueError):
-        embedded = {}
-    results = []
-    for each in described:
-        name = each.field.name
-        now = measured[each.moments.key].to_dict()
-        then = embedded.get(name, {}).get("moments") if isinstance(embedded, dict) else None
-        worst = float("inf") if then is None else _largest_difference(then, now)
-        present = int(np.sum(now["count"]))
-        results.append(
-            CheckResult(
-                "embedded_statistics",
-                name,
-                Finding(
-                    passed=worst <= _TOLERANCE,
-                    examined=present,
-                    present=present,
-                    worst=worst,
-                    limit=f"relative difference ≤ {_TOLERANCE:g}",
-                    message="the file carries no statistics of this field"
-                    if then is None
-                    else "the statistics in the file are those of its values"
-                    if worst <= _TOLERANCE
-                    else "the statistics in the file are not those of its values",
-                    remedy="run `prep stats` and `prep normalize` on the raw data again",
-                ),
-            )
-        )
-    return results
-
-
-def _largest_difference(then: Any, now: Any) -> float:
-    """Largest difference between two statistics documents, relative to 1 or the value; infinite where their shapes
-    differ.
+def _described(source: DatasetSource, schema: Schema) -> tuple[FieldFolds, ...]:
+    """What to measure to compare with the embedded statistics: groups as the schema plans them, all as `normalize`
+    measured it.
     """
-    if isinstance(now, dict):
-        if not isinstance(then, dict) or set(then) != set(now):
-            return float("inf")
-        return max((_largest_difference(then[key], now[key]) for key in now), default=0.0)
-    if isinstance(now, list | tuple | int | float):
-        try:
-            a, b = np.asarray(then, np.float64), np.asarray(now, np.float64)
-        except (TypeError, ValueError):
-            return 0.0 if then == now else float("inf")
-        if a.shape != b.shape:
-            return float("inf")
-        both = np.isfinite(a) & np.isfinite(b)
-        if not np.array_equal(np.isfinite(a), np.isfinite(b)):
-            return float("inf")
-        gap = np.abs(a[both] - b[both]) / np.maximum(1.0, np.abs(b[both]))
-        return float(gap.max(initial=0.0))
-    return 0.0 if then == now else float("inf")
+    spec = source.spec
+    start, stop = spec.splits.get("train", (0, 0))
+    if stop <= start:
+        return ()
+    planned = group_of(schema.transform_plan())
+    groups = {name: planned[name] for name in stated_raw(spec) if planned.get(name, "") in spec}
+    return tuple(
+        # `normalize` counts what a transform gives from zero: it has not seen a sample of it before.
+        replace(each, quantiles=replace(each.quantiles, pivot=()))
+        if each.field.transform_state == "normalized"
+        else each
+        for each in statistics_folds(source, spec, groups)
+    )
 
 
 def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests]) -> CheckResult:

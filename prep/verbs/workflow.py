@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from prep.canonical import value_digest
+from prep.certificate import envelope, lock
 from prep.recipes import RECIPES
 from prep.schema import load_schema
 from prep.verbs.config import Config
@@ -26,10 +29,15 @@ class Targets:
 
 
 def dataset_targets(settings: Config, name: str) -> Targets:
-    """The targets of dataset ``name``; `ConfigError` or `SchemaError` where configuration or schema are wrong."""
+    """The targets of dataset ``name``; `ConfigError` or `SchemaError` where configuration or schema are wrong.
+
+    The recipe plans its build here already: a workflow removes the old data before it runs a stage, so parameters that
+    make no sense have to be refused before.
+    """
     entry = settings.dataset(name)
     recipe = RECIPES.load(entry.recipe)()
     parameters = recipe_parameters(recipe, entry, settings)
+    recipe.plan(parameters, entry.seed)
     schema = load_schema(entry.schema, verify=False)
     return Targets(
         raw=str(settings.raw_path(entry)),
@@ -43,3 +51,13 @@ def dataset_targets(settings: Config, name: str) -> Targets:
         ),
         plan_digest=schema.transform_digest(),
     )
+
+
+def unlocked(targets: Mapping[str, Targets]) -> list[str]:
+    """Datasets that have a certificate but no entry in the lock, because it was deleted or the entry was."""
+    pinned = lock.read(lock.find())
+    return [
+        name
+        for name, each in targets.items()
+        if name not in pinned and envelope.path_of(Path(each.normalized)).exists()
+    ]

@@ -226,3 +226,14 @@ def test_metadata_behind_a_link_is_refused(name: str, certified_copy: Path):
 
     with pytest.raises(IntegrityError):
         prep.open(path)
+
+
+def test_metadata_that_is_gone_is_an_integrity_error(name: str, certified_copy: Path):
+    path = dataset_of(certified_copy, name)
+    if path.is_file():
+        path.write_bytes(b"")
+    else:
+        (path / "split/zarr.json").unlink()
+
+    with pytest.raises(IntegrityError):
+        prep.open(path)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import prep
+from prep.verbs.stats import content_digest
 from tests.conftest import FORMATS, SYSTEMS, dataset_of
 
 
@@ -137,7 +138,7 @@ def test_statistics_without_a_field_are_refused(certified_copy: Path):
     place = Path("data/stats/regression.json")
     body = json.loads(place.read_text())
     del body["transforms"]["inputs"]
-    place.write_text(json.dumps(body))
+    place.write_text(json.dumps({**body, "digest": content_digest(body)}))
 
     done = run("normalize", "data/raw/regression.h5", "--stats", str(place), "-o", "x.h5", code=1)
     assert "say nothing about input field 'inputs'" in done.stderr
@@ -165,7 +166,7 @@ def test_validate_of_a_folder_examines_every_normalised_dataset(certified_copy: 
         (("generate", "regresion"), 2, "did you mean 'regression'"),
         (("generate", "regression", "--scale", "huge"), 2, "no such scale"),
         (("generate", "regression", "-o", "x.txt"), 2, "does not name a format"),
-        (("stats", "nowhere.h5", "-o", "x.json"), 3, "no manifest"),
+        (("stats", "nowhere.h5", "-o", "x.json"), 2, "no dataset at this path"),
         (("verify", "data/raw/regression.h5"), 3, "is not certified"),
         (("ingest", "nowhere.bin", "-o", "x.h5"), 2, "remedy"),
         (("train", "nowhere.h5"), 2, "remedy"),

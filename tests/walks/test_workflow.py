@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from prep.verbs.verify import verify
 from tests.conftest import dataset_of
 
 RULES = ("generate", "stats", "normalize", "validate", "certify")
@@ -61,6 +63,47 @@ def test_all_builds_and_certifies_everything_once_and_then_only_what_changed(bui
     assert planned() == {"validate_control", "certify_control", "certified"}
     snakemake("all")
     assert planned() == set()
+
+
+def only_regression(project: Path, **changes: str) -> None:
+    """Leave one dataset in the configuration, and replace texts."""
+    place = project / "config/config.yaml"
+    text = place.read_text()
+    text = text[: text.index("  covariance:")] + text[text.index("  regression:") :]
+    text = text[: text.index("  control:")] + text[text.index("  regression:") :] if "  control:" in text else text
+    for old, new in changes.items():
+        assert f"{old}: " in text
+        text = re.sub(rf"(?m)^(\s*){old}: .*$", rf"\g<1>{old}: {new}", text)
+    place.write_text(text)
+
+
+def test_paths_with_spaces_and_quotes_are_built_a_lost_lock_is_written_again_and_bad_parameters_lose_nothing(
+    project: Path,
+):
+    only_regression(project, data="my father's data", format="zarr")
+    snakemake("all")
+    data = project / "my father's data"
+    made = data / "normalized/regression.zarr"
+    assert "regression" in (data / "reports/certified.txt").read_text()
+    assert planned() == set()
+
+    (project / "prep.lock").unlink()
+    assert planned() == {"relock"}
+    snakemake("all")
+    assert verify(made, lock_path=project / "prep.lock").dataset.spec.name == "regression"
+    assert planned() == set()
+
+    config = project / "config/config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("recipe: regression\n", "recipe: regression\n    parameters: {noise: -1}\n"))
+    assert "noise" in snakemake("all", code=1)
+    assert (data / "raw/regression.zarr/zarr.json").exists()
+    config.write_text(text)
+    assert planned() == set()
+
+    config.write_text(text.replace("version: 1.0.0", "version: 1.1.0"))
+    snakemake("all")
+    assert verify(made, lock_path=project / "prep.lock").dataset.spec.version == "1.1.0"
 
 
 def test_a_stage_killed_in_the_middle_is_simply_run_again(project: Path):

@@ -1,0 +1,263 @@
+"""What a file says of itself is compared: plan, transforms and statistics that do not fit schema and values fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import prep
+from prep.engine import DatasetSource
+from prep.errors import CertificateError, DataError, Refusal
+from prep.formats import create
+from prep.verbs.rawdata import commit, write_manifest
+from tests.conftest import dataset_of, make_project, working_in
+
+Document = dict[str, Any]
+
+
+def rewrite(path: Path, document: str, edit: Callable[[Document], None]) -> Path:
+    """The same values with another document and an honest manifest, as a careless writer would leave them."""
+    with DatasetSource.open(path) as source:
+        spec = source.spec
+        body = json.loads(spec.documents[document])
+        edit(body)
+        place = path.parent / "edited" / path.name
+        place.parent.mkdir(exist_ok=True)
+        with create(place, spec) as writer:
+            for name, array in zip(spec.constants, source.constants()[0].values(), strict=True):
+                writer.write_constant(name, array)
+            for field in spec.fields:
+                writer.write(field.name, np.array(source.reader.rows(field.name, 0, spec.rows)))
+            documents = {**spec.documents, document: json.dumps(body)}
+            container = commit(writer, place, replace(spec, documents=documents))
+    write_manifest(container)
+    return place
+
+
+def failed(path: Path) -> set[tuple[str, str]]:
+    (found,) = prep.validate(path)
+    assert found.report is not None
+    return {(each.check, each.field) for each in found.report.failed}
+
+
+def edit_schema(name: str, old: str, new: str) -> None:
+    place = Path(f"schemas/{name}.yaml")
+    assert old in place.read_text()
+    place.write_text(place.read_text().replace(old, new))
+
+
+def scaled(field: str, key: str, factor: float) -> Callable[[Document], None]:
+    def edit(body: Document) -> None:
+        body[field]["params"][key] = (factor * np.asarray(body[field]["params"][key])).tolist()
+
+    return edit
+
+
+def test_data_normalised_by_another_plan_fail(certified_copy: Path):
+    edit_schema("control", "transform: {name: standardize, group: system,", "transform: {name: standardize,")
+
+    (found,) = prep.validate(dataset_of(certified_copy, "control"))
+
+    assert found.report is not None
+    plan = next(each for each in found.report.failed if each.check == "transform_plan")
+    assert "another plan of transforms" in plan.finding.message
+    assert "`prep stats` and `prep normalize`" in plan.finding.remedy
+    with pytest.raises((DataError, Refusal), match="not certified"):
+        prep.certify(dataset_of(certified_copy, "control"))
+
+
+def test_another_policy_in_the_schema_is_another_plan(certified_copy: Path):
+    edit_schema("regression", "constant: error", "constant: unit")
+
+    assert failed(dataset_of(certified_copy, "regression")) >= {
+        ("transform_plan", "provenance"),
+        ("embedded_transforms", "targets"),
+    }
+
+
+@pytest.mark.parametrize("key", ["mean", "std"])
+def test_parameters_that_do_not_undo_the_transform_fail(key: str, certified_copy: Path):
+    path = rewrite(dataset_of(certified_copy, "regression"), "transforms", scaled("targets", key, 1e6))
+
+    assert failed(path) == {("embedded_transforms", "targets")}
+
+
+def test_parameters_and_raw_statistics_changed_together_fail_where_the_values_contradict(certified_copy: Path):
+    def raw(body: Document) -> None:
+        moments = body["raw"]["targets"]["moments"]
+        moments["std"] = [2 * each for each in np.ravel(moments["std"]).tolist()]
+        moments["std"] = np.reshape(moments["std"], moments["shape"]).tolist()
+
+    path = rewrite(dataset_of(certified_copy, "regression"), "statistics", raw)
+    path = rewrite(path, "transforms", scaled("targets", "std", 2.0))
+
+    assert failed(path) == {("embedded_transforms", "targets")}
+
+
+@pytest.mark.parametrize("name", ["regression", "covariance"])
+def test_a_dataset_without_its_transforms_fails(name: str, certified_copy: Path):
+    path = rewrite(dataset_of(certified_copy, name), "transforms", dict.clear)
+
+    assert {check for check, _ in failed(path)} == {"embedded_transforms"}
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        scaled("covariance", "std", -1.0),
+        scaled("covariance", "mean", float("nan")),
+        lambda body: body["covariance"]["params"].update(loading=0.5),
+        lambda body: body["covariance"]["params"].update(companion="elsewhere"),
+        lambda body: body["covariance"].update(name="identity"),
+        lambda body: body["covariance"].pop("params"),
+        lambda body: body["covariance"]["field"].update(dtype="<c16"),
+    ],
+    ids=["negative", "nan", "loading", "companion", "name", "no parameters", "dtype"],
+)
+def test_a_transform_that_is_not_the_planned_one_fails(edit: Callable[[Document], None], certified_copy: Path):
+    path = rewrite(dataset_of(certified_copy, "covariance"), "transforms", edit)
+
+    assert failed(path) == {("embedded_transforms", "covariance")}
+
+
+def test_a_transform_that_nobody_planned_fails(certified_copy: Path):
+    def edit(body: Document) -> None:
+        body["split"] = {**body["encoding"], "field": {**body["encoding"]["field"], "name": "split"}}
+
+    path = rewrite(dataset_of(certified_copy, "control"), "transforms", edit)
+
+    assert ("embedded_transforms", "split") in failed(path)
+
+
+@pytest.mark.parametrize("key", ["q50", "count", "pivot", "stride"])
+def test_quantiles_that_are_not_those_of_the_values_fail(key: str, certified_copy: Path):
+    def edit(body: Document) -> None:
+        found = body["normalized"]["inputs"]["quantiles"]
+        found[key] = [7.0] if key == "pivot" else (np.asarray(found[key]) + 7).tolist()
+
+    path = rewrite(dataset_of(certified_copy, "regression"), "statistics", edit)
+
+    assert failed(path) == {("embedded_statistics", "inputs")}
+
+
+@contextmanager
+def ingested(folder: Path, edit: Callable[[str], str] = str, **arrays: Any) -> Iterator[Path]:
+    """A normalised dataset of these arrays, by the drafted schema as edited."""
+    with working_in(make_project(folder)):
+        np.savez("mine.npz", **arrays)
+        prep.ingest("mine.npz", output="data/raw/mine.h5")
+        schema = Path("schemas/mine.yaml")
+        schema.write_text(edit(schema.read_text()))
+        statistics = prep.stats("data/raw/mine.h5", output="data/stats/mine.json")
+        yield Path(prep.normalize("data/raw/mine.h5", stats=statistics, output="data/normalized/mine.h5"))
+
+
+def test_statistics_are_compared_on_the_scale_of_the_field_however_small(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(400, 2)), rng.normal(size=(400, 1))
+
+    def moved(body: Document) -> None:
+        body["normalized"]["tiny"]["moments"].update(mean=[7e-7], std=[0.0])
+
+    with ingested(tmp_path / "p", x=x, y=y, tiny=rng.normal(size=400) * 1e-9 + 5e-9) as path:
+        assert failed(path) == set()
+        assert failed(rewrite(path, "statistics", moved)) == {("embedded_statistics", "tiny")}
+
+
+def test_integers_that_are_standardised_hold(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    x = rng.integers(-100, 100, (400, 2)).astype(np.int16)
+
+    def edit(text: str) -> str:
+        text = text.replace("x: {dtype: int16", "x: {dtype: float32")
+        text = text.replace("checks:\n", "checks:\n- {var: x, options: {check_name: finite}}\n", 1)
+        return text.replace("name: identity", "name: standardize")
+
+    with ingested(tmp_path / "p", edit, x=x, y=rng.normal(size=(400, 1))) as path:
+        assert failed(path) == set()
+        wrong = rewrite(path, "transforms", lambda body: body["x"]["params"].update(policy="unit"))
+        assert failed(wrong) == {("embedded_transforms", "x")}
+
+
+def forged(place: Path, edit: Callable[[Document], None]) -> Path:
+    body = json.loads(place.read_text())
+    edit(body["datasets"][0]["report"])
+    place.write_text(json.dumps(body))
+    return place
+
+
+def drop_checks(report: Document) -> None:
+    report["checks"] = report["checks"][:1]
+
+
+def pass_all(report: Document) -> None:
+    report.update(verdict="passed", checks_passed=len(report["checks"]))
+    for each in report["checks"]:
+        each["passed"] = True
+
+
+@pytest.fixture
+def written_report(certified_copy: Path) -> Path:
+    from prep.cli.render import validations_to_dict
+
+    place = certified_copy / "report.json"
+    place.write_text(
+        json.dumps(validations_to_dict(prep.validate(dataset_of(certified_copy, "regression")), strict=False))
+    )
+    return place
+
+
+def test_a_report_left_as_it_is_certifies(certified_copy: Path, written_report: Path):
+    done = prep.certify(dataset_of(certified_copy, "regression"), report=written_report)
+
+    assert done.report.verdict == "passed"
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        drop_checks,
+        lambda report: report["checks"][0].update(passed=False),
+        lambda report: report["checks"][0].update(severity="warning"),
+        lambda report: report.update(verdict="warnings"),
+        lambda report: report.update(rows=1),
+        lambda report: report.pop("checks"),
+    ],
+    ids=["dropped", "flipped", "severity", "verdict", "rows", "no checks"],
+)
+def test_an_edited_report_is_refused(edit: Callable[[Document], None], certified_copy: Path, written_report: Path):
+    with pytest.raises(CertificateError, match="does not say what the data say") as caught:
+        prep.certify(dataset_of(certified_copy, "regression"), report=forged(written_report, edit))
+    assert "prep validate" in caught.value.remedy
+
+
+def test_a_report_cannot_make_failing_data_pass(certified_copy: Path):
+    from prep.cli.render import validations_to_dict
+
+    path = dataset_of(certified_copy, "regression")
+    edit_schema("regression", "var: targets, low: -10.0, high: 10.0", "var: targets, low: -0.5, high: 0.5")
+    place = certified_copy / "report.json"
+    place.write_text(json.dumps(validations_to_dict(prep.validate(path), strict=False)))
+
+    with pytest.raises(DataError, match="in_bounds"):
+        prep.certify(path, report=place)
+    with pytest.raises(CertificateError, match="does not say what the data say"):
+        prep.certify(path, report=forged(place, pass_all))
+    with pytest.raises(DataError, match="in_bounds"):
+        prep.certify(path, report=forged(place, lambda report: report.update(root="blake3:00")))
+
+
+def test_padding_of_the_smallest_integer_is_found():
+    from prep.checks.zero_padding import largest_padding
+
+    for kind in (np.int8, np.int16, np.int32, np.int64):
+        least = np.iinfo(kind).min
+        found = largest_padding({"x": np.array([[5, least]], kind), "mask": np.array([[1, 0]], np.uint8)}, [2])
+        assert found.tolist() == [-float(least)]
