@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from prep.blocks import DatasetSpec
 from prep.errors import UsageError, Where
 from prep.formats.commit import storage_error
-from prep.formats.layout import ByteRange, Container, FieldLayout, foreign, no_such_dataset
+from prep.formats.layout import HDF5_SIGNATURE, ByteRange, Container, FieldLayout, foreign, no_such_dataset
 from prep.registry import Table
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ __all__ = [
 ]
 
 ENDINGS = {".h5": "hdf5", ".hdf5": "hdf5", ".nc": "hdf5", ".zarr": "zarr"}  # lower case; any case is read
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 class Format(Protocol):
@@ -63,7 +62,7 @@ def format_of(path: Path | str) -> str:
             raise foreign(place, "this directory is not a Zarr v3 dataset: it has no zarr.json")
         if stat.S_ISREG(mode):
             with place.open("rb", buffering=0) as file:
-                if file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE:
+                if file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE:
                     return "hdf5"
         raise foreign(place, "this is neither an HDF5 file nor a Zarr directory")
     except (FileNotFoundError, NotADirectoryError):

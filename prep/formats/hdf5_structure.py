@@ -14,7 +14,7 @@ import numpy as np
 from prep.errors import PrepError
 from prep.formats.hdf5_storage import Stored, check_heaps, check_storage, gaps, stored_chunks
 from prep.formats.layout import Container, FieldLayout, damaged
-from prep.formats.rules import dimension_sizes
+from prep.formats.rules import MARK, dimension_sizes
 from prep.formats.tree import DOCUMENTS, check_written_by_prep, dataset_from, field_from
 
 DIMENSION_ONLY = "This is a netCDF dimension but not a netCDF variable."
@@ -39,7 +39,7 @@ def read_structure(path: Path, raw: FileIO) -> Container:
 
 def _container(path: Path, file: h5py.File, descriptor: int) -> Container:
     size = os.fstat(descriptor).st_size
-    check_written_by_prep(path, {key: _text(file.attrs[key]) for key in file.attrs if key == "prep_format"})
+    check_written_by_prep(path, {key: _text(file.attrs[key]) for key in file.attrs if key == MARK})
     if file.userblock_size:
         raise damaged(path, "the file has a user block", measured=f"{file.userblock_size} bytes", allowed="none")
     datasets, documents = _members(path, file)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.errors import IntegrityError, UsageError, Where
 
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Codec = Mapping[str, Any]
 Bytes = bytes | bytearray | memoryview | NDArray[Any]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from prep.errors import UsageError, Where
 from prep.formats.commit import storage_errors
+from prep.formats.layout import HDF5_SIGNATURE
+from prep.formats.rules import MARK
 from prep.formats.tree import DOCUMENTS
 
-_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
-_MARK = "prep_format"
 _ZARR_TREE = re.compile(r"[^/]+(/zarr\.json|(/c(/\d+)*)?)")
 
 
@@ -62,10 +62,10 @@ def _is_own_hdf5(path: Path, manifest: Path) -> bool:
     import h5py
 
     with path.open("rb") as file:
-        start = file.read(len(_HDF5_SIGNATURE))
-    if start == _HDF5_SIGNATURE:
+        start = file.read(len(HDF5_SIGNATURE))
+    if start == HDF5_SIGNATURE:
         with suppress(OSError, RuntimeError, KeyError, ValueError), h5py.File(path, "r") as opened:
-            return _MARK in opened.attrs
+            return MARK in opened.attrs
     return bool(start) and manifest.is_file()
 
 
@@ -75,7 +75,7 @@ def _is_own_zarr(path: Path, manifest: Path) -> bool:
         with suppress(ValueError, RecursionError):
             node = json.loads(root.read_bytes())
             attributes = node.get("attributes") if isinstance(node, dict) else None
-            return isinstance(attributes, dict) and _MARK in attributes
+            return isinstance(attributes, dict) and MARK in attributes
         return manifest.is_file()
     names = [each.relative_to(path).as_posix() for each in path.rglob("*")]
     if not names or manifest.is_file():

@@ -12,7 +12,8 @@ from prep.blocks import SPLITS, DatasetSpec, FieldSpec, TransformState
 from prep.errors import SchemaError, Where
 
 CHUNK_LIMIT = 1 << 31
-RESERVED_ATTRIBUTES = ("name", "version", "Conventions", "prep_format", "splits", "prep_fields", "prep_constants")
+MARK = "prep_format"  # the root attribute by which a dataset of prep is recognised
+RESERVED_ATTRIBUTES = ("name", "version", "Conventions", MARK, "splits", "prep_fields", "prep_constants")
 _TYPES = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 _DTYPES = frozenset(np.dtype(name) for name in _TYPES)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,127}")

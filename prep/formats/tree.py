@@ -12,7 +12,7 @@ import numpy as np
 from prep.blocks import SPLITS, DatasetSpec, FieldSpec
 from prep.errors import PrepError
 from prep.formats.layout import FieldLayout, damaged, foreign
-from prep.formats.rules import RESERVED_ATTRIBUTES, check_rows, check_spec
+from prep.formats.rules import MARK, RESERVED_ATTRIBUTES, check_rows, check_spec
 
 FORMAT_VERSION = "1"
 CONVENTIONS = "CF-1.11"
@@ -80,7 +80,7 @@ def root_attributes(spec: DatasetSpec) -> Attributes:
         "name": spec.name,
         "version": spec.version,
         "Conventions": CONVENTIONS,
-        "prep_format": FORMAT_VERSION,
+        MARK: FORMAT_VERSION,
         "splits": json.dumps({name: list(span) for name, span in spec.splits.items()}),
         "prep_fields": " ".join(field.name for field in spec.fields),
         "prep_constants": " ".join(field.name for field in spec.constants),
@@ -128,7 +128,7 @@ def dataset_from(
 
 def check_written_by_prep(path: Path, attributes: Mapping[str, Any]) -> None:
     """`IntegrityError` unless the root attributes are of a dataset in the tree of this version."""
-    version = attributes.get("prep_format")
+    version = attributes.get(MARK)
     if version is None:
         raise foreign(path)
     if version != FORMAT_VERSION:

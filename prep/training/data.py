@@ -19,12 +19,7 @@ def demand_certified(data: object) -> CertifiedDataset:
     """``data`` itself if the gate made it; otherwise a `CertificateError` that says why not and what to run."""
     if isinstance(data, CertifiedDataset):
         return data
-    raise CertificateError(
-        f"training takes a CertifiedDataset, not {_described(data)}",
-        measured=f"{type(data).__module__}.{type(data).__qualname__}",
-        allowed="a CertifiedDataset, as prep.open(path) returns it",
-        remedy=_remedy(data),
-    )
+    raise _refusal("a CertifiedDataset", data, allowed="a CertifiedDataset, as prep.open(path) returns it")
 
 
 class CertifiedData(LightningDataModule):
@@ -58,11 +53,15 @@ def demand_verified(loader: object) -> TorchBatches:
     """``loader`` itself; `CertificateError` unless batches come from certified data, chunk by chunk verified."""
     if isinstance(loader, TorchBatches):
         return loader
-    raise CertificateError(
-        f"training takes verified batches, not {_described(loader)}",
-        measured=f"{type(loader).__module__}.{type(loader).__qualname__}",
-        allowed="CertifiedData, or the batches of CertifiedDataset.torch(split)",
-        remedy=_remedy(loader),
+    raise _refusal("verified batches", loader, allowed="CertifiedData, or the batches of CertifiedDataset.torch(split)")
+
+
+def _refusal(wanted: str, found: object, *, allowed: str) -> CertificateError:
+    return CertificateError(
+        f"training takes {wanted}, not {_described(found)}",
+        measured=f"{type(found).__module__}.{type(found).__qualname__}",
+        allowed=allowed,
+        remedy=_remedy(found),
     )
 
 

@@ -89,7 +89,6 @@ class _Run(Callback):
         self.step0 = math.nan
         self.epochs = 0
         self._begin = 0.0
-        self._lines: list[str] = []
 
     def record(self, epochs: int) -> dict[str, Any]:
         """What every checkpoint of the run says of it."""
