@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from prep.blocks import Array, DatasetSpec
+from prep.blocks import DatasetSpec
 from prep.checks import Finding, memory
 from prep.checks.demands import demand_kind
 from prep.checks.statistics import FIELD, FIELDS, Statistics, named
 from prep.checks.verdict import verdict
-from prep.folds import Scope
-from prep.folds.groups import GroupRanges, GroupsResult
-from prep.folds.rowwise import Rowwise
+from prep.folds.duplicates import DuplicatesResult, RowHashes
 
 
 class GroupsDisjoint:
@@ -26,29 +24,30 @@ class GroupsDisjoint:
     def fields(self, statistics: Statistics) -> tuple[str, ...]:
         return named(statistics["var"], statistics["with_fields"])
 
-    def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[GroupRanges, Rowwise]:
+    def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[RowHashes]:
         names = self.fields(statistics)
         for name in names:
             demand_kind(spec, name, self.name, "biu", "integer ids")
-        return GroupRanges(names, dict(spec.splits)), Rowwise("seen", names, no_measure, 0.0, Scope.of(spec))
+        return (RowHashes(names, dict(spec.splits)),)
 
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
-        fold, seen = self.folds(spec, statistics)
-        result: GroupsResult = measured[fold.key]
+        (fold,) = self.folds(spec, statistics)
+        result: DuplicatesResult = measured[fold.key]
         what = ", ".join(fold.names)
-        message = f"no group ({what}) is in two splits: {dict(result.groups)}"
+        values = sum(spec[name].row_values for name in fold.names)
+        message = f"no group ({what}) is in two splits: {dict(result.distinct)}"
         if result.shared:
-            ids, first, second = result.shared[0]
+            first, second = result.shared[0]
             message = (
-                f"{result.shared_count} groups ({what}) are in two splits; first: {ids} in samples {first} "
-                f"({spec.split_of(first)}) and {second} ({spec.split_of(second)})"
+                f"{result.shared_count} groups ({what}) are in two splits; first: that of sample {first} "
+                f"({spec.split_of(first)}) is also that of sample {second} ({spec.split_of(second)})"
             )
-        samples = [later for _, _, later in result.shared]
+        samples = [later for _, later in result.shared]
         return verdict(
             spec,
             result.shared_count == 0,
-            examined=measured[seen.key].values,
-            present=spec.rows * spec[statistics["var"]].row_values,
+            examined=result.rows * values,
+            present=spec.rows * values,
             limit="no group in two splits",
             message=message,
             remedy="split by group, not by sample or window, and build again",
@@ -67,8 +66,3 @@ class GroupsDisjoint:
         return bool(lines) and all(
             home.setdefault(tuple(ids), own) == own for ids, own in zip(lines, splits, strict=True)
         )
-
-
-def no_measure(arrays: Mapping[str, Array]) -> Array:
-    """Zeros (rows,): only that the rows were seen is of interest."""
-    return np.zeros(len(next(iter(arrays.values()))))

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from prep.blocks import Array, Block
 from prep.canonical import canonical_json
+from prep.folds.spill import Run, ranges, spill
 from prep.kernels.hashing import row_hashes
 
 KEEP = 10
+_ROWS_IN_MEMORY = 1 << 20
+# Columns of a record: the two halves of the hash, the sample, and how many samples the record stands for.
+_LOW, _HIGH, _ROW, _COUNT = range(4)
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicatesResult:
-    """Equal rows among ``rows`` rows.
+    """Equal rows among ``rows`` rows; the rows that are equal to each other are one content.
 
-    ``across_count`` counts the rows that equal a row of an earlier split, ``across`` are the first ten of them as
-    (first equal row, this row); ``within_count`` counts the rows that equal an earlier row of their own split.
-    Indices are sample indices.
+    ``distinct`` counts the contents of each split, ``within_count`` the rows that equal an earlier one of their own
+    split. ``across_count`` counts the rows that equal one of an earlier split, ``across`` are the first ten of them as
+    (first equal row, this row). ``shared_count`` counts the contents of two splits or more, ``shared`` are the ten
+    whose later sample comes first, as (first sample in one split, first sample in the next). Indices are sample
+    indices.
     """
 
     rows: int
+    distinct: Mapping[str, int]
+    within_count: int
     across: tuple[tuple[int, int], ...]
     across_count: int
-    within_count: int
+    shared: tuple[tuple[int, int], ...]
+    shared_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class HashesState:
-    """Hashes (rows, 2) uint64 and sample indices (rows,) int64, in pieces."""
+    """Records (n, 4) uint64: ``recent`` ones in memory, those before in temporary files."""
 
-    hashes: tuple[Array, ...] = ()
-    rows: tuple[Array, ...] = ()
+    recent: tuple[Array, ...] = ()
+    spilled: tuple[Run, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,8 +51,8 @@ class RowHashes:
     """Hashes each row over the bytes of all fields ``names`` (`prep.kernels.hashing`) and finds equal ones.
 
     ``splits`` maps a split to its half-open row range; rows outside all of them form one more split. Equal hashes are
-    taken for equal rows. Memory: 16 + 8 bytes a row for the state and about 50 more while it finishes: 1.2 GB for 16
-    million rows.
+    taken for equal rows. Memory is bounded: beyond a million records, 32 bytes each, they wait in a temporary file.
+    Of equal rows of one split only ten stay records of their own.
     """
 
     names: tuple[str, ...]
@@ -62,47 +71,113 @@ class RowHashes:
         return HashesState()
 
     def absorb(self, state: HashesState, block: Block) -> HashesState:
-        hashes = row_hashes([block[name] for name in self.names])
-        rows = np.arange(block.start, block.stop)
-        return HashesState((*state.hashes, hashes), (*state.rows, rows))
+        records = np.empty((block.stop - block.start, 4), np.uint64)
+        records[:, :_ROW] = row_hashes([block[name] for name in self.names])
+        records[:, _ROW] = np.arange(block.start, block.stop)
+        records[:, _COUNT] = 1
+        return self.merge(state, HashesState((self._collapsed(records),)))
 
     def merge(self, left: HashesState, right: HashesState) -> HashesState:
-        return HashesState(left.hashes + right.hashes, left.rows + right.rows)
+        recent = (*left.recent, *right.recent)
+        # Pieces double in size, so that many small ones cost no more than a few large ones.
+        while len(recent) > 1 and len(recent[-1]) >= len(recent[-2]):
+            recent = (*recent[:-2], np.concatenate(recent[-2:]))
+        spilled = (*left.spilled, *right.spilled)
+        if sum(map(len, recent)) > _ROWS_IN_MEMORY:
+            records = self._collapsed(np.concatenate(recent))
+            if len(records) > _ROWS_IN_MEMORY // 2:
+                return HashesState((), (*spilled, spill(records, spilled)))
+            recent = (records,)
+        return HashesState(recent, spilled)
 
     def finish(self, state: HashesState) -> DuplicatesResult:
-        if not state.rows:
-            return DuplicatesResult(0, (), 0, 0)
-        hashes, rows = np.concatenate(state.hashes), np.concatenate(state.rows)
-        chosen = _repeated(hashes[:, 0])
-        total, hashes, rows = len(rows), hashes[chosen], rows[chosen]
-        order = np.lexsort((rows, hashes[:, 1], hashes[:, 0]))
-        hashes, rows = hashes[order], rows[order]
-        starts = np.flatnonzero(np.append(True, (hashes[1:] != hashes[:-1]).any(axis=1))[: len(rows)])
-        firsts = np.repeat(starts, np.diff(starts, append=len(rows)))
-        # Rows of one content ascend, and splits are row ranges, so equal rows of one split lie together.
-        splits = self._split_of(rows)
-        across = splits != splits[firsts]
-        repeated = np.flatnonzero(firsts != np.arange(len(rows)))
-        within = int(np.count_nonzero(splits[repeated] == splits[repeated - 1]))
-        leaks = np.stack([rows[firsts[across]], rows[across]], axis=1)
-        leaks = leaks[np.argsort(leaks[:, 1], kind="stable")]
-        pairs = tuple((int(first), int(second)) for first, second in leaks[:KEEP].tolist())
-        return DuplicatesResult(total, pairs, len(leaks), within)
+        pieces = [np.concatenate(state.recent)] if state.recent else []
+        if state.spilled:
+            runs = (*state.spilled, *(spill(piece, state.spilled) for piece in pieces))
+            return self._result([self._judged(part) for part in ranges(runs, _ROWS_IN_MEMORY)])
+        return self._result([self._judged(piece) for piece in pieces])
 
-    def _split_of(self, rows: Array) -> Array:
-        return split_numbers(self.splits, rows)
+    def _collapsed(self, records: Array) -> Array:
+        """The records with those beyond the tenth of each content and split counted in the tenth; in another order."""
+        lone, sorted_ = self._sorted(records)
+        starts = _starts(sorted_[:, [_LOW, _HIGH]], self._split_of(sorted_))
+        ranks = np.arange(len(sorted_)) - np.repeat(starts, np.diff(starts, append=len(sorted_)))
+        kept = np.flatnonzero(ranks < KEEP)
+        if len(kept) == len(sorted_):
+            return records
+        counts = np.add.reduceat(sorted_[:, _COUNT], kept)
+        result = np.concatenate([lone, sorted_[kept]])
+        result[len(lone) :, _COUNT] = counts
+        return result
+
+    def _sorted(self, records: Array) -> tuple[Array, Array]:
+        """Records that no other equals, and the others sorted by content, split and sample."""
+        order = np.argsort(records[:, _LOW])
+        low = records[order, _LOW]
+        equal = low[1:] == low[:-1]
+        repeated = np.append(equal, False) | np.append(False, equal) if len(low) else np.zeros(0, bool)
+        others = records[order[repeated]]
+        others = others[np.lexsort((others[:, _ROW], self._split_of(others), others[:, _HIGH], others[:, _LOW]))]
+        return records[order[~repeated]], others
+
+    def _judged(self, records: Array) -> DuplicatesResult:
+        """The result over ``records``, in which every content is whole."""
+        lone, others = self._sorted(records)
+        splits, rows = self._split_of(others), others[:, _ROW].astype(np.int64)
+        counts = others[:, _COUNT].astype(np.int64)
+        contents = _starts(others[:, [_LOW, _HIGH]])
+        first = np.repeat(contents, np.diff(contents, append=len(others)))
+        own = _starts(others[:, [_LOW, _HIGH]], splits)
+        across = splits != splits[first]
+        # The second split of a content: it starts in another split than the content, and the one before it does not.
+        later = own[across[own]]
+        second = later[~across[later - 1]]
+        tally = np.bincount(np.append(splits[own], self._split_of(lone)) + 1, minlength=len(self.splits) + 1)[1:]
+        total = int(counts.sum()) + int(lone[:, _COUNT].sum())
+        return DuplicatesResult(
+            rows=total,
+            distinct=dict(zip(self.splits, tally.tolist(), strict=True)),
+            within_count=total - len(own) - len(lone),
+            across=_first_pairs(rows[first[across]], rows[across]),
+            across_count=int(counts[across].sum()),
+            shared=_first_pairs(rows[first[second]], rows[second]),
+            shared_count=len(second),
+        )
+
+    def _result(self, parts: list[DuplicatesResult]) -> DuplicatesResult:
+        """Parts with no content in common, together."""
+        return DuplicatesResult(
+            rows=sum(part.rows for part in parts),
+            distinct={name: sum(part.distinct[name] for part in parts) for name in self.splits},
+            within_count=sum(part.within_count for part in parts),
+            across=_earliest(pair for part in parts for pair in part.across),
+            across_count=sum(part.across_count for part in parts),
+            shared=_earliest(pair for part in parts for pair in part.shared),
+            shared_count=sum(part.shared_count for part in parts),
+        )
+
+    def _split_of(self, records: Array) -> Array:
+        """Place of each record's split in ``splits``, -1 for rows in none."""
+        rows = records[:, _ROW].astype(np.int64)
+        numbers = np.full(len(rows), -1)
+        for number, (start, stop) in enumerate(self.splits.values()):
+            numbers[(rows >= start) & (rows < stop)] = number
+        return numbers
 
 
-def split_numbers(splits: Mapping[str, tuple[int, int]], rows: Array) -> Array:
-    """Place of each row's split in ``splits``, -1 for rows in none."""
-    numbers = np.full(len(rows), -1)
-    for number, (start, stop) in enumerate(splits.values()):
-        numbers[(rows >= start) & (rows < stop)] = number
-    return numbers
+def _starts(*columns: Array) -> Array:
+    """Places at which any of the sorted columns (n,) or (n, k) changes."""
+    changed = np.ones(len(columns[0]), bool)
+    changed[1:] = np.logical_or.reduce(
+        [np.any(each[1:] != each[:-1], axis=tuple(range(1, each.ndim))) for each in columns]
+    )
+    return np.flatnonzero(changed)
 
 
-def _repeated(values: Array) -> Array:
-    """Places of the values that occur more than once."""
-    order = np.argsort(values, kind="stable")
-    equal = values[order[1:]] == values[order[:-1]]
-    return order[np.append(equal, False) | np.append(False, equal)] if len(values) else order
+def _first_pairs(first: Array, second: Array) -> tuple[tuple[int, int], ...]:
+    order = np.argsort(second, kind="stable")[:KEEP]
+    return tuple(zip(first[order].tolist(), second[order].tolist(), strict=True))
+
+
+def _earliest(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple(sorted(pairs, key=lambda pair: pair[1])[:KEEP])

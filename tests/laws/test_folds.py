@@ -16,7 +16,6 @@ from prep.blocks import Array, Block
 from prep.folds import Fold, Scope
 from prep.folds.duplicates import RowHashes
 from prep.folds.gram import Gram, GramResult
-from prep.folds.groups import GroupRanges
 from prep.folds.moments import Moments
 from prep.folds.rowwise import Rowwise
 from prep.folds.scales import Scales
@@ -78,7 +77,7 @@ CASES = {
     "gram": Case(Gram(STATES, TARGETS, SCOPE), "states"),
     "gram, masked, grouped": Case(Gram(STATES, TARGETS, SCOPE, "group", MASK, last=("time",)), "states", masked=True),
     "row hashes": Case(RowHashes(("states", "group"), SPLITS), "states", exact=True, scoped=False),
-    "group ranges": Case(GroupRanges(("group", "trajectory"), SPLITS), "trajectory", exact=True, scoped=False),
+    "row hashes of ids": Case(RowHashes(("group", "trajectory"), SPLITS), "trajectory", exact=True, scoped=False),
     "rowwise": Case(Rowwise("largest", ("states",), largest, 14.0, SCOPE), "states", exact=True),
 }
 every_fold = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

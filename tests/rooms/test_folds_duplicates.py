@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prep.blocks import Array
+from prep.blocks import Array, Block
+from prep.errors import StorageError
+from prep.folds import duplicates
 from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.kernels.hashing import row_hashes
 from tests.measuring import measure
@@ -29,14 +35,17 @@ def rows(width: int, dtype: str = "f4") -> Array:
 def test_a_row_in_two_splits_is_named_with_its_twin(width: int) -> None:
     values = rows(width)
     values[70], values[95], values[61] = values[12], values[12], values[4]
-    assert found({"x": values}, (65,)) == DuplicatesResult(100, ((4, 61), (12, 70), (12, 95)), 3, 0)
+    result = found({"x": values}, (65,))
+    assert result.across == ((4, 61), (12, 70), (12, 95))
+    assert (result.rows, result.across_count, result.within_count) == (100, 3, 0)
 
 
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
 def test_repeats_within_a_split_are_no_leak(width: int) -> None:
     values = rows(width)
     values[[20, 30]], values[90] = values[10], values[85]
-    assert found({"x": values}) == DuplicatesResult(100, (), 0, 3)
+    result = found({"x": values})
+    assert (result.across, result.across_count, result.within_count) == ((), 0, 3)
 
 
 def test_only_the_first_ten_leaks_are_listed_but_all_are_counted() -> None:
@@ -91,3 +100,80 @@ def test_structured_rows_do_not_collide_in_either_half() -> None:
 def test_a_hash_does_not_depend_on_the_rows_around_it() -> None:
     values = rows(7)
     np.testing.assert_array_equal(row_hashes([values])[50:60], row_hashes([values[50:60]]))
+
+
+@pytest.mark.parametrize("repeats", [1, 3, 40], ids=["all different", "in threes", "forty of each"])
+@pytest.mark.parametrize("limit", [0, 7, 64])
+def test_rows_that_wait_on_disk_are_found_all_the_same(
+    repeats: int, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(5).permutation(np.arange(100) // repeats)
+    expected = found({"x": values})
+    assert (repeats > 1) == (expected.across_count > 0)
+    monkeypatch.setattr(duplicates, "_ROWS_IN_MEMORY", limit)
+    assert found({"x": values}, tuple(range(1, 100, 3))) == expected
+
+
+def test_two_states_that_both_wait_on_disk_are_merged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duplicates, "_ROWS_IN_MEMORY", 4)
+    values = rows(2)
+    values[90] = values[10]
+    fold = RowHashes(("x",), SPLITS)
+    left, right = (
+        fold.absorb(fold.empty(), Block(start, stop, {"x": values[start:stop].view()}))
+        for start, stop in ((0, 50), (50, 100))
+    )
+    assert left.spilled
+    assert right.spilled
+    assert fold.finish(fold.merge(left, right)).across == ((10, 90),)
+
+
+def test_a_full_disk_for_temporary_files_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(duplicates, "_ROWS_IN_MEMORY", 4)
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(StorageError) as caught:
+        found({"x": rows(2)})
+    assert caught.value.where.path == tempfile.gettempdir()
+
+
+def test_groups_that_keep_to_their_split_are_counted() -> None:
+    result = found({"trajectory": np.arange(100) // 5})
+    assert (result.distinct, result.shared_count) == ({"train": 12, "val": 4, "test": 4}, 0)
+
+
+def test_a_shared_group_is_named_with_a_sample_of_each_split_by_all_its_ids_together() -> None:
+    system, trajectory = np.arange(100) // 50, np.arange(100) % 50
+    assert found({"system": system, "trajectory": trajectory}).shared_count == 0
+    system[65], trajectory[65] = 0, 7
+    result = found({"system": system, "trajectory": trajectory}, (33, 65))
+    assert (result.shared_count, result.shared) == (1, ((7, 65),))
+    assert found({"system": system}).shared_count == 2
+
+
+def test_a_group_in_three_splits_is_one_shared_group() -> None:
+    result = found({"g": np.full(100, -3)})
+    assert result.distinct == {"train": 1, "val": 1, "test": 1}
+    assert (result.shared_count, result.shared) == (1, ((0, 60),))
+
+
+def test_ten_shared_groups_are_listed_those_whose_later_sample_comes_first() -> None:
+    ids = 1_000 - np.arange(100)
+    ids[60:80] = ids[:20]
+    result = found({"g": ids}, (30, 70))
+    assert result.shared == tuple((row, 60 + row) for row in range(10))
+    assert result.shared_count == 20
+
+
+@settings(max_examples=20)
+@given(ids=st.lists(st.integers(0, 30), min_size=100, max_size=100), limit=st.sampled_from([0, 5, 1 << 16]))
+def test_groups_do_not_depend_on_how_much_fits_into_memory(ids: list[int], limit: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(duplicates, "_ROWS_IN_MEMORY", limit)
+        result = found({"g": np.asarray(ids)}, tuple(range(1, 100, 3)))
+    own = [set(ids[start:stop]) for start, stop in SPLITS.values()]
+    assert list(result.distinct.values()) == [len(each) for each in own]
+    assert result.shared_count == len((own[0] & own[1]) | (own[0] & own[2]) | (own[1] & own[2]))
+    assert result.within_count == 100 - sum(map(len, own))
