@@ -1,6 +1,6 @@
 """Rebuild, normalise, validate and certify every dataset of config/config.yaml: `snakemake all`.
 
-Each rule calls one `prep` verb. What a rule depends on is what its verb reads: the recipe's parameters for generate, the
+Each rule calls one `prep` verb. What a rule depends on is what its verb reads: the recipe's parameters, or the source, for generate, the
 schema's plan of transforms for stats and normalize, the whole schema for validate and certify. So a changed parameter rebuilds what
 follows from it, and a changed check only re-validates and re-certifies.
 """
@@ -33,11 +33,13 @@ for name, target in TARGETS.items():
     rule:
         name:
             f"generate_{name}"
+        input:
+            target.sources,
         output:
             head(target.raw),
             f"{target.raw}.manifest",
         params:
-            recipe=target.recipe_digest,
+            origin=target.origin_digest,
             name=name,
             dataset=target.raw,
         threads: workflow.cores
@@ -89,11 +91,16 @@ for name, target in TARGETS.items():
             target.schema,
         output:
             target.report,
+        log:
+            target.failed,
         params:
             dataset=target.normalized,
         threads: workflow.cores
+        # Snakemake removes the outputs of a rule that fails but not its logs, so a failing report is kept as one.
         shell:
-            "prep validate {params.dataset:q} --schema {input[2]:q} --json {output:q} --workers {threads}"
+            "rm -f {log:q};"
+            " prep validate {params.dataset:q} --schema {input[2]:q} --json {output:q} --workers {threads}"
+            " || {{ status=$?; mv -f {output:q} {log:q} 2> /dev/null; exit $status; }}"
 
     rule:
         name:

@@ -11,7 +11,6 @@ from typing_extensions import Buffer
 
 from prep.errors import IntegrityError, Where
 
-DIGEST_SIZE = 32
 _CONTEXT = "prep 2026-11 {domain}"
 
 

@@ -23,7 +23,8 @@ from prep.certificate.policy import Policy
 from prep.engine import DatasetSource, Progress, all_digests, silent
 from prep.engine.source import digest_chunk
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
-from prep.formats.reader import ChunkReader
+from prep.formats import no_such_dataset
+from prep.formats.reader import ChunkReader, joined_rows
 from prep.registry import Table
 from prep.transforms.pipeline import BoundTransform, bound_transforms
 
@@ -117,8 +118,7 @@ class CertifiedDataset:
 
     def rows(self, field: str, start: int, stop: int) -> Array:
         """Verified rows ``start:stop`` (stored order) of a field, (rows, *shape); `UsageError` beyond the dataset."""
-        spec = self.spec[field]
-        layout = self.manifest.layouts[field]
+        layout = self.manifest.layouts[self.spec[field].name]
         if not 0 <= start <= stop <= layout.rows:
             raise UsageError(
                 "there are no such rows",
@@ -127,13 +127,7 @@ class CertifiedDataset:
                 allowed=f"0 ≤ start ≤ stop ≤ {layout.rows}",
                 remedy="ask for rows that exist; bounds(split) says where a split lies",
             )
-        result = np.empty((stop - start, *spec.shape), spec.dtype)
-        for index in range(start // layout.chunk_rows, -(-stop // layout.chunk_rows)):
-            first = index * layout.chunk_rows
-            piece = self.chunk(ChunkKey(field, index))
-            low, high = max(start, first), min(stop, first + len(piece))
-            result[low - start : high - start] = piece[low - first : high - first]
-        return result
+        return joined_rows(layout, start, stop, lambda index: self.chunk(ChunkKey(field, index)))
 
     @cached_property
     def constants(self) -> Mapping[str, Array]:
@@ -179,11 +173,7 @@ def admit(path: str | Path, policy: Policy | None = None, *, lock_path: Path | N
         )
     path = Path(path)
     if not path.exists():
-        raise UsageError(
-            "there is no such dataset",
-            where=Where(path=str(path)),
-            remedy="build it (`snakemake all`) or give the path of an existing one",
-        )
+        raise no_such_dataset(path)
     certificate_path, manifest_path = envelope.path_of(path), manifest.path_of(path)
 
     # 1 bytes, size-capped

@@ -46,11 +46,6 @@ def seal(statement: Any) -> bytes:
     return canonical_json(envelope) + b"\n"
 
 
-def payload_digest(data: bytes, *, path: str) -> str:
-    """``sha256:<hex>`` of the payload in an envelope's bytes."""
-    return open_envelope(data, path=path).digest
-
-
 def open_envelope(data: bytes, *, path: str) -> Envelope:
     """Take the envelope apart without looking at the payload; `CertificateError` for anything that is not exactly
     DSSE.

@@ -74,13 +74,11 @@ class Learnability:
         ridge: float,
         nmse_max: float,
     ) -> bool:
-        targets, counted = in_memory(ds, var, mask, last)
-        inputs, kept = in_memory(ds, input, input_mask, last)
-        inputs = np.where(kept, inputs, 0.0)
         train, val = memory.in_split(ds, "train"), memory.in_split(ds, "val")
-        used = train | val
-        if not (np.isfinite(inputs[used]).all() and np.isfinite(targets[used][counted[used]]).all()):
+        arrays = in_memory(ds, (var, mask), (input, input_mask), last, train | val)
+        if arrays is None:
             return False
+        inputs, targets, counted = arrays
         codes = memory.group_codes(ds, group)
         errors = squares = 0.0
         for code in np.unique(codes[val]):

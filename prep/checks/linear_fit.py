@@ -85,12 +85,11 @@ class LinearFit:
         split: str,
         r2_min: float,
     ) -> bool:
-        targets, counted = in_memory(ds, var, mask, last)
-        inputs, kept = in_memory(ds, input, input_mask, last)
-        inputs = np.where(kept, inputs, 0.0)
         chosen, codes = memory.in_split(ds, split), memory.group_codes(ds, group)
-        if not np.isfinite(inputs[chosen]).all() or not np.isfinite(targets[chosen][counted[chosen]]).all():
+        arrays = in_memory(ds, (var, mask), (input, input_mask), last, chosen)
+        if arrays is None:
             return False
+        inputs, targets, counted = arrays
         scores = []
         for code in np.unique(codes[chosen]):
             for column in range(targets.shape[1]):

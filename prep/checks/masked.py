@@ -38,8 +38,8 @@ def present_values(folds: Sequence[Moments], measured: Mapping[str, Any]) -> int
     if len(folds) == 2:
         mask = folds[1].field
         flags: MomentsResult = measured[folds[1].key]
-        # A mask that was not read to its end says nothing: then every value counts as present, and the verdict falls.
-        if int(flags.finite.sum()) == rows * mask.row_values > 0:
+        # A mask not read to its end, or that is none, says nothing: all values count as present; the verdict falls.
+        if int(flags.finite.sum()) == rows * mask.row_values > 0 and _are_flags(flags):
             return round(float(flags.mean.sum()) * rows * field.row_values) * parts
     return rows * field.row_values * parts
 
@@ -52,9 +52,13 @@ def unusable(folds: Sequence[Moments], measured: Mapping[str, Any]) -> str:
         return f"{bad} counted values of {folds[0].field.name} are NaN or infinite, so their statistics mean nothing"
     if len(folds) == 2:
         flags: MomentsResult = measured[folds[1].key]
-        if not (np.all(flags.min >= 0) and np.all(flags.max <= 1)):
+        if not _are_flags(flags):
             return f"{folds[1].field.name} holds something other than 0 and 1, so it is not clear what counts"
     return ""
+
+
+def _are_flags(flags: MomentsResult) -> bool:
+    return bool(np.all(flags.min >= 0) and np.all(flags.max <= 1))
 
 
 def place_of(folds: Sequence[Moments], moments: MomentsResult, place: Sequence[int]) -> str:

@@ -32,7 +32,22 @@ def probe_fold(spec: DatasetSpec, check: str, statistics: Statistics, split: str
     )
 
 
-def in_memory(ds: Any, var: str, mask: str, last: Sequence[str]) -> tuple[Array, Array]:
+def in_memory(
+    ds: Any, target: tuple[str, str], given: tuple[str, str], last: Sequence[str], rows: Array
+) -> tuple[Array, Array, Array] | None:
+    """Inputs (samples, columns) with 0 where their mask counts nothing, targets, and which targets count.
+
+    ``target`` and ``given`` are a variable and its mask. None where a counted value in ``rows`` is not finite.
+    """
+    targets, counted = _columns(ds, *target, last)
+    inputs, kept = _columns(ds, *given, last)
+    inputs = np.where(kept, inputs, 0.0)
+    if not (np.isfinite(inputs[rows]).all() and np.isfinite(targets[rows][counted[rows]]).all()):
+        return None
+    return inputs, targets, counted
+
+
+def _columns(ds: Any, var: str, mask: str, last: Sequence[str]) -> tuple[Array, Array]:
     """(samples, columns) float64, complex as two parts, of ``last`` dims the last index; and which values count."""
     index = {dim: [-1] for dim in ds[var].dims if dim in last}
     flags = ds[var].copy(data=memory.counted(ds, var, mask)).isel(index).values

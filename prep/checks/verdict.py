@@ -29,7 +29,7 @@ def verdict(
     if present <= 0 or examined <= 0:
         passed, message = False, f"there was nothing to examine ({examined} of {present} values)"
         remedy = "build the dataset with samples, in every split that the schema's checks name"
-    elif examined != present:
+    elif passed and examined != present:
         passed, message = False, f"{examined} values were examined where {present} are present, so no verdict stands"
         remedy = "see that masks hold 0 and 1 only and that the file is complete, then validate again"
     first = tuple(int(row) for row in samples[:KEEP])

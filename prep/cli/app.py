@@ -61,7 +61,7 @@ def generate(
     workers: Workers = None,
     json: Json = None,
 ) -> None:
-    """Run a recipe and write its raw dataset.
+    """Make a raw dataset of the configuration: run its recipe, or bring in its source.
 
     Examples: `prep generate control` · `prep generate regression --scale smoke -o /tmp/regression.zarr`
     """
@@ -330,6 +330,16 @@ def inspect(
     from prep.verbs.inspect import inspect as verb
     from prep.verbs.inspect import summary
 
+    if output is not None and not as_table:
+        from prep.errors import UsageError, Where
+
+        raise UsageError(
+            "only the table is written to a file",
+            where=Where(key="--output"),
+            measured=str(output),
+            allowed="-o together with --table",
+            remedy="add --table, or use --json FILE for everything a dataset says",
+        )
     if as_table:
         rows = summary(*datasets, lock_path=lock)
         if json:

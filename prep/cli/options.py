@@ -59,14 +59,12 @@ def _role(text: str) -> tuple[str, str]:
 def _fractions(text: str) -> tuple[float, float, float]:
     try:
         train, val, test = (float(part) for part in text.split(","))
-    except ValueError:
-        train = val = test = -1.0
-    if min(train, val, test) < 0 or train == 0 or abs(train + val + test - 1) > 1e-9:
+    except ValueError as error:
         raise UsageError(
-            "the shares of train, val and test must be three numbers that add up to 1",
+            "the shares of train, val and test are three numbers with commas between",
             where=Where(key="--fractions"),
             measured=text,
             allowed="for example 0.8,0.1,0.1",
-            remedy="give three shares, train above 0",
-        )
+            remedy="give three shares that add up to 1",
+        ) from error
     return train, val, test

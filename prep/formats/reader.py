@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -103,18 +103,7 @@ class ChunkReader:
                 allowed=f"0 to {layout.rows}",
                 remedy="ask for rows that exist",
             )
-        step = layout.chunk_rows
-        indices = range(start // step, -(-stop // step)) if stop > start else range(0)
-        if len(indices) == 1:
-            first = indices[0] * step
-            return self.chunk(ChunkKey(name, indices[0]))[start - first : stop - first]
-        whole = np.empty((stop - start, *layout.spec.shape), layout.spec.dtype)
-        for index in indices:
-            first, last = layout.row_range(index)
-            low, high = max(first, start), min(last, stop)
-            whole[low - start : high - start] = self.chunk(ChunkKey(name, index))[low - first : high - first]
-        whole.flags.writeable = False
-        return whole
+        return joined_rows(layout, start, stop, lambda index: self.chunk(ChunkKey(name, index)))
 
     def _layout(self, key: ChunkKey, *, empty: bool = False) -> FieldLayout:
         layout = self.layouts.get(key.field)
@@ -158,3 +147,22 @@ class ChunkReader:
             measured=f"{measured} bytes",
             allowed=f"{allowed} bytes",
         )
+
+
+def joined_rows(layout: FieldLayout, start: int, stop: int, chunk: Callable[[int], Array]) -> Array:
+    """Rows ``start:stop`` out of the chunks that hold them, read-only; a view where they lie in one chunk.
+
+    ``chunk`` gives the valid rows of the chunk at an index.
+    """
+    step = layout.chunk_rows
+    indices = range(start // step, -(-stop // step)) if stop > start else range(0)
+    if len(indices) == 1:
+        first = indices[0] * step
+        return chunk(indices[0])[start - first : stop - first]
+    whole = np.empty((stop - start, *layout.spec.shape), layout.spec.dtype)
+    for index in indices:
+        first, last = layout.row_range(index)
+        low, high = max(first, start), min(last, stop)
+        whole[low - start : high - start] = chunk(index)[low - first : high - first]
+    whole.flags.writeable = False
+    return whole

@@ -89,12 +89,12 @@ class GivenSplit:
 def checked_fractions(fractions: Sequence[float], seed: int) -> tuple[float, float, float]:
     """The fractions of train, val and test. `UsageError` unless they are three, positive, and add up to 1."""
     values = tuple(float(fraction) for fraction in fractions)
-    if len(values) != 3 or not all(value > 0 for value in values) or abs(sum(values) - 1) > _TOLERANCE:
+    if len(values) != 3 or not (all(value > 0 for value in values) and abs(sum(values) - 1) <= _TOLERANCE):
         raise UsageError(
             "the fractions of train, val and test do not make a split",
             measured=", ".join(f"{value:g}" for value in values),
             allowed="three positive numbers that add up to 1",
-            remedy="give three fractions, for example 0.8 0.1 0.1",
+            remedy="give three fractions, for example 0.8, 0.1 and 0.1",
         )
     if seed < 0:
         raise UsageError("a seed cannot be negative", measured=seed, allowed="0 or more", remedy="give another seed")

@@ -30,6 +30,7 @@ from prep.training.result import RunResult
 from prep.training.systems import SYSTEMS, System
 
 Say = Callable[[str], None]
+_REDRAW = 10.0  # seconds between two pictures of the curve: drawing takes as long as a short epoch
 
 
 def fit(
@@ -89,6 +90,7 @@ class _Run(Callback):
         self.step0 = math.nan
         self.epochs = 0
         self._begin = 0.0
+        self._drawn = -math.inf
 
     def record(self, epochs: int) -> dict[str, Any]:
         """What every checkpoint of the run says of it."""
@@ -164,7 +166,21 @@ class _Run(Callback):
         trainer.save_checkpoint(self.folder / "last.ckpt")
         self._log(records.line(epoch, self.epochs, metric))
         records.write_metrics(self.folder / "metrics.csv", self.history)
-        records.draw_curve(self.folder / "loss.png", self.history, self.system)
+        if time.monotonic() - self._drawn > _REDRAW:
+            self._draw()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The whole curve."""
+        self._draw()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """The curve so far, however the run ends."""
+        self._draw()
+
+    def _draw(self) -> None:
+        if self.history:
+            records.draw_curve(self.folder / "loss.png", self.history, self.system)
+        self._drawn = time.monotonic()
 
     def _trainer(self, epochs: int, accelerator: tuple[str, Any]) -> Trainer:
         return Trainer(

@@ -89,7 +89,7 @@ class Standardize:
             raise DataError(
                 f"mean or std of {_place(field, moments.groups, chosen['group'], place)} cannot be used",
                 where=Where(field=field.name, split="train"),
-                measured=f"mean {mean[place]!r}, std {std[place]!r}",
+                measured=f"mean {mean[place]:g}, std {std[place]:g}",
                 allowed="finite mean, finite std > 0",
                 remedy="bring the feature into the range of float64 squares (change its units) before normalising",
             )

@@ -21,10 +21,11 @@ _ENDINGS = {"hdf5": ".h5", "zarr": ".zarr"}
 
 @dataclass(frozen=True, slots=True)
 class DatasetConfig:
-    """One dataset of the configuration, defaults filled in."""
+    """One dataset of the configuration, defaults filled in; made by ``recipe`` or, where empty, by ``ingest``."""
 
     name: str
     recipe: str
+    ingest: Mapping[str, Any]
     version: str
     format: str
     compression: str
@@ -79,7 +80,8 @@ def load_config(path: str | Path | None = None) -> Config:
     datasets = {
         name: DatasetConfig(
             name=name,
-            recipe=entry["recipe"],
+            recipe=entry.get("recipe", ""),
+            ingest=entry.get("ingest", {}),
             version=entry.get("version", "0.1.0"),
             format=entry.get("format", "hdf5"),
             compression=entry.get("compression", "none"),
@@ -105,6 +107,9 @@ def _errors(document: Document, path: Path) -> Iterator[PrepError]:
         Draft202012Validator(config_schema()).iter_errors(document.value), key=lambda e: list(e.path)
     ):
         keys: tuple[str | int, ...] = tuple(problem.absolute_path)
+        if problem.validator in ("oneOf", "dependentRequired"):
+            yield _no_single_origin(problem, document, path)
+            continue
         unknown = _unknown_keys(problem)
         for key in unknown or ("",):
             place = (*keys, key) if key else keys
@@ -119,6 +124,18 @@ def _errors(document: Document, path: Path) -> Iterator[PrepError]:
                 allowed=", ".join(known) if key else _allowed(problem),
                 remedy=f"did you mean {close[0]!r}?" if close else "correct the file at that line",
             )
+
+
+def _no_single_origin(problem: Any, document: Document, path: Path) -> PrepError:
+    keys = tuple(problem.absolute_path)
+    origins = [key for key in ("recipe", "ingest", "parameters") if key in problem.instance]
+    return ConfigError(
+        "a dataset is made by a recipe, with parameters or without, or by ingest",
+        where=Where(path=str(path), line=document.line(*keys), key=".".join(map(str, keys))),
+        measured=", ".join(origins) or "none of them",
+        allowed="recipe, or ingest",
+        remedy="give it `recipe: NAME`, or `ingest: {source: PATH}`, and not both",
+    )
 
 
 def _unknown_keys(problem: Any) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, value_digest
 from prep.engine import Progress, available_workers, ordered, silent
-from prep.errors import ConfigError, Where
+from prep.errors import ConfigError, UsageError, Where
+from prep.importers import IngestOptions
+from prep.importers.mapping import load_mapping
 from prep.recipes import RECIPES, SCALES, Recipe, RecipePlan
 from prep.verbs.config import Config, DatasetConfig, load_config
+from prep.verbs.ingest import ingest
 from prep.verbs.rawdata import Rows, demand_output, is_made, versions, write_dataset
 
 
@@ -26,7 +30,8 @@ def generate(
     workers: int | None = None,
     progress: Progress = silent,
 ) -> Path:
-    """Generate the raw dataset ``name`` of the configuration and return its path.
+    """Make the raw dataset ``name`` of the configuration by its recipe or, where it has a source, by `ingest`; return
+    its path.
 
     ``config`` defaults to ``config/config.yaml``; ``scale`` (smoke, default, full), ``seed`` and ``output`` override
     it. An output made by the same recipe, parameters, seed and versions, whose stored bytes are still as they were
@@ -36,6 +41,8 @@ def generate(
     settings = load_config(config)
     entry = settings.dataset(name)
     path = Path(output) if output else settings.raw_path(entry)
+    if entry.ingest:
+        return _bring_in(entry, settings, path, scale, seed, force=force, workers=workers, progress=progress)
     demand_output(path)
     recipe: Recipe = RECIPES.load(entry.recipe)()
     parameters = recipe_parameters(recipe, entry, settings, scale)
@@ -66,6 +73,51 @@ def generate(
     provenance["identity"] = identity
     write_dataset(path, spec, plan.constants, rows, provenance, compression=entry.compression, workers=workers)
     return path
+
+
+def _bring_in(
+    entry: DatasetConfig,
+    settings: Config,
+    path: Path,
+    scale: str | None,
+    seed: int | None,
+    *,
+    force: bool,
+    workers: int | None,
+    progress: Progress,
+) -> Path:
+    if scale is not None:
+        raise UsageError(
+            "data that are brought in have no scale",
+            where=Where(path=str(settings.path), key=f"datasets.{entry.name}.ingest"),
+            measured=f"--scale {scale}",
+            allowed="no --scale",
+            remedy="leave --scale out",
+        )
+    found = ingest(
+        entry.ingest["source"],
+        output=path,
+        layout=entry.ingest.get("as"),
+        options=ingest_options(entry, entry.seed if seed is None else seed),
+        schema=entry.schema,
+        version=entry.version,
+        compression=entry.compression,
+        force=force,
+        workers=workers,
+        progress=progress,
+    )
+    return found.path
+
+
+def ingest_options(entry: DatasetConfig, seed: int) -> IngestOptions:
+    """What the configuration says about the source of a dataset that is brought in; `ConfigError` for a bad mapping."""
+    said = entry.ingest
+    options = IngestOptions(seed=seed, roles=said.get("roles", {}), group=said.get("group", ""))
+    if "mapping" in said:
+        options = replace(options, mapping=load_mapping(Path(said["mapping"])))
+    if "fractions" in said:
+        options = replace(options, fractions=tuple(said["fractions"]))
+    return options
 
 
 def recipe_parameters(

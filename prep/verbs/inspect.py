@@ -10,8 +10,8 @@ from typing import Any
 
 from prep.blocks import DatasetSpec
 from prep.certificate import lock, manifest
-from prep.errors import PrepError, UsageError, Where
-from prep.formats import open_container
+from prep.errors import PrepError
+from prep.formats import no_such_dataset, open_container
 from prep.gate import admit
 
 
@@ -60,9 +60,7 @@ def inspect(dataset: str | Path, *, lock_path: str | Path | None = None) -> Insp
     """Describe the dataset at a path, certified or not. `UsageError` or `IntegrityError` where it cannot be opened."""
     path = Path(dataset)
     if not path.exists():
-        raise UsageError(
-            "there is no such dataset", where=Where(path=str(path)), remedy="give the path of an existing dataset"
-        )
+        raise no_such_dataset(path)
     container = open_container(path)
     try:
         root = manifest.parse(manifest.path_of(path).read_bytes(), path=str(path)).root

@@ -139,7 +139,7 @@ def test_what_is_no_path_is_refused_with_the_way_in(name: str, certified_copy: P
     for thing in (np.zeros(3), {"x": 1}, [1, 2], None):
         with pytest.raises(CertificateError, match="only the path of a certified dataset"):
             prep.open(thing)
-    with pytest.raises(UsageError, match="no such dataset"):
+    with pytest.raises(UsageError, match="no dataset at this path"):
         prep.open(f"nowhere/{name}.h5")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,8 +11,10 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from prep import generate
 from prep.verbs.verify import verify
 from tests.conftest import dataset_of
 
@@ -104,6 +107,50 @@ def test_paths_with_spaces_and_quotes_are_built_a_lost_lock_is_written_again_and
     config.write_text(text.replace("version: 1.0.0", "version: 1.1.0"))
     snakemake("all")
     assert verify(made, lock_path=project / "prep.lock").dataset.spec.version == "1.1.0"
+
+
+def test_a_failing_report_is_kept_apart_until_the_data_pass_again(project: Path):
+    only_regression(project)
+    snakemake("all")
+    report = project / "data/reports/regression.json"
+    schema = project / "schemas/regression.yaml"
+    text = schema.read_text()
+    schema.write_text(text.replace("std_limit: 0.05", "std_limit: 1.0e-12"))
+    assert text != schema.read_text()
+
+    assert "standardised" in snakemake("all", code=1)
+
+    failed = project / "data/reports/regression.failed.json"
+    assert json.loads(failed.read_text())["exit_code"] == 1
+    assert not report.exists()
+    schema.write_text(text)
+    snakemake("all")
+    assert json.loads(report.read_text())["exit_code"] == 0
+    assert not failed.exists()
+
+
+def test_own_data_are_built_by_the_workflow_too(project: Path):
+    only_regression(project)
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(400, 3)).astype(np.float32)
+    np.savez(project / "mine.npz", inputs=inputs, targets=3 * inputs[:, :2] + 5, session=np.arange(400) // 10)
+    config = project / "config/config.yaml"
+    own = "{source: mine.npz, roles: {inputs: input, targets: target}, group: session, fractions: [0.6, 0.2, 0.2]}"
+    config.write_text(f"{config.read_text()}  mine:\n    ingest: {own}\n    format: zarr\n")
+
+    assert "prep generate mine" in snakemake("all", code=1)
+    generate("mine")
+    snakemake("all")
+
+    verified = verify(project / "data/normalized/mine.zarr", lock_path=project / "prep.lock")
+    assert {name: verified.dataset.row_count(name) for name in ("train", "val", "test")} == {
+        "train": 240,
+        "val": 80,
+        "test": 80,
+    }
+    assert planned() == set()
+    config.write_text(config.read_text().replace("[0.6, 0.2, 0.2]", "[0.8, 0.1, 0.1]"))
+    assert planned() == {f"{rule}_mine" for rule in RULES} | {"certified"}
 
 
 def test_a_stage_killed_in_the_middle_is_simply_run_again(project: Path):

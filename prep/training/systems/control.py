@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prep.blocks import Array
 from prep.gate import CertifiedDataset
-from prep.training.systems.system import Batch, Hyperparameters, System, Target, numpy, require
+from prep.training.systems.system import Batch, Hyperparameters, System, Target, numpy, require, score_of_zero
 
 _WIDTH, _HEADS, _LAYERS, _FEEDFORWARD = 64, 4, 4, 256
 
@@ -35,7 +35,7 @@ class Control(System):
     @property
     def baseline(self) -> float:
         """The masked mean square of the certified controls."""
-        return float(self.data.baselines["controls"])
+        return self.certified_baseline("controls")
 
     def model(self) -> nn.Module:
         """A `CausalTransformer` of about 200 000 weights."""
@@ -84,12 +84,7 @@ class Control(System):
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Predicting zero on the same rows."""
-        error = count = 0.0
-        for batch in batches:
-            mask = numpy(batch["control_mask"])
-            error += float(np.sum(mask * numpy(batch["controls"]) ** 2))
-            count += float(mask.sum())
-        return {"zero": error / count}
+        return {"zero": score_of_zero((numpy(each["control_mask"]), numpy(each["controls"])) for each in batches)}
 
     @property
     def _systems(self) -> Array:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prep.blocks import Array, FieldSpec
 from prep.errors import SchemaError, Where
 from prep.gate import CertifiedDataset
-from prep.training.systems.system import Batch, System, numpy
+from prep.training.systems.system import Batch, System, numpy, score_of_zero
 
 _PARTS = ("error", "count")
 _LISTED = 16  # values of a target that metrics are listed for one by one
@@ -82,7 +82,7 @@ class PerceptronSystem(System):
         """The mean square of the certified targets, weighed by their values."""
         names = [spec.name for spec in self.targets]
         weights = [_size(spec) for spec in self.targets]
-        return float(np.average([self.data.baselines.get(name, 1.0) for name in names], weights=weights))
+        return float(np.average([self.certified_baseline(name) for name in names], weights=weights))
 
     def model(self) -> nn.Module:
         """A `Perceptron` of this system's widths."""
@@ -141,13 +141,13 @@ class PerceptronSystem(System):
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Predicting zero, which is the train mean of standardised targets."""
-        error = count = 0.0
-        for batch in batches:
-            for spec in self.targets:
-                mask = numpy(self._mask(spec, batch, batch[spec.name]))
-                error += float(np.sum(mask * numpy(batch[spec.name]) ** 2))
-                count += float(mask.sum())
-        return {"zero": error / count}
+        return {
+            "zero": score_of_zero(
+                (numpy(self._mask(spec, batch, batch[spec.name])), numpy(batch[spec.name]))
+                for batch in batches
+                for spec in self.targets
+            )
+        }
 
     def _reads(self, spec: FieldSpec) -> tuple[str, ...]:
         bound = self.data.transforms[spec.name]

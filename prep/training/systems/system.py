@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from prep.blocks import Array, FieldSpec
-from prep.errors import SchemaError, Where
+from prep.errors import CertificateError, SchemaError, Where
 from prep.gate import CertifiedDataset
 
 Batch = Mapping[str, Tensor]
@@ -52,6 +52,18 @@ class System(abc.ABC):
 
     def __init__(self, data: CertifiedDataset) -> None:
         self.data = data
+
+    def certified_baseline(self, field: str) -> float:
+        """What predicting zero scores for a target field on train; `CertificateError` where nobody measured it."""
+        if field not in self.data.baselines:
+            raise CertificateError(
+                "the certificate holds no baseline of a target",
+                where=Where(path=str(self.data.path), dataset=self.data.id, field=field),
+                measured=", ".join(self.data.baselines),
+                allowed="the mean square of every target",
+                remedy="run `prep certify` on the dataset again",
+            )
+        return float(self.data.baselines[field])
 
     @property
     @abc.abstractmethod
@@ -113,3 +125,12 @@ def numpy(tensor: Tensor) -> Array:
     """A tensor as a float64 (or complex128) array on the host."""
     array = tensor.detach().cpu().numpy()
     return array.astype(np.complex128 if np.iscomplexobj(array) else np.float64)
+
+
+def score_of_zero(pairs: Iterable[tuple[Array, Array]]) -> float:
+    """Mean square of the true values that masks of 0 and 1 count, over batches of (mask, true): what zero scores."""
+    square = count = 0.0
+    for mask, true in pairs:
+        square += float(np.sum(mask * true**2))
+        count += float(mask.sum())
+    return square / count
