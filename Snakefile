@@ -25,21 +25,35 @@ def head(path):
 rule all:
     input:
         TABLE,
+        # Snakemake makes no file that nobody asks for while what follows from it is there.
+        [place for target in TARGETS.values() for place in (target.origin, target.report)],
         [RELOCKED] if UNLOCKED else [],
 
 
 for name, target in TARGETS.items():
 
+    # Snakemake knows the parameters of what it made itself only. With the origin as a file, raw data made by hand are
+    # rebuilt too when the configuration asks for others.
+    rule:
+        name:
+            f"origin_{name}"
+        output:
+            target.origin,
+        params:
+            digest=target.origin_digest,
+        shell:
+            "echo {params.digest} > {output:q}"
+
     rule:
         name:
             f"generate_{name}"
         input:
+            target.origin,
             target.sources,
         output:
             head(target.raw),
             f"{target.raw}.manifest",
         params:
-            origin=target.origin_digest,
             name=name,
             dataset=target.raw,
         threads: workflow.cores
@@ -91,16 +105,15 @@ for name, target in TARGETS.items():
             target.schema,
         output:
             target.report,
-        log:
-            target.failed,
         params:
             dataset=target.normalized,
+            failed=target.failed,
         threads: workflow.cores
-        # Snakemake removes the outputs of a rule that fails but not its logs, so a failing report is kept as one.
+        # Snakemake removes the outputs of a rule that fails: a failing report is kept under a name of its own.
         shell:
-            "rm -f {log:q};"
+            "rm -f {params.failed:q};"
             " prep validate {params.dataset:q} --schema {input[2]:q} --json {output:q} --workers {threads}"
-            " || {{ status=$?; mv -f {output:q} {log:q} 2> /dev/null; exit $status; }}"
+            " || {{ status=$?; mv -f {output:q} {params.failed:q} 2> /dev/null; exit $status; }}"
 
     rule:
         name:

@@ -28,6 +28,7 @@ class Targets:
     failed: str
     schema: str
     compression: str
+    origin: str
     sources: tuple[str, ...]
     origin_digest: str
     plan_digest: str
@@ -57,6 +58,7 @@ def dataset_targets(settings: Config, name: str) -> Targets:
         failed=str(settings.data / "reports" / f"{name}.failed.json"),
         schema=str(entry.schema),
         compression=entry.compression,
+        origin=str(settings.data / "raw" / f"{name}.origin"),
         sources=tuple(place for place in places if place and Path(place).exists()),
         origin_digest=value_digest("origin", [origin, entry.seed, entry.version, entry.compression]),
         plan_digest=schema.transform_digest(),

@@ -18,7 +18,7 @@ from prep import generate
 from prep.verbs.verify import verify
 from tests.conftest import dataset_of
 
-RULES = ("generate", "stats", "normalize", "validate", "certify")
+RULES = ("origin", "generate", "stats", "normalize", "validate", "certify")
 
 
 def snakemake(*arguments: str, code: int = 0) -> str:
@@ -127,6 +127,9 @@ def test_a_failing_report_is_kept_apart_until_the_data_pass_again(project: Path)
     snakemake("all")
     assert json.loads(report.read_text())["exit_code"] == 0
     assert not failed.exists()
+
+    report.unlink()
+    assert "validate_regression" in planned()
 
 
 def test_own_data_are_built_by_the_workflow_too(project: Path):
