@@ -27,6 +27,8 @@ def check_spec(spec: DatasetSpec) -> None:
     variables = (*spec.fields, *spec.constants)
     for field in variables:
         _check_name(field.name, "field", field.name)
+        if field.name.endswith(".original"):
+            _refuse("'.original' is kept for what checks call the original values of a field", field.name, field.name)
         if field.name.casefold() in names:
             _refuse("two variables have the same name, apart from case", field.name, names[field.name.casefold()])
         names[field.name.casefold()] = field.name

@@ -11,6 +11,7 @@ import numpy as np
 from prep.blocks import DatasetSpec, FieldSpec, Role
 from prep.canonical import blake3_hex, value_digest
 from prep.transforms import TRANSFORMS, settle
+from prep.transforms.original import original_of
 
 Severity = Literal["error", "warning"]
 _ROWS = {"train": (0, 1), "val": (1, 2), "test": (2, 3)}
@@ -119,6 +120,13 @@ class Schema:
             fields=tuple(spec for spec in specs.values() if spec.role != "constant"),
             splits=dict(_ROWS),
             constants=tuple(spec for spec in specs.values() if spec.role == "constant"),
+        )
+
+    def judged_spec(self) -> DatasetSpec:
+        """What checks may name: the planned dataset and ``<field>.original`` of every field with a transform."""
+        spec = self.planned_spec()
+        return spec.with_fields(
+            (*spec.fields, *(original_of(field) for field in spec.fields if self.fields[field.name].transform))
         )
 
     def _planned_field(self, name: str) -> FieldSpec:

@@ -203,7 +203,7 @@ def _loss(schema: Schema) -> Iterator[Problem]:
 
 
 def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
-    spec = schema.planned_spec()
+    spec = schema.judged_spec()
     finite, flagged = set(), False
     for index, plan in enumerate(schema.checks):
         place: Place = ("checks", index)
@@ -215,7 +215,7 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
                 f"check {plan.name!r} reads {unknown[0]!r}, which is no field",
                 ", ".join(unknown),
                 ", ".join(field.name for field in spec.fields),
-                "name fields of data_vars that have a sample dimension",
+                "name fields of data_vars that have a sample dimension, or their original values",
             )
             continue
         try:
@@ -227,7 +227,7 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
         if plan.severity == "error":
             finite |= {plan.statistics["var"]} if plan.name == "finite" else set()
             flagged |= plan.name == "split_flags"
-    for field in spec.fields:
+    for field in schema.planned_spec().fields:
         if field.dtype.kind in "fc" and field.name not in finite:
             yield (
                 ("data_vars", field.name),

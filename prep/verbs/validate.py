@@ -21,6 +21,7 @@ from prep.formats import ENDINGS, format_of, open_container
 from prep.report import CheckResult, Report
 from prep.schema import Schema, structure
 from prep.schema.embedded import embedded, stated_raw
+from prep.transforms.original import Originals
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
@@ -119,21 +120,24 @@ def examine(
         judging = schema_for(spec, schema, verify=True)
         results = [CheckResult(name, field, finding) for name, field, finding in structure(judging, spec)]
         judges = [(plan, CHECKS.load(plan.name)()) for plan in judging.checks]
+        originals = _originals(spec, [name for plan, check in judges for name in check.fields(plan.statistics)])
+        judged = originals.spec
         planned = []
         for plan, check in judges:
-            absent = [name for name in check.fields(plan.statistics) if name not in spec]
-            planned.append(() if absent else tuple(check.folds(spec, plan.statistics)))
+            absent = [name for name in check.fields(plan.statistics) if name not in judged]
+            planned.append(() if absent else tuple(check.folds(judged, plan.statistics)))
             if absent:
                 results.append(CheckResult(plan.name, _about(plan.statistics), _unexamined(absent), plan.severity))
         described = _described(source, judging)
         folds = [fold for group in planned for fold in group]
         folds += [fold for each in described for fold in (each.moments, each.quantiles)]
-        measured = run(source, folds, digests=True, workers=workers, progress=progress)
+        apply = originals if originals.inverses else None
+        measured = run(source, folds, transform=apply, digests=True, workers=workers, progress=progress)
         digests = {**measured.digests, **source.constants()[1]}
         container = source.container
     for (plan, check), group in zip(judges, planned, strict=True):
         if group:
-            finding = check.judge(spec, plan.statistics, measured.results)
+            finding = check.judge(judged, plan.statistics, measured.results)
             results.append(CheckResult(plan.name, _about(plan.statistics), finding, plan.severity))
     documents = {each.field.name: to_document(each, measured.results) for each in described}
     results.extend(CheckResult(name, field, finding) for name, field, finding in embedded(judging, spec, documents))
@@ -151,6 +155,13 @@ def examine(
         results=tuple(results),
         baselines=_baselines(spec, described, measured.results),
     )
+
+
+def _originals(spec: DatasetSpec, names: Sequence[str]) -> Originals:
+    try:
+        return Originals.bind(spec, names)
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return Originals(spec, {})  # the comparison of the embedded transforms says what is wrong with them
 
 
 def _about(statistics: Mapping[str, Any]) -> str:

@@ -14,8 +14,9 @@ import pytest
 
 import prep
 from prep.engine import DatasetSource
-from prep.errors import CertificateError, DataError, Refusal
+from prep.errors import CertificateError, DataError, Refusal, SchemaError
 from prep.formats import create
+from prep.schema import load_schema
 from prep.verbs.rawdata import commit, write_manifest
 from tests.conftest import dataset_of, make_project, working_in
 
@@ -261,3 +262,37 @@ def test_padding_of_the_smallest_integer_is_found():
         least = np.iinfo(kind).min
         found = largest_padding({"x": np.array([[5, least]], kind), "mask": np.array([[1, 0]], np.uint8)}, [2])
         assert found.tolist() == [-float(least)]
+
+
+def original_bounds(low: float, high: float, field: str = "targets") -> None:
+    edit_schema(
+        "regression",
+        "checks:\n",
+        f"checks:\n- {{var: {field}.original, low: {low}, high: {high}, options: {{check_name: in_bounds}}}}\n",
+    )
+
+
+def test_a_check_may_look_at_original_units_of_normalised_and_of_raw_data(certified_copy: Path):
+    path = dataset_of(certified_copy, "regression")
+    raw = certified_copy / "data/raw/regression.h5"
+    data = prep.open(path)
+    original = data.transforms["targets"].invert(data.rows("targets", 0, data.spec.rows))
+    low, high = float(original.min()), float(original.max())
+    assert high > 1e7
+
+    original_bounds(low * 1.001, high * 1.001)
+    assert ("in_bounds", "targets.original") not in failed(path) | failed(raw)
+
+    edit_schema("regression", f"high: {high * 1.001}", f"high: {high * 0.999}")
+    assert ("in_bounds", "targets.original") in failed(path) & failed(raw)
+    (found,) = prep.validate(path)
+    assert found.report is not None
+    (result,) = [each for each in found.report.failed if each.field == "targets.original"]
+    assert result.finding.worst == pytest.approx(high * 0.001, rel=1e-9)  # how far beyond
+    assert result.finding.samples[0] == int(np.argwhere(original.max(axis=1) > high * 0.999)[0, 0])
+
+
+def test_the_original_of_a_field_that_is_not_there_is_refused_by_the_schema(certified_copy: Path):
+    original_bounds(0.0, 1.0, "nothing")
+    with pytest.raises(SchemaError, match=r"reads 'nothing.original', which is no field"):
+        load_schema(Path("schemas/regression.yaml"))
