@@ -103,7 +103,13 @@ class ChunkReader:
                 allowed=f"0 to {layout.rows}",
                 remedy="ask for rows that exist",
             )
-        return joined_rows(layout, start, stop, lambda index: self.chunk(ChunkKey(name, index)))
+        step = layout.chunk_rows
+        if start < stop and start // step == (stop - 1) // step:
+            first = start // step * step
+            return self.chunk(ChunkKey(name, start // step))[start - first : stop - first]
+        whole = joined_rows(layout, start, stop, lambda index: self.chunk(ChunkKey(name, index)))
+        whole.flags.writeable = False
+        return whole
 
     def _layout(self, key: ChunkKey, *, empty: bool = False) -> FieldLayout:
         layout = self.layouts.get(key.field)
@@ -150,19 +156,11 @@ class ChunkReader:
 
 
 def joined_rows(layout: FieldLayout, start: int, stop: int, chunk: Callable[[int], Array]) -> Array:
-    """Rows ``start:stop`` out of the chunks that hold them, read-only; a view where they lie in one chunk.
-
-    ``chunk`` gives the valid rows of the chunk at an index.
-    """
+    """A copy of rows ``start:stop`` out of the chunks that hold them; ``chunk`` gives the valid rows of one by index."""
     step = layout.chunk_rows
-    indices = range(start // step, -(-stop // step)) if stop > start else range(0)
-    if len(indices) == 1:
-        first = indices[0] * step
-        return chunk(indices[0])[start - first : stop - first]
     whole = np.empty((stop - start, *layout.spec.shape), layout.spec.dtype)
-    for index in indices:
+    for index in range(start // step, -(-stop // step)) if stop > start else ():
         first, last = layout.row_range(index)
         low, high = max(first, start), min(last, stop)
         whole[low - start : high - start] = chunk(index)[low - first : high - first]
-    whole.flags.writeable = False
     return whole
