@@ -156,7 +156,7 @@ class ChunkReader:
 
 
 def joined_rows(layout: FieldLayout, start: int, stop: int, chunk: Callable[[int], Array]) -> Array:
-    """A copy of rows ``start:stop`` out of the chunks that hold them; ``chunk`` gives the valid rows of one by index."""
+    """A copy of rows ``start:stop`` out of their chunks; ``chunk`` gives the valid rows of one by its index."""
     step = layout.chunk_rows
     whole = np.empty((stop - start, *layout.spec.shape), layout.spec.dtype)
     for index in range(start // step, -(-stop // step)) if stop > start else ():
