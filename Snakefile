@@ -6,15 +6,21 @@ follows from it, and a changed check only re-validates and re-certifies.
 """
 
 import shlex
+import sys
+from pathlib import Path
 
 from prep.verbs.config import load_config
-from prep.verbs.workflow import dataset_targets, unlocked
+from prep.verbs.workflow import dataset_targets, mispinned, unlocked
 
 SETTINGS = load_config("config/config.yaml")
 TARGETS = {name: dataset_targets(SETTINGS, name) for name in SETTINGS.datasets}
 UNLOCKED = unlocked(TARGETS)
 TABLE = f"{SETTINGS.data}/reports/certified.txt"
 RELOCKED = f"{SETTINGS.data}/reports/relocked"
+if UNLOCKED:
+    Path(RELOCKED).unlink(missing_ok=True)
+for line in mispinned(TARGETS):
+    print(line, file=sys.stderr)
 
 
 def head(path):
@@ -49,7 +55,6 @@ for name, target in TARGETS.items():
             f"generate_{name}"
         input:
             target.origin,
-            target.sources,
         output:
             head(target.raw),
             f"{target.raw}.manifest",
@@ -108,12 +113,13 @@ for name, target in TARGETS.items():
         params:
             dataset=target.normalized,
             failed=target.failed,
+            table=TABLE,
         threads: workflow.cores
         # Snakemake removes the outputs of a rule that fails: a failing report is kept under a name of its own.
         shell:
             "rm -f {params.failed:q};"
             " prep validate {params.dataset:q} --schema {input[2]:q} --json {output:q} --workers {threads}"
-            " || {{ status=$?; mv -f {output:q} {params.failed:q} 2> /dev/null; exit $status; }}"
+            " || {{ status=$?; mv -f {output:q} {params.failed:q} 2> /dev/null; rm -f {params.table:q}; exit $status; }}"
 
     rule:
         name:
@@ -147,8 +153,9 @@ rule certified:
 rule relock:
     input:
         TABLE,
+        [target.report for target in TARGETS.values()],
     output:
-        temp(RELOCKED),
+        RELOCKED,
     params:
         commands=" && ".join(
             shlex.join(["prep", "certify", each.normalized, "--report", each.report, "--schema", each.schema])
@@ -156,4 +163,4 @@ rule relock:
         ),
         datasets=[target.normalized for target in TARGETS.values()],
     shell:
-        "{params.commands} && prep inspect --table {params.datasets:q} -o {input:q} && touch {output:q}"
+        "{params.commands} && prep inspect --table {params.datasets:q} -o {input[0]:q} && touch {output:q}"

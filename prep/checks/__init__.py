@@ -72,6 +72,7 @@ class Check(Protocol):
     """One judge. ``statistics`` maps every statistic (all must be written out in a schema) to its JSON Schema.
 
     ``var`` is always the first: the field the check is about (for ``splits_disjoint`` and the like, the id field).
+    A class that sets ``bounds = True`` limits how large the values of ``var`` can be.
     """
 
     name: str

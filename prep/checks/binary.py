@@ -19,6 +19,7 @@ class Binary:
     """Every value is 0 or 1; ``worst`` is how many values of a sample are something else."""
 
     name = "binary"
+    bounds = True
     statistics: Mapping[str, Mapping[str, Any]] = {"var": FIELD}
 
     def fields(self, statistics: Statistics) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ class InBounds:
     """low ≤ x ≤ high for every value (|x| for complex fields); ``worst`` is the largest distance outside. NaN fails."""
 
     name = "in_bounds"
+    bounds = True
     statistics: Mapping[str, Mapping[str, Any]] = {"var": FIELD, "low": NUMBER, "high": NUMBER}
 
     def fields(self, statistics: Statistics) -> tuple[str, ...]:

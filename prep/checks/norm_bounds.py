@@ -21,6 +21,7 @@ class NormBounds:
     """√N ≤ ‖R‖ ≤ N up to a relative ``slack``; ``worst`` is the largest relative step outside (negative: inside)."""
 
     name = "norm_bounds"
+    bounds = True
     statistics: Mapping[str, Mapping[str, Any]] = {"var": FIELD, "slack": NOT_NEGATIVE}
 
     def fields(self, statistics: Statistics) -> tuple[str, ...]:

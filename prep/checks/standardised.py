@@ -24,6 +24,7 @@ class Standardised:
     """
 
     name = "standardised"
+    bounds = True
     statistics: Mapping[str, Mapping[str, Any]] = {
         "var": FIELD,
         "mask": OPTIONAL_FIELD,

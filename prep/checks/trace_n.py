@@ -20,6 +20,7 @@ class TraceN:
     """|tr R − N| / N ≤ tolerance, the real trace summed in float64."""
 
     name = "trace_n"
+    bounds = True
     statistics: Mapping[str, Mapping[str, Any]] = {"var": FIELD, "tolerance": POSITIVE}
 
     def fields(self, statistics: Statistics) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from prep.blocks import DatasetSpec
 from prep.checks import Finding, memory
 from prep.checks.statistics import FIELD, FIELDS, Statistics, named
@@ -13,7 +15,7 @@ from prep.folds.duplicates import DuplicatesResult, RowHashes
 
 
 class UniqueRows:
-    """The bytes of ``var`` (and ``with_fields``, together) of a sample never equal those of a sample of another split.
+    """The values of ``var`` (and ``with_fields``, together) of a sample never equal those of a sample of another split.
 
     A sample fails if it equals one of an earlier split. Equal rows within one split are allowed.
     """
@@ -58,7 +60,8 @@ class UniqueRows:
 
     @staticmethod
     def pandera_function(ds: Any, *, var: str, with_fields: list[str]) -> Any:
-        arrays = [memory.values(ds, name) for name in (var, *with_fields)]
+        # Adding zero makes -0.0 and 0.0 the same bytes.
+        arrays = [memory.values(ds, name) + np.zeros((), ds[name].dtype) for name in (var, *with_fields)]
         first: dict[tuple[bytes, ...], int] = {}
         splits, ok = memory.values(ds, "split").tolist(), []
         for row, split in enumerate(splits):

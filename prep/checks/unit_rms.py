@@ -21,6 +21,7 @@ class UnitRms:
     """|√(mean |x|²) − 1| ≤ tolerance for each sample over what ``mask`` counts; without counted values it fails."""
 
     name = "unit_rms"
+    bounds = True
     statistics: Mapping[str, Mapping[str, Any]] = {"var": FIELD, "mask": OPTIONAL_FIELD, "tolerance": POSITIVE}
 
     def fields(self, statistics: Statistics) -> tuple[str, ...]:

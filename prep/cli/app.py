@@ -68,14 +68,25 @@ def generate(
     from prep.cli.output import progress, say, write_json
     from prep.verbs.generate import generate as verb
 
+    remarks: list[str] = []
     with progress(f"generate {name}") as show:
         path = verb(
-            name, config=config, scale=scale, seed=seed, output=output, force=force, workers=workers, progress=show
+            name,
+            config=config,
+            scale=scale,
+            seed=seed,
+            output=output,
+            force=force,
+            workers=workers,
+            say=remarks.append,
+            progress=show,
         )
     if json:
-        write_json({"path": str(path)}, json)
-    else:
-        say(f"generated {path}")
+        write_json({"path": str(path), "remarks": remarks}, json)
+        return
+    say(f"generated {path}")
+    for remark in remarks:
+        say(remark)
 
 
 @app.command()
@@ -132,11 +143,9 @@ def ingest(
             json,
         )
         return
-    for warning in found.warnings:
-        say(f"note: {warning}", "warn")
     say(f"ingested {found.path}: " + ", ".join(f"{split} {rows:,}" for split, rows in found.rows.items()))
-    if found.schema:
-        say(f"drafted {found.schema}: read it, correct roles, units and bounds, then run `prep stats`")
+    for remark in found.remarks():
+        say(remark)
 
 
 @app.command()

@@ -48,7 +48,8 @@ class HashesState:
 
 @dataclass(frozen=True)
 class RowHashes:
-    """Hashes each row over the bytes of all fields ``names`` (`prep.kernels.hashing`) and finds equal ones.
+    """Hashes each row over the values of all fields ``names`` (`prep.kernels.hashing`) and finds equal ones; 0.0 and
+    -0.0 are equal.
 
     ``splits`` maps a split to its half-open row range; rows outside all of them form one more split. Equal hashes are
     taken for equal rows. Memory is bounded: beyond a million records, 32 bytes each, they wait in a temporary file.
@@ -72,7 +73,7 @@ class RowHashes:
 
     def absorb(self, state: HashesState, block: Block) -> HashesState:
         records = np.empty((block.stop - block.start, 4), np.uint64)
-        records[:, :_ROW] = row_hashes([block[name] for name in self.names])
+        records[:, :_ROW] = row_hashes([_same_zero(block[name]) for name in self.names])
         records[:, _ROW] = np.arange(block.start, block.stop)
         records[:, _COUNT] = 1
         return self.merge(state, HashesState((self._collapsed(records),)))
@@ -163,6 +164,11 @@ class RowHashes:
         for number, (start, stop) in enumerate(self.splits.values()):
             numbers[(rows >= start) & (rows < stop)] = number
         return numbers
+
+
+def _same_zero(values: Array) -> Array:
+    """The values with -0.0 as 0.0, which they equal."""
+    return values + values.dtype.type(0) if values.dtype.kind in "fc" else values
 
 
 def _starts(*columns: Array) -> Array:

@@ -54,7 +54,7 @@ class Run:
         records = np.empty((stop - start, self.width), np.uint64)
         buffer, done = records.data.cast("B") if records.size else memoryview(b""), 0
         place = self.offset + start * self.width * 8
-        with storage_errors(tempfile.gettempdir()):
+        with storage_errors("the folder for temporary files (TMPDIR)"):
             while done < len(buffer):
                 step = os.preadv(self.file.descriptor, [buffer[done:]], place + done)
                 if step == 0:
@@ -71,7 +71,7 @@ def spill(records: Array, earlier: Sequence[Run]) -> Run:
     records = np.ascontiguousarray(records[np.argsort(records[:, 0])])
     starts = np.arange(_PREFIXES, dtype=np.uint64) << np.uint64(64 - _PREFIX_BITS)
     bounds = np.append(np.searchsorted(records[:, 0], starts), len(records))
-    with storage_errors(tempfile.gettempdir()):
+    with storage_errors("the folder for temporary files (TMPDIR)"):
         file = earlier[-1].file if earlier else Scratch()
         offset = file.append(records.data.cast("B"))
     return Run(file, offset, records.shape[1], bounds)

@@ -14,6 +14,7 @@ import numpy as np
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.errors import SchemaError, Where
 from prep.folds.moments import MomentsResult
+from prep.transforms.standardize import Standardize
 
 PANDERA_VERSION = "0.35.0"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -34,9 +35,9 @@ class _Described:
 def draft_schema(spec: DatasetSpec, measured: Mapping[str, MomentsResult], *, group: str = "") -> str:
     """YAML text of a schema for the raw dataset ``spec``, which its normalised form passes unless something is wrong.
 
-    ``measured`` holds the train moments of its float fields; ``group`` names the id field that splits keep together.
-    Real inputs and targets of float dtype are standardised (a constant feature keeps unit scale), complex ones get unit
-    RMS, everything else passes as it is. Bounds are what was measured with as much again on either side. Raises
+    ``measured`` holds the train moments of its fields; ``group`` names the id field that splits keep together.
+    Real inputs and targets are standardised (a constant feature keeps unit scale), complex ones get unit RMS, truth
+    values and everything else pass as they are. Bounds are what was measured with as much again on either side. Raises
     `SchemaError` where two fields give one dimension two sizes.
     """
     described = [each for field in spec.fields for each in _describe(field, measured.get(field.name))]
@@ -63,8 +64,9 @@ def draft_schema(spec: DatasetSpec, measured: Mapping[str, MomentsResult], *, gr
 
 def _describe(field: FieldSpec, moments: MomentsResult | None) -> Iterator[_Described]:
     scaled = field.role in ("input", "target")
-    if scaled and field.dtype.kind == "f":
-        yield _Described(field, {"name": "standardize", "constant": "unit"}, moments)
+    if scaled and field.dtype.kind in "iuf":
+        (scaled_field,) = Standardize().outputs(field, {})
+        yield _Described(scaled_field, {"name": "standardize", "constant": "unit"}, moments)
     elif scaled and field.dtype.kind == "c":
         companion = f"{field.name}_log_rms"
         yield _Described(field, {"name": "unit_rms", "companion": companion}, moments)
@@ -97,7 +99,7 @@ def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Itera
     yield _check("split_flags", var="split")
     if group:
         yield _check("groups_disjoint", var=group, with_fields=[])
-    yield from _unique(described)
+    yield from _unique(spec, described)
     for each in described:
         field = each.field
         if field.role == "constant":
@@ -127,12 +129,12 @@ def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Itera
             yield _check("in_bounds", var=field.name, low=bounds[0], high=bounds[1])
 
 
-def _unique(described: list[_Described]) -> Iterator[str]:
+def _unique(spec: DatasetSpec, described: list[_Described]) -> Iterator[str]:
     """No whole row of inputs and targets in two splits: an error only for numbers that vary continuously."""
     fields = [each.field for each in described if each.field.role in ("input", "target") and not each.companion_of]
     if fields:
         first, *others = (field.name for field in fields)
-        continuous = any(field.dtype.kind in "fc" for field in fields)
+        continuous = any(spec[field.name].dtype.kind in "fc" for field in fields)
         yield _check("unique_rows", var=first, with_fields=others, warning=not continuous)
 
 

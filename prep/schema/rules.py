@@ -204,7 +204,7 @@ def _loss(schema: Schema) -> Iterator[Problem]:
 
 def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
     spec = schema.judged_spec()
-    finite, flagged = set(), False
+    finite, bounded, flagged = set(), set(), False
     for index, plan in enumerate(schema.checks):
         place: Place = ("checks", index)
         check = CHECKS.load(plan.name)()
@@ -226,6 +226,7 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
             yield place, f"check {plan.name!r} stands here twice", plan.name, "each check once", "remove one of the two"
         if plan.severity == "error":
             finite |= {plan.statistics["var"]} if plan.name == "finite" else set()
+            bounded |= {plan.statistics["var"]} if getattr(check, "bounds", False) else set()
             flagged |= plan.name == "split_flags"
     for field in schema.planned_spec().fields:
         if field.dtype.kind in "fc" and field.name not in finite:
@@ -235,6 +236,18 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
                 "no check 'finite'",
                 "one for every float or complex field, and not as a warning",
                 f"add `- {{var: {field.name}, options: {{check_name: finite}}}}` to checks",
+            )
+        if (
+            schema.fields[field.name].transform == "identity"
+            and field.dtype.kind in "iufc"
+            and field.name not in bounded
+        ):
+            yield (
+                ("data_vars", field.name),
+                f"{field.role} {field.name!r} passes as it is and nothing limits it",
+                "transform identity, no check of its range",
+                "a transform that scales it, or a check of what it may be",
+                f"standardise it, or add a check `in_bounds` of {field.name}",
             )
     if not flagged:
         yield (

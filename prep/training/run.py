@@ -169,10 +169,6 @@ class _Run(Callback):
         if time.monotonic() - self._drawn > _REDRAW:
             self._draw()
 
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The whole curve."""
-        self._draw()
-
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """The curve so far, however the run ends."""
         self._draw()
@@ -220,6 +216,9 @@ class _Run(Callback):
         )
         for text in result.summary_lines():
             self._log(text)
+        # A run that was killed between its last checkpoint and these files is whole again when it is resumed.
+        records.write_metrics(self.folder / "metrics.csv", self.history)
+        self._draw()
         write_atomically(self.folder / "result.json", json.dumps(result.to_dict(), indent=2).encode() + b"\n")
         return result
 
@@ -280,7 +279,7 @@ def _make_way(folder: Path, say: Say) -> None:
         present = {path.name for path in folder.iterdir()}
         if not present:
             return
-        if "log.txt" not in present:
+        if not _is_run(folder, present):
             raise UsageError(
                 "the folder for the run holds something else",
                 where=Where(path=str(folder)),
@@ -293,6 +292,14 @@ def _make_way(folder: Path, say: Say) -> None:
             number += 1
         folder.rename(aside)
     say(f"the run that was in {folder} is now in {aside}")
+
+
+def _is_run(folder: Path, present: set[str]) -> bool:
+    """Whether an older run lies there: its log begins as every log does, and nobody works in the folder."""
+    if "log.txt" not in present or folder.resolve() in (Path.cwd(), *Path.cwd().parents):
+        return False
+    with (folder / "log.txt").open("rb") as file:
+        return b", root blake3:" in file.readline(4096)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from prep.canonical import parse_json
 from prep.certificate import envelope, lock, statement
 from prep.engine import Progress, silent
-from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, Where
+from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.report import Report, disagreement
 from prep.verbs.rawdata import read_manifest
@@ -98,12 +98,21 @@ def certify(
 
 
 def _demand_agreement(place: Path, measured: Report) -> None:
-    """`CertificateError` where a report of the very same bytes, schema and checks says anything else than they do."""
+    """`CertificateError` where a report of the very same bytes, schema and checks says anything else than they do, or
+    is not about this dataset at all; `UsageError` where there is none.
+    """
     if not place.exists():
-        return
+        raise UsageError(
+            "there is no such report",
+            where=Where(path=str(place), dataset=measured.dataset),
+            remedy="leave the report out, or write it: prep validate DATASET --json FILE",
+        )
     try:
         body = parse_json(place.read_bytes(), path=str(place))
-        differences = [disagreement(each.get("report", {}), measured) for each in body.get("datasets", [body])]
+        reports = [each.get("report") or {} for each in body.get("datasets", [body])]
+        differences = [disagreement(each, measured) for each in reports]
+        if measured.dataset not in [each.get("dataset") for each in reports]:
+            differences = [f"nothing about {measured.dataset}"]
     except (OSError, PrepError, AttributeError, TypeError) as error:
         differences = [f"it cannot be read ({type(error).__name__})"]
     for difference in filter(None, differences):

@@ -102,12 +102,16 @@ def config_schema() -> dict[str, Any]:
 
 def _errors(document: Document, path: Path) -> Iterator[PrepError]:
     from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
 
-    for problem in sorted(
-        Draft202012Validator(config_schema()).iter_errors(document.value), key=lambda e: list(e.path)
-    ):
+    # JSON Schema takes 1.0 for an integer, and a seed of 1.0 is no seed.
+    types = Draft202012Validator.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = extend(Draft202012Validator, type_checker=types)(config_schema())  # type: ignore[no-untyped-call]
+    for problem in sorted(validator.iter_errors(document.value), key=lambda e: list(map(str, e.path))):
         keys: tuple[str | int, ...] = tuple(problem.absolute_path)
         if problem.validator in ("oneOf", "dependentRequired"):
+            if not isinstance(problem.instance, Mapping):
+                continue  # that it is no mapping is an error of its own
             yield _no_single_origin(problem, document, path)
             continue
         unknown = _unknown_keys(problem)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from prep.importers import IngestOptions
 from prep.importers.mapping import load_mapping
 from prep.recipes import RECIPES, SCALES, Recipe, RecipePlan
 from prep.verbs.config import Config, DatasetConfig, load_config
-from prep.verbs.ingest import ingest
+from prep.verbs.ingest import Ingested, ingest
 from prep.verbs.rawdata import Rows, demand_output, is_made, versions, write_dataset
 
 
@@ -28,6 +28,7 @@ def generate(
     output: str | Path | None = None,
     force: bool = False,
     workers: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Path:
     """Make the raw dataset ``name`` of the configuration by its recipe or, where it has a source, by `ingest`; return
@@ -35,14 +36,17 @@ def generate(
 
     ``config`` defaults to ``config/config.yaml``; ``scale`` (smoke, default, full), ``seed`` and ``output`` override
     it. An output made by the same recipe, parameters, seed and versions, whose stored bytes are still as they were
-    written, is left as it is unless ``force``. Raises `ConfigError`, `StorageError`, and `UsageError` for an output
-    that would replace what prep did not write.
+    written, is left as it is unless ``force``. ``say`` gets what a person has to know. Raises `ConfigError`,
+    `StorageError`, and `UsageError` for an output that would replace what prep did not write.
     """
     settings = load_config(config)
     entry = settings.dataset(name)
     path = Path(output) if output else settings.raw_path(entry)
     if entry.ingest:
-        return _bring_in(entry, settings, path, scale, seed, force=force, workers=workers, progress=progress)
+        found = _bring_in(entry, settings, path, scale, seed, force=force, workers=workers, progress=progress)
+        for remark in found.remarks():
+            say(remark)
+        return found.path
     demand_output(path)
     recipe: Recipe = RECIPES.load(entry.recipe)()
     parameters = recipe_parameters(recipe, entry, settings, scale)
@@ -55,8 +59,8 @@ def generate(
         "scale": scale or settings.scale,
         "versions": versions(),
     }
-    identity = value_digest("generate", {**provenance, "version": entry.version, "compression": entry.compression})
     plan = recipe.plan(parameters, chosen_seed)
+    identity = value_digest("generate", {**provenance, "version": entry.version, "compression": entry.compression})
     if not force and is_made(path, identity, workers, progress):
         return path
     spec = DatasetSpec(
@@ -85,7 +89,7 @@ def _bring_in(
     force: bool,
     workers: int | None,
     progress: Progress,
-) -> Path:
+) -> Ingested:
     if scale is not None:
         raise UsageError(
             "data that are brought in have no scale",
@@ -94,7 +98,7 @@ def _bring_in(
             allowed="no --scale",
             remedy="leave --scale out",
         )
-    found = ingest(
+    return ingest(
         entry.ingest["source"],
         output=path,
         layout=entry.ingest.get("as"),
@@ -106,7 +110,6 @@ def _bring_in(
         workers=workers,
         progress=progress,
     )
-    return found.path
 
 
 def ingest_options(entry: DatasetConfig, seed: int) -> IngestOptions:

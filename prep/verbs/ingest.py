@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, value_digest
@@ -16,7 +15,9 @@ from prep.engine import DatasetSource, Progress, run, silent
 from prep.errors import UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.importers import IMPORTERS, IngestOptions, Opened
-from prep.schema import draft_schema
+from prep.importers.minari import locate
+from prep.importers.sources import existing, tree_files
+from prep.schema import draft_schema, load_schema
 from prep.verbs.rawdata import Rows, demand_output, is_made, read_manifest, versions, write_dataset
 from prep.verbs.schemas import demand_name
 from prep.verbs.statistics import statistics_folds
@@ -30,6 +31,11 @@ class Ingested:
     schema: Path | None
     rows: Mapping[str, int]
     warnings: tuple[str, ...]
+
+    def remarks(self) -> list[str]:
+        """What a person has to know of it, a line each."""
+        drafted = f"drafted {self.schema}: read it, correct roles, units and bounds, then run `prep stats`"
+        return [*(f"note: {each}" for each in self.warnings), *([drafted] if self.schema else ())]
 
 
 def ingest(
@@ -60,7 +66,10 @@ def ingest(
     demand_name(name, path)
     demand_output(path, [place for place in (Path(source.removeprefix("minari:")),) if place.exists()])
     options = options or IngestOptions()
-    opened = _importer(source, layout).open(source, options)
+    place = Path(schema) if schema else Path("schemas") / f"{name}.yaml"
+    if place.exists():
+        _ = load_schema(place, verify=False)  # it judges what is written now, so it has to be one
+    opened = open_source(source, layout, options)
     provenance = {
         "stage": "ingest",
         "layout": layout or _recognised(source),
@@ -84,7 +93,6 @@ def ingest(
     if force or not is_made(path, identity, workers, progress):
         rows = _rows(opened, progress)
         write_dataset(path, spec, (), rows, provenance, compression=compression, workers=workers)
-    place = Path(schema) if schema else Path("schemas") / f"{name}.yaml"
     drafted = None
     if not place.exists():
         write_atomically(place, _draft(path, opened, workers).encode())
@@ -92,10 +100,9 @@ def ingest(
     return Ingested(path, drafted, dict(opened.rows), opened.warnings)
 
 
-def _importer(source: str, layout: str | None) -> Any:
-    if layout is not None:
-        return IMPORTERS.load(layout)()
-    name = _recognised(source)
+def open_source(source: str, layout: str | None, options: IngestOptions) -> Opened:
+    """What the importer makes of ``source``: its fields, rows by split and a way to read them. Raises as `ingest`."""
+    name = layout or _recognised(source)
     if not name:
         raise UsageError(
             "no importer recognises this source",
@@ -103,7 +110,16 @@ def _importer(source: str, layout: str | None) -> Any:
             allowed=", ".join(IMPORTERS.names()),
             remedy="name the layout with --as, or give a mapping file for an HDF5 or Zarr tree",
         )
-    return IMPORTERS.load(name)()
+    opened: Opened = IMPORTERS.load(name)().open(source, options)
+    return opened
+
+
+def source_files(source: str) -> list[Path]:
+    """Every file that a source consists of; `UsageError` where there is none."""
+    place = Path(source.removeprefix("minari:"))
+    if source.startswith("minari:") and not place.exists():
+        place = locate(source).parent
+    return tree_files(place) if existing(place).is_dir() else [place]
 
 
 def _recognised(source: str) -> str:

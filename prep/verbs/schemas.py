@@ -9,8 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from prep.blocks import DatasetSpec
+from prep.certificate.policy import Policy
 from prep.errors import SchemaError, UsageError, Where
+from prep.gate import CertifiedDataset
 from prep.schema import Schema, load_schema
+from prep.verbs.config import DEFAULT_PATH, load_config
 
 
 def schema_for(spec: DatasetSpec, named: str | Path | None = None, *, verify: bool = False) -> Schema:
@@ -39,6 +42,21 @@ def schema_for(spec: DatasetSpec, named: str | Path | None = None, *, verify: bo
             remedy="name the schema of this dataset with --schema",
         )
     return schema
+
+
+def demand_present_schema(data: CertifiedDataset, config: str | Path | None = None) -> None:
+    """`CertificateError` where the project that the caller works in has a schema of this dataset now, and another one
+    than the data were certified by: they may not pass it any more.
+    """
+    place = Path("schemas") / f"{data.id}.yaml"
+    if config or DEFAULT_PATH.exists():
+        entry = load_config(config).datasets.get(data.id)
+        place = entry.schema if entry else place
+    if place.exists():
+        digest = load_schema(place, verify=False).digest
+        reasons = Policy(schema=digest).judge(data.statement, path=str(data.path))
+        if reasons:
+            raise reasons[0]
 
 
 def demand_name(name: str, path: Path) -> None:

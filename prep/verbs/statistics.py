@@ -27,10 +27,11 @@ class FieldFolds:
 
 
 def described_fields(spec: DatasetSpec) -> tuple[FieldSpec, ...]:
-    """Fields whose statistics are kept: every float or complex field that is no id, mask or split flag."""
-    return tuple(
-        field for field in spec.fields if field.dtype.kind in "fc" and field.role in ("input", "target", "aux")
-    )
+    """Fields whose statistics are kept: every input and target of numbers, and whatever else is float or complex; never
+    an id, a mask or the split flag.
+    """
+    kinds = {"input": "iufc", "target": "iufc", "aux": "fc"}
+    return tuple(field for field in spec.fields if field.dtype.kind in kinds.get(field.role, ""))
 
 
 def statistics_folds(source: DatasetSource, spec: DatasetSpec, groups: Mapping[str, str]) -> tuple[FieldFolds, ...]:

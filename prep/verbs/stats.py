@@ -59,12 +59,12 @@ def stats(
     written, `UsageError` for an output that is no statistics file of prep.
     """
     raw, output = Path(raw), Path(output)
-    _demand_output(output, [raw, *([Path(schema)] if schema else [])])
+    demand_statistics_output(output, [raw, *([Path(schema)] if schema else [])])
     contents = read_manifest(raw)
     refuse_normalised(raw, contents.spec)
     chosen = schema_for(contents.spec, schema)
     plan = chosen.transform_plan()
-    about = {"root": contents.root, "version": contents.spec.version, "plan": plan}
+    about = {"root": contents.root, "version": contents.spec.version, "plan": chosen.transform_digest()}
     identity = value_digest("stats", {**about, "statistics_version": STATISTICS_VERSION})
     if not force and _unchanged(output, identity):
         hash_all(raw, contents, workers, progress)
@@ -214,7 +214,8 @@ def _unchanged(path: Path, identity: str) -> bool:
         return False
 
 
-def _demand_output(output: Path, inputs: list[Path]) -> None:
+def demand_statistics_output(output: Path, inputs: list[Path]) -> None:
+    """`UsageError` for an output that is an input, or that is there and is no statistics file of prep."""
     demand_no_input(output, inputs)
     with storage_errors(output):
         if not output.exists() or (output.is_file() and _MARK in output.read_bytes()):

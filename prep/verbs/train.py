@@ -10,8 +10,8 @@ from prep.certificate.policy import Level, Policy
 from prep.engine import Progress, silent
 from prep.errors import UsageError
 from prep.gate import CertifiedDataset, admit
-from prep.schema import load_schema
 from prep.verbs.config import load_config
+from prep.verbs.schemas import demand_present_schema
 
 if TYPE_CHECKING:
     from prep.training import RunResult
@@ -42,6 +42,7 @@ def train(
     if isinstance(dataset, str | Path):
         path, policy = _located(dataset, config, require)
         dataset = admit(path, policy, lock_path=Path(lock_path) if lock_path else None)
+        demand_present_schema(dataset, config)
     try:
         from prep.training import fit
     except ImportError as error:
@@ -66,12 +67,11 @@ def train(
 
 def _located(dataset: str | Path, config: str | Path | None, require: Level) -> tuple[Path, Policy]:
     """A path as it is, of whatever dataset; a name of the configuration as the path of its normalised dataset, which
-    must be of that name and judged by the schema it has there.
+    must be of that name.
     """
     path = Path(dataset)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path, Policy(require)
     settings = load_config(config)
     entry = settings.dataset(str(dataset))
-    schema = load_schema(entry.schema, verify=False)
-    return settings.normalized_path(entry), Policy(require, dataset=entry.name, schema=schema.digest)
+    return settings.normalized_path(entry), Policy(require, dataset=entry.name)

@@ -16,7 +16,7 @@ from prep.canonical import value_digest
 from prep.certificate import manifest
 from prep.checks import CHECKS, Finding
 from prep.engine import ChunkDigests, DatasetSource, Progress, run, silent
-from prep.errors import PrepError, SchemaError, UnfinishedError, UsageError, Where
+from prep.errors import IntegrityError, PrepError, SchemaError, UnfinishedError, UsageError, Where
 from prep.formats import ENDINGS, format_of, open_container
 from prep.report import CheckResult, Report
 from prep.schema import Schema, structure
@@ -27,6 +27,7 @@ from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
 
 DATASET_ENDINGS = tuple(ENDINGS)
+_SIDECARS = (".manifest", ".cert.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,9 @@ def validate(
     """
     found = []
     for path in find_datasets(paths):
+        if not path.exists():
+            found.append(Validation(path, None, _gone(path)))
+            continue
         try:
             found.append(Validation(path, examine(path, schema=schema, workers=workers, progress=progress)))
         except PrepError as error:
@@ -68,7 +72,9 @@ def validate(
 
 
 def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
-    """The datasets that paths stand for: itself, or below a folder every normalised one, in name order."""
+    """The datasets that paths stand for: itself, or below a folder every one, in name order, and those whose sidecars
+    are there without them. Raw ones count unless they lie in a folder ``raw``.
+    """
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
@@ -80,10 +86,10 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_file() or (path / "zarr.json").exists():
             found.append(path)
             continue
-        below = sorted(
-            each for each in path.rglob("*") if each.suffix.lower() in DATASET_ENDINGS and not each.name.startswith(".")
-        )
-        normalised = [each for each in below if not _is_raw(each)]
+        names = {each.with_name(each.name.removesuffix(end)) for end in _SIDECARS for each in path.rglob(f"*{end}")}
+        names |= {each for each in path.rglob("*") if each.suffix.lower() in DATASET_ENDINGS}
+        below = sorted(each for each in names if not each.name.startswith("."))
+        normalised = [each for each in below if not (each.parent.name == "raw" and (_is_raw(each)))]
         if not normalised:
             raise UnfinishedError(
                 "nothing to examine: this folder holds no normalised dataset",
@@ -103,7 +109,20 @@ def registry_digest() -> str:
     return value_digest("checks", {name: dict(CHECKS.load(name)().statistics) for name in CHECKS})
 
 
+def _gone(path: Path) -> IntegrityError:
+    return IntegrityError(
+        "there are sidecars of a dataset that is gone",
+        where=Where(path=str(path)),
+        measured=", ".join(path.name + end for end in _SIDECARS if path.with_name(path.name + end).exists()),
+        allowed="a dataset beside its manifest and certificate",
+        remedy="restore or rebuild the dataset, or remove what is left of it",
+    )
+
+
 def _is_raw(path: Path) -> bool:
+    """Whether the dataset says that it is raw; what is gone was no loss."""
+    if not path.exists():
+        return True
     try:
         return "transforms" not in open_container(path).spec.documents
     except PrepError:
@@ -153,7 +172,7 @@ def examine(
         rows=measured.rows,
         values=spec.rows * sum(field.row_values for field in spec.fields),
         results=tuple(results),
-        baselines=_baselines(spec, described, measured.results),
+        baselines=_baselines((judging.loss or {}).get("target", ""), described, measured.results),
     )
 
 
@@ -242,8 +261,10 @@ def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests
     return CheckResult("stored_bytes", "manifest", finding, kind="integrity")
 
 
-def _baselines(spec: DatasetSpec, described: Sequence[FieldFolds], measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Mean square of the targets' counted train values (what predicting zero scores), by field and together."""
+def _baselines(target: str, described: Sequence[FieldFolds], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Mean square of the targets' counted train values (what predicting zero scores), by field, and over ``target`` of
+    the loss or, where none is named, all.
+    """
     scores: dict[str, float] = {}
     total, weight = 0.0, 0
     for each in described:
@@ -253,7 +274,8 @@ def _baselines(spec: DatasetSpec, described: Sequence[FieldFolds], measured: Map
         squares = np.where(result.finite > 0, (np.square(result.std) + np.square(result.mean)) * result.finite, 0.0)
         count = int(result.finite.sum())
         scores[each.field.name] = float(squares.sum() / max(count, 1))
-        total, weight = total + float(squares.sum()), weight + count
+        if target in ("", each.field.name):
+            total, weight = total + float(squares.sum()), weight + count
     if weight:
         scores["zero"] = total / weight
     return scores

@@ -8,6 +8,7 @@ from pathlib import Path
 from prep.certificate.policy import Policy
 from prep.engine import Progress, silent
 from prep.gate import CertifiedDataset, admit
+from prep.verbs.schemas import demand_present_schema
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ def verify(
     Raises what the gate raises, and `IntegrityError` naming field, chunk and samples of the first chunk that changed.
     """
     admitted = admit(dataset, policy, lock_path=Path(lock_path) if lock_path else None)
+    demand_present_schema(admitted)
     if not deep:
         return Verified(admitted, 0)
     return Verified(admitted, admitted.verify(workers, progress))

@@ -27,6 +27,7 @@ checks:
 - {var: split, options: {check_name: split_flags}}
 - {var: x, options: {check_name: finite}}
 - {var: y, options: {check_name: finite}}
+- {var: y, low: -99.0, high: 99.0, options: {check_name: in_bounds}}
 - {var: x, low: -9.0, high: 9.0, options: {check_name: in_bounds, raise_warning: true}}
 prep:
   dataset: demo

@@ -165,11 +165,12 @@ def test_a_run_does_not_go_on_with_another_seed(regression: prep.CertifiedDatase
 def test_an_older_run_is_moved_aside(regression: prep.CertifiedDataset, tmp_path: Path):
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "log.txt").write_text("older")
+    older = "regression on regression 1.0.0, root blake3:00\n"
+    (folder / "log.txt").write_text(older)
 
     prep.train(regression, epochs=1, run_dir=folder, device="cpu")
 
-    assert (tmp_path / "run.1/log.txt").read_text() == "older"
+    assert (tmp_path / "run.1/log.txt").read_text() == older
     assert (folder / "result.json").exists()
 
 
