@@ -103,7 +103,7 @@ def _prepare_build(entry: DatasetConfig, raw: Path, origin: Path, digest: str, w
         stated = {key: provenance.get(key) for key in wanted} | {"version": spec.version}
     except (PrepError, OSError, KeyError, ValueError, AttributeError):
         return
-    if canonical_json(stated) != canonical_json({**wanted, "version": entry.version}):
+    if known == digest and canonical_json(stated) != canonical_json({**wanted, "version": entry.version}):
         origin.unlink(missing_ok=True)
 
 

@@ -176,3 +176,10 @@ def test_groups_do_not_depend_on_how_much_fits_into_memory(ids: list[int], limit
     assert list(result.distinct.values()) == [len(each) for each in own]
     assert result.shared_count == len((own[0] & own[1]) | (own[0] & own[2]) | (own[1] & own[2]))
     assert result.within_count == 100 - sum(map(len, own))
+
+
+def test_rows_that_differ_in_the_sign_of_zero_are_equal():
+    values = rows(3)
+    values[70], values[12] = [-0.0, 1.0, 2.0], [0.0, 1.0, 2.0]
+    assert found({"x": values}).across == ((12, 70),)
+    assert found({"x": values.astype(np.complex64)}).across == ((12, 70),)

@@ -27,8 +27,8 @@ checks:
 - {var: split, options: {check_name: split_flags}}
 - {var: x, options: {check_name: finite}}
 - {var: y, options: {check_name: finite}}
-- {var: y, low: -99.0, high: 99.0, options: {check_name: in_bounds}}
 - {var: x, low: -9.0, high: 9.0, options: {check_name: in_bounds, raise_warning: true}}
+- {var: "y", options: {check_name: binary}}
 prep:
   dataset: demo
   loss: {name: mse, target: y}
@@ -73,6 +73,7 @@ def test_a_schema_says_what_it_says(tmp_path: Path):
         ("finite", "error", 14),
         ("finite", "error", 15),
         ("in_bounds", "warning", 16),
+        ("binary", "error", 17),
     ]
     assert schema.checks[3].statistics == {"var": "x", "low": -9.0, "high": 9.0}
 
@@ -129,6 +130,7 @@ CASES = [
     ("group: run", "group: m", "group: m", "prep.fields.x.transform.group", "'m' is no group of samples"),
     ("group: run", "groups: run", "groups: run", "prep.fields.x.transform", "no option 'groups'"),
     ("name: identity", "name: zscore", "name: zscore", "prep.fields.y.transform.name", "no transform 'zscore'"),
+    ('- {var: "y", options: {check_name: binary}}\n', "", "  y: {dtype", "data_vars.y", "nothing limits it"),
     (", transform: {name: identity}", "", "role: target", "prep.fields.y", "states no transform"),
     ("m: {role: mask}", "m: {role: mask, transform: {name: standardize}}", "role: mask", "transform", "never scaled"),
     ("m: {role: mask}", "m: {role: mask, companion_of: y}", "role: mask", "prep.fields.m", "cannot be a companion"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import prep
-from prep.errors import ConfigError, IntegrityError, UsageError
+from prep.errors import CertificateError, ConfigError, IntegrityError, UsageError
 from prep.formats import ENDINGS, open_container
 from prep.schema import load_schema
 from prep.verbs.config import load_config
@@ -292,3 +293,46 @@ def test_ingesting_otherwise_is_done(change: dict[str, object], table: str):
     prep.ingest(table, output=path, **change)
 
     assert path.stat().st_mtime_ns != before
+
+
+def test_a_folder_is_validated_whole_whatever_its_files_say_of_themselves(certified_copy: Path):
+    assert [each.path.stem for each in prep.validate(certified_copy / "data")] == [
+        "control",
+        "covariance",
+        "regression",
+    ]
+    for ending in ("", ".manifest"):
+        shutil.copy(f"data/raw/regression.h5{ending}", f"data/normalized/regression.h5{ending}")
+    shutil.rmtree("data/normalized/covariance.zarr")
+
+    found = {each.path.stem: each for each in prep.validate(certified_copy / "data")}
+
+    assert {name: each.exit_code() for name, each in found.items()} == {"control": 0, "covariance": 3, "regression": 1}
+    assert "dataset that is gone" in str(found["covariance"].error)
+
+
+def test_statistics_are_measured_again_when_a_role_in_the_schema_changes(certified_copy: Path):
+    schema = Path("schemas/control.yaml")
+    schema.write_text(schema.read_text().replace("variant: {role: id", "variant: {role: aux"))
+
+    stats = prep.stats("data/raw/control.h5", output="data/stats/control.json")
+    prep.normalize("data/raw/control.h5", stats=stats, output="data/normalized/control.h5")
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"datasets": []}'])
+def test_a_report_that_is_not_about_the_dataset_is_refused(text: str, certified_copy: Path):
+    place = Path("report.json")
+    if text:
+        place.write_text(text)
+
+    with pytest.raises(CertificateError if text else UsageError, match="report"):
+        prep.certify("data/normalized/regression.h5", report=place)
+
+
+def test_data_certified_by_an_older_schema_are_refused_by_path_too(certified_copy: Path):
+    schema = Path("schemas/regression.yaml")
+    schema.write_text(schema.read_text() + "# stricter\n")
+
+    for use in (prep.verify, prep.train):
+        with pytest.raises(CertificateError, match="another schema than the project has now"):
+            use("data/normalized/regression.h5")

@@ -174,6 +174,29 @@ def test_an_older_run_is_moved_aside(regression: prep.CertifiedDataset, tmp_path
     assert (folder / "result.json").exists()
 
 
+def test_files_lost_after_the_last_checkpoint_are_written_again(regression: prep.CertifiedDataset, tmp_path: Path):
+    prep.train(regression, epochs=2, run_dir=tmp_path / "run", device="cpu")
+    metrics = tmp_path / "run/metrics.csv"
+    whole = metrics.read_text()
+    metrics.write_text("".join(whole.splitlines(keepends=True)[:-1]))
+    for name in ("loss.png", "result.json"):
+        (tmp_path / "run" / name).unlink()
+
+    prep.train(regression, epochs=2, run_dir=tmp_path / "run", device="cpu", resume=True)
+
+    assert metrics.read_text() == whole
+    assert (tmp_path / "run/loss.png").stat().st_size > 1000
+
+
+def test_the_working_folder_is_never_moved_aside(
+    regression: prep.CertifiedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.txt").write_text("regression on regression 1.0.0, root blake3:00\n")
+    with pytest.raises(UsageError, match="holds something else"):
+        prep.train(regression, epochs=1, run_dir=Path("."), device="cpu")
+
+
 def test_resume_without_a_run_says_so(regression: prep.CertifiedDataset, tmp_path: Path):
     with pytest.raises(UsageError, match="no checkpoint"):
         prep.train(regression, run_dir=tmp_path / "none", resume=True)

@@ -90,11 +90,12 @@ def test_paths_with_spaces_and_quotes_are_built_a_lost_lock_is_written_again_and
     assert "regression" in (data / "reports/certified.txt").read_text()
     assert planned() == set()
 
-    (project / "prep.lock").unlink()
-    assert planned() == {"relock"}
-    snakemake("all")
-    assert verify(made, lock_path=project / "prep.lock").dataset.spec.name == "regression"
-    assert planned() == set()
+    for _ in range(2):
+        (project / "prep.lock").unlink()
+        assert planned() == {"relock"}
+        snakemake("all")
+        assert verify(made, lock_path=project / "prep.lock").dataset.spec.name == "regression"
+        assert planned() == set()
 
     config = project / "config/config.yaml"
     text = config.read_text()
@@ -154,6 +155,45 @@ def test_own_data_are_built_by_the_workflow_too(project: Path):
     assert planned() == set()
     config.write_text(config.read_text().replace("[0.6, 0.2, 0.2]", "[0.8, 0.1, 0.1]"))
     assert planned() == {f"{rule}_mine" for rule in RULES} | {"certified"}
+
+
+def test_nothing_of_the_users_is_removed_before_a_stage_refuses_it(project: Path):
+    only_regression(project)
+    theirs = {project / "data" / each: each for each in ("raw/regression.h5", "normalized/regression.h5")}
+    for place, text in theirs.items():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+        assert "prep replaces nothing that it did not write" in snakemake("all", code=1)
+        assert place.read_text() == text
+        place.unlink()
+
+    np.savez(project / "mine.npz", inputs=np.random.default_rng(0).normal(size=(60, 3)), targets=np.arange(60.0))
+    config = project / "config/config.yaml"
+    own = "    ingest: {source: mine.npz, roles: {inputs: input, targets: target}}\n"
+    config.write_text(config.read_text() + "  mine:\n" + own)
+    generate("mine")
+    raw = (project / "data/raw/mine.h5").read_bytes()
+    for old, new in (
+        ("targets: target", "targets: banana"),
+        ("mine.npz", "gone.npz"),
+        ("{source", "{as: banana, source"),
+    ):
+        config.write_text(config.read_text().replace(own, own.replace(old, new)))
+        snakemake("all", code=1)
+        assert (project / "data/raw/mine.h5").read_bytes() == raw
+        config.write_text(config.read_text().replace(own.replace(old, new), own))
+
+
+def test_data_made_by_hand_otherwise_than_configured_are_made_again(project: Path):
+    only_regression(project)
+    snakemake("all")
+    root = verify(project / "data/normalized/regression.h5").dataset.root
+    generate("regression", seed=5)
+
+    snakemake("all")
+
+    assert verify(project / "data/normalized/regression.h5").dataset.root == root
+    assert planned() == set()
 
 
 def test_a_stage_killed_in_the_middle_is_simply_run_again(project: Path):
