@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from prep.verbs.generate import generate as generate
     from prep.verbs.ingest import ingest as ingest
     from prep.verbs.inspect import inspect as inspect
+    from prep.verbs.mutate import mutate as mutate
     from prep.verbs.normalize import normalize as normalize
     from prep.verbs.stats import stats as stats
     from prep.verbs.train import train as train
@@ -50,6 +51,7 @@ _API = Table(
         "generate": "prep.verbs.generate:generate",
         "ingest": "prep.verbs.ingest:ingest",
         "inspect": "prep.verbs.inspect:inspect",
+        "mutate": "prep.verbs.mutate:mutate",
         "normalize": "prep.verbs.normalize:normalize",
         "open": "prep.gate:admit",
         "stats": "prep.verbs.stats:stats",
@@ -64,6 +66,7 @@ __all__ = [
     "generate",
     "ingest",
     "inspect",
+    "mutate",
     "normalize",
     "open",
     "stats",

@@ -157,6 +157,10 @@ class DatasetSpec:
     def __contains__(self, name: object) -> bool:
         return any(spec.name == name for spec in self.fields)
 
+    def stored(self, name: str) -> FieldSpec:
+        """A field or a constant."""
+        return next((spec for spec in self.constants if spec.name == name), None) or self[name]
+
     def with_fields(self, fields: tuple[FieldSpec, ...]) -> DatasetSpec:
         """The same dataset with other fields."""
         return replace(self, fields=fields)
@@ -176,11 +180,12 @@ class ChunkKey:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows ``start:stop`` of some fields; arrays are read-only and share the leading length."""
+    """Rows ``start:stop`` of some fields, read-only and of one leading length; ``constants`` are whole."""
 
     start: int
     stop: int
     arrays: Mapping[str, Array]
+    constants: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, array in self.arrays.items():
@@ -195,7 +200,7 @@ class Block:
             array.flags.writeable = False
 
     def __getitem__(self, name: str) -> Array:
-        return self.arrays[name]
+        return self.arrays[name] if name in self.arrays else self.constants[name]
 
     def clip(self, start: int, stop: int) -> Block | None:
         """The part of the block inside ``start:stop``, without a copy; None where they do not meet."""
@@ -205,7 +210,7 @@ class Block:
         if (low, high) == (self.start, self.stop):
             return self
         rows = slice(low - self.start, high - self.start)
-        return Block(low, high, {name: array[rows] for name, array in self.arrays.items()})
+        return Block(low, high, {name: array[rows] for name, array in self.arrays.items()}, self.constants)
 
 
 def segment_rows(spec: DatasetSpec) -> int:

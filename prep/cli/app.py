@@ -365,6 +365,42 @@ def inspect(
 
 
 @app.command()
+def mutate(
+    system: Annotated[str | None, typer.Argument(help="control, covariance, …")] = None,
+    failure: Annotated[str | None, typer.Argument(help="A failure of its history; see --list.")] = None,
+    output: Annotated[Path | None, typer.Argument(metavar="OUT", help="Dataset to write (.h5 or .zarr).")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="Show every failure, or those of SYSTEM.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Certified dataset; by default the configuration's.")] = None,
+    config: ConfigFile = None,
+    lock: LockFile = None,
+    json: Json = None,
+) -> None:
+    """Plant a failure of a real project on a good dataset, to see it refused.
+
+    Examples: `prep mutate --list` · `prep mutate control padding_counted /tmp/control.h5`, then
+    `prep validate /tmp/control.h5`
+    """
+    from prep.cli.options import demand_mutation
+    from prep.cli.output import say, write_json
+    from prep.cli.render import show_failures
+    from prep.verbs.mutate import failures
+    from prep.verbs.mutate import mutate as verb
+
+    if listed:
+        found = failures(system or "")
+        if json:
+            write_json([{"system": each.system, "failure": each.name, "story": each.story} for each in found], json)
+        if json != "-":
+            show_failures(found)
+        return
+    path = verb(*demand_mutation(system, failure, output), data=data, config=config, lock_path=lock)
+    if json:
+        write_json({"path": str(path)}, json)
+    else:
+        say(f"planted {failure} in {path}; see it refused: prep validate {path}")
+
+
+@app.command()
 def train(
     dataset: Annotated[str, typer.Argument(help="A dataset of the configuration, or the path of a certified one.")],
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the system's.")] = None,

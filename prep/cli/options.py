@@ -43,6 +43,18 @@ def level(text: str) -> Level:
     )
 
 
+def demand_mutation(system: str | None, failure: str | None, output: Path | None) -> tuple[str, str, Path]:
+    """The three arguments of `mutate`, all of them there."""
+    if system is None or failure is None or output is None:
+        raise UsageError(
+            "a mutation needs a system, a failure and an output",
+            measured=" ".join(str(each) for each in (system, failure, output) if each is not None),
+            allowed="prep mutate SYSTEM FAILURE OUT, or prep mutate --list",
+            remedy="choose one of `prep mutate --list`",
+        )
+    return system, failure, output
+
+
 def _role(text: str) -> tuple[str, str]:
     name, separator, role = text.partition("=")
     if not separator or role not in ROLES:

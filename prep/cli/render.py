@@ -11,6 +11,7 @@ from prep.cli.output import report_error, say, size, table
 from prep.errors import worst_exit_code
 from prep.report.text import lines
 from prep.verbs.inspect import Inspection, SummaryRow
+from prep.verbs.mutate import Failure
 from prep.verbs.validate import Validation
 
 
@@ -184,6 +185,12 @@ def _show_provenance(provenance: Mapping[str, Any]) -> None:
     if counts := origin.get("counts"):
         say("  counted    " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
     say("  versions   " + ", ".join(f"{name} {text}" for name, text in origin.get("versions", {}).items()))
+
+
+def show_failures(found: Sequence[Failure]) -> None:
+    """The museum, a line each."""
+    rows = [[each.system, each.name, each.story] for each in found]
+    say(table("", [("system", "left"), ("failure", "left"), ("what happened", "left")], rows))
 
 
 def _leaves(value: Any) -> list[float]:

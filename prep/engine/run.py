@@ -60,8 +60,10 @@ def run(
     unique = {fold.key: fold for fold in folds}
     wanted = frozenset().union(*(fold.fields for fold in unique.values())) if unique else frozenset()
     if transform is not None or sink is not None or digests:
-        wanted = frozenset(spec.name for spec in source.spec.fields)
-    job = _Job(source, unique, wanted, transform, sink is not None, digests)
+        wanted |= frozenset(spec.name for spec in source.spec.fields)
+    names = wanted & {spec.name for spec in source.spec.constants}
+    constants = {name: array for name, array in (source.constants()[0] if names else {}).items() if name in names}
+    job = _Job(source, unique, wanted, constants, transform, sink is not None, digests)
     total = source.spec.rows
     states: dict[str, Any] = {}
     seen: dict[str, list[ChunkDigests]] = {}
@@ -86,6 +88,7 @@ class _Job:
     source: DatasetSource
     folds: Mapping[str, Fold]
     names: frozenset[str]
+    constants: Mapping[str, Array]
     transform: Apply | None
     keep: bool
     hashed: bool
@@ -93,8 +96,8 @@ class _Job:
     def __call__(self, segment: tuple[int, int]) -> _Examined:
         start, stop = segment
         block, digests = self.source.read(start, stop, self.names, self.hashed)
-        if self.transform is not None:
-            block = Block(start, stop, self._transformed(self.transform, block))
+        arrays = block.arrays if self.transform is None else self._transformed(self.transform, block)
+        block = Block(start, stop, arrays, self.constants)
         states = {key: fold.absorb(fold.empty(), block) for key, fold in self.folds.items()}
         return _Examined(block if self.keep else None, states, digests, stop - start)
 

@@ -208,7 +208,8 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
     for index, plan in enumerate(schema.checks):
         place: Place = ("checks", index)
         check = CHECKS.load(plan.name)()
-        unknown = [name for name in check.fields(plan.statistics) if name not in spec]
+        known = {field.name for field in (*spec.fields, *spec.constants)}
+        unknown = [name for name in check.fields(plan.statistics) if name not in known]
         if unknown:
             yield (
                 place,

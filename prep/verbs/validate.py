@@ -143,7 +143,8 @@ def examine(
         judged = originals.spec
         planned = []
         for plan, check in judges:
-            absent = [name for name in check.fields(plan.statistics) if name not in judged]
+            known = {field.name for field in (*judged.fields, *judged.constants)}
+            absent = [name for name in check.fields(plan.statistics) if name not in known]
             planned.append(() if absent else tuple(check.folds(judged, plan.statistics)))
             if absent:
                 results.append(CheckResult(plan.name, _about(plan.statistics), _unexamined(absent), plan.severity))

@@ -84,6 +84,37 @@ def sources(rng: np.random.Generator) -> Arrays:
     }
 
 
+def received(rng: np.random.Generator, constant: bool = False) -> Arrays:
+    """Snapshots of the sources by four antennas under eight codes, every sample with a scene of its own, 30 dB."""
+    data = sources(rng)
+    channel, codes = (
+        (rng.standard_normal((ROWS, size, SIDE)) + 1j * rng.standard_normal((ROWS, size, SIDE))) for size in (4, 8)
+    )
+    symbols = rng.standard_normal((ROWS, 1 if constant else 8, 2, 2)).view(np.complex128)[..., 0]
+    fields = np.broadcast_to(np.einsum("bnk,blk->bln", data["factor"], symbols), (ROWS, 8, SIDE))
+    clean = np.einsum("bmn,bln,bln->bml", channel, codes, fields)
+    noise = rng.standard_normal((*clean.shape, 2)).view(np.complex128)[..., 0]
+    noise *= np.sqrt(np.mean(np.abs(clean) ** 2, axis=(1, 2), keepdims=True) / 2000)
+    return {
+        **data,
+        "y": (clean + noise).astype(np.complex64),
+        "snr": np.where(np.arange(ROWS) % 4 == 3, 5.0, 30.0).astype(np.float32),
+        "channel": channel.astype(np.complex64),
+        "codes": codes.astype(np.complex64),
+    }
+
+
+def one_draw(arrays: Arrays) -> None:
+    arrays.update(received(np.random.default_rng(9), constant=True))
+
+
+def decaying(rng: np.random.Generator) -> Arrays:
+    """Windows of four steps that shrink by a tenth a step."""
+    data = masked(rng)
+    start = rng.standard_normal((ROWS, 1, 3)) * data["mask"][:, np.newaxis]
+    return {**data, "x": (start * 0.9 ** np.arange(4)[:, np.newaxis]).astype(np.float32)}
+
+
 def bits(rng: np.random.Generator) -> Arrays:
     n_u, n_x = rng.integers(1, 7, ROWS), rng.integers(2, 13, ROWS)
     text = [f"{u:03b}{x:04b}" for u, x in zip(n_u, n_x, strict=True)]
@@ -143,11 +174,36 @@ CASES: dict[str, Case] = {
         {"var": "r", "factor": "factor", "tolerance": 1e-5}, MATRICES, sources, changed("factor", lambda f: f[::-1])
     ),
     "finite": Case({"var": "x"}, MASKED, masked, set_to("x", np.s_[33, 1], np.nan)),
+    "fresh_symbols": Case(
+        {
+            "var": "y",
+            "sources": "sources",
+            "source_mask": "mask",
+            "snr": "snr",
+            "channel": "channel",
+            "codes": "codes",
+            "grid": [3, 3],
+            "wavelength": 0.3,
+            "spacing": 0.15,
+            "snr_min": 10.0,
+            "share_max": 0.98,
+        },
+        {**MATRICES, "y": "antenna snapshot", "snr": "", "channel": "antenna a", "codes": "snapshot a"},
+        received,
+        one_draw,
+    ),
+    "group_count": Case({"var": "system", "count": 2}, MASKED, masked, set_to("system", np.s_[32:], 1)),
     "groups_disjoint": Case(
         {"var": "trajectory", "with_fields": ["system"]},
         {"trajectory": "", "system": ""},
         lambda rng: {"trajectory": np.arange(ROWS) // 4, "system": np.zeros(ROWS, np.int64)},
         set_to("trajectory", 39, 0),
+    ),
+    "growth": Case(
+        {"var": "x", "mask": "mask", "group": "system", "dim": "time", "split": "train", "max_ratio": 1.5},
+        {"x": "time feature", "mask": "feature", "system": ""},
+        decaying,
+        lambda arrays: arrays["x"].__imul__(np.float32(1.4) ** np.arange(4, dtype=np.float32)[:, np.newaxis]) is None,
     ),
     "hermitian": Case({"var": "r", "tolerance": 1e-6}, MATRICES, sources, set_to("r", np.s_[7, 0, 1], 2j)),
     "in_bounds": Case({"var": "x", "low": -9.0, "high": 9.0}, MASKED, masked, changed("x", lambda x: x * 60)),

@@ -1,0 +1,107 @@
+"""The museum of failures: what went wrong in real projects, each planted on a good dataset so that it can be refused.
+
+A mutation is one function in the file of its system and one line in `MUTATIONS`, named ``system/failure``. It changes a
+`Specimen` as the project's code did; the first line of its docstring says what that was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array, DatasetSpec
+from prep.registry import Table
+from prep.transforms.pipeline import BoundTransform
+
+MUTATIONS = Table(
+    "mutations",
+    {
+        **{
+            f"control/{name}": f"prep.mutations.control:{name}"
+            for name in (
+                "unapplied_statistics",
+                "dummy_statistics",
+                "padding_counted",
+                "global_scale",
+                "normalised_twice",
+                "scaled_encoding",
+                "filled_padding",
+                "shared_trajectories",
+                "stiff_family",
+                "lost_family",
+            )
+        },
+        **{
+            f"covariance/{name}": f"prep.mutations.covariance:{name}"
+            for name in (
+                "raw_target",
+                "one_sided_loading",
+                "swallowed_exception",
+                "reseeded_splits",
+                "mean_centred",
+                "not_hermitian",
+                "indefinite",
+                "constant_symbols",
+                "foreign_sources",
+            )
+        },
+        **{
+            f"regression/{name}": f"prep.mutations.regression:{name}"
+            for name in (
+                "raw_inputs",
+                "raw_targets",
+                "not_a_number",
+                "infinite",
+                "constant_column",
+                "test_statistics",
+                "shuffled_targets",
+                "copied_rows",
+            )
+        },
+    },
+)
+
+
+@dataclass(slots=True)
+class Specimen:
+    """A whole normalised dataset in memory, to be changed in place.
+
+    ``arrays`` are the stored values (rows, *shape) by field, writeable; ``constants`` the arrays stored once. A field
+    may get another dtype: `finished` describes it as it is then.
+    """
+
+    spec: DatasetSpec
+    arrays: dict[str, Array]
+    constants: Mapping[str, Array]
+    transforms: Mapping[str, BoundTransform]
+
+    def original(self, name: str) -> Array:
+        """The field in original units, (rows, *shape) float64 or complex128."""
+        return self.transforms[name].invert(self.arrays[name], **self._others(name))
+
+    def store(self, name: str, values: Array) -> None:
+        """Put values in place of a field's, in its dtype."""
+        self.arrays[name] = np.ascontiguousarray(values, self.spec[name].dtype)
+
+    def rows(self, split: str) -> slice:
+        """Where a split lies."""
+        return slice(*self.spec.splits[split])
+
+    def finished(self) -> DatasetSpec:
+        """The description of what the arrays have become."""
+        fields = tuple(replace(field, dtype=self.arrays[field.name].dtype) for field in self.spec.fields)
+        return self.spec.with_fields(fields)
+
+    def _others(self, name: str) -> dict[str, Any]:
+        return {other: array for other, array in self.arrays.items() if other != name}
+
+
+Mutation = Callable[[Specimen], None]
+
+
+def story(mutation: Mutation) -> str:
+    """What happened, in one line."""
+    return (mutation.__doc__ or "").strip().splitlines()[0]

@@ -1,0 +1,84 @@
+"""`prep mutate`: plant a historic failure on a good dataset, to see it refused."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prep.errors import UsageError, Where
+from prep.formats import create
+from prep.gate import CertifiedDataset, admit
+from prep.mutations import MUTATIONS, Specimen, story
+from prep.verbs.config import load_config
+from prep.verbs.rawdata import commit, demand_output, write_manifest
+
+_MEMORY_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One entry of the museum: ``system``, ``name`` and what happened."""
+
+    system: str
+    name: str
+    story: str
+
+
+def failures(system: str = "") -> tuple[Failure, ...]:
+    """The whole museum, or one system's part of it."""
+    entries = [(key.partition("/")[0], key.partition("/")[2], key) for key in MUTATIONS]
+    return tuple(
+        Failure(owner, name, story(MUTATIONS.load(key))) for owner, name, key in entries if system in ("", owner)
+    )
+
+
+def mutate(
+    system: str,
+    failure: str,
+    output: str | Path,
+    *,
+    data: str | Path | None = None,
+    config: str | Path | None = None,
+    lock_path: str | Path | None = None,
+) -> Path:
+    """Write a copy of a certified dataset with ``failure`` planted in it to ``output``, without a certificate.
+
+    ``data`` is by default the configuration's dataset of that name. The dataset is held in memory: `UsageError` for
+    one that is too large for it, for an unknown failure, and for an output that would replace what prep did not write.
+    Raises what the gate raises for data that are not certified.
+    """
+    mutation = MUTATIONS.load(f"{system}/{failure}")
+    output = Path(output)
+    settings = None if data else load_config(config)
+    source = Path(data) if data else settings.normalized_path(settings.dataset(system)) if settings else output
+    demand_output(output, [source])
+    good = admit(source, lock_path=Path(lock_path) if lock_path else None)
+    specimen = _specimen(good)
+    mutation(specimen)
+    spec = specimen.finished()
+    with create(output, spec) as writer:
+        for field in spec.constants:
+            writer.write_constant(field, specimen.constants[field.name])
+        for field in spec.fields:
+            writer.write(field.name, specimen.arrays[field.name])
+        container = commit(writer, output, spec)
+    write_manifest(container)
+    return output
+
+
+def _specimen(good: CertifiedDataset) -> Specimen:
+    size = good.spec.rows * good.spec.row_bytes
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > _MEMORY_SHARE * available:
+        raise UsageError(
+            "the dataset is too large to be mutated in memory",
+            where=Where(path=str(good.path), dataset=good.id),
+            measured=f"{size / 2**30:.1f} GiB",
+            allowed=f"{_MEMORY_SHARE * available / 2**30:.1f} GiB, a quarter of the memory",
+            remedy="mutate a smaller scale: set `scale: smoke` in the configuration, build it, and name it with --data",
+        )
+    arrays = {field.name: np.array(good.rows(field.name, 0, good.spec.rows)) for field in good.spec.fields}
+    return Specimen(good.spec, arrays, dict(good.constants), good.transforms)

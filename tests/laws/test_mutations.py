@@ -1,0 +1,94 @@
+"""The museum of failures: every one is refused by the check that knows, with field, measure and remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import prep
+from prep.errors import CertificateError, DataError, Refusal, UsageError
+from prep.mutations import MUTATIONS
+from prep.verbs.mutate import failures
+from tests.conftest import dataset_of
+
+KNOWN_BY = {
+    "control/dummy_statistics": ("standardised", "controls"),
+    "control/filled_padding": ("zero_padding", "states"),
+    "control/global_scale": ("loss_share", "controls"),
+    "control/lost_family": ("group_count", "system"),
+    "control/normalised_twice": ("standardised", "states"),
+    "control/padding_counted": ("zero_baseline", "controls"),
+    "control/scaled_encoding": ("binary", "encoding"),
+    "control/shared_trajectories": ("groups_disjoint", "system"),
+    "control/stiff_family": ("growth", "states"),
+    "control/unapplied_statistics": ("zero_baseline", "controls"),
+    "covariance/constant_symbols": ("fresh_symbols", "snapshots"),
+    "covariance/foreign_sources": ("steering_span", "covariance"),
+    "covariance/indefinite": ("psd", "covariance"),
+    "covariance/mean_centred": ("psd", "covariance"),
+    "covariance/not_hermitian": ("hermitian", "covariance"),
+    "covariance/one_sided_loading": ("trace_n", "covariance"),
+    "covariance/raw_target": ("trace_n", "covariance"),
+    "covariance/reseeded_splits": ("unique_rows", "snapshots"),
+    "covariance/swallowed_exception": ("trace_n", "covariance"),
+    "regression/constant_column": ("constant_feature", "inputs"),
+    "regression/copied_rows": ("unique_rows", "inputs"),
+    "regression/infinite": ("finite", "targets"),
+    "regression/not_a_number": ("finite", "inputs"),
+    "regression/raw_inputs": ("standardised", "inputs"),
+    "regression/raw_targets": ("zero_baseline", "targets"),
+    "regression/shuffled_targets": ("learnability", "targets"),
+    "regression/test_statistics": ("standardised", "inputs"),
+}
+
+
+def planted(key: str, project: Path) -> Path:
+    system, _, failure = key.partition("/")
+    good = dataset_of(project, system)
+    return prep.mutate(system, failure, project / f"wrong{good.suffix}", data=good)
+
+
+def test_every_failure_of_the_museum_is_known_here():
+    assert set(KNOWN_BY) == set(MUTATIONS)
+
+
+@pytest.mark.parametrize("key", KNOWN_BY)
+def test_a_planted_failure_is_refused_by_the_check_that_knows_it(key: str, certified_copy: Path):
+    check, field = KNOWN_BY[key]
+
+    (found,) = prep.validate(planted(key, certified_copy))
+
+    assert found.exit_code() == 1
+    assert found.report is not None
+    (result,) = [each for each in found.report.failed if (each.check, each.field.split(",")[0]) == (check, field)]
+    assert result.finding.message
+    assert result.finding.remedy
+    assert not {each.check for each in found.report.failed} & {"stored_bytes"}
+
+
+def test_planting_changes_what_it_says_and_nothing_of_the_good_data(certified_copy: Path):
+    path = planted("regression/not_a_number", certified_copy)
+
+    assert prep.verify(dataset_of(certified_copy, "regression"), deep=True).chunks > 0
+    with pytest.raises((DataError, Refusal), match="not certified"):
+        prep.certify(path)
+    with pytest.raises(CertificateError, match="is not certified"):
+        prep.train(path)
+
+
+def test_mutations_are_made_of_certified_data_only_and_replace_nothing_of_others(certified_copy: Path):
+    good = dataset_of(certified_copy, "regression")
+    with pytest.raises(UsageError, match="would destroy an input"):
+        prep.mutate("regression", "infinite", good, data=good)
+    with pytest.raises(CertificateError, match="is not certified"):
+        prep.mutate("regression", "infinite", "wrong.h5", data="data/raw/regression.h5")
+    with pytest.raises(UsageError, match="no 'regression/infinte'"):
+        prep.mutate("regression", "infinte", "wrong.h5", data=good)
+
+
+def test_the_museum_tells_what_happened():
+    stories = {f"{each.system}/{each.name}": each.story for each in failures()}
+    assert set(stories) == set(MUTATIONS)
+    assert all(text.endswith(".") for text in stories.values())
+    assert {each.system for each in failures("control")} == {"control"}
