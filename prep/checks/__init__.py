@@ -8,7 +8,7 @@ out of core.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from prep.blocks import DatasetSpec
@@ -56,6 +56,7 @@ class Finding:
     ``examined`` and ``present`` count values: equal, or the verdict does not stand. ``worst`` is the most extreme
     measured value, ``limit`` what it was compared with (text, with the comparison), ``failing`` the number of failing
     samples, ``samples`` the first failing sample indices (stored order, at most 10) and ``splits`` their splits.
+    ``measured`` is what a probe found beside its verdict, numbers and mappings of numbers, for the certificate.
     """
 
     passed: bool
@@ -69,13 +70,15 @@ class Finding:
     samples: tuple[int, ...] = ()
     splits: tuple[str, ...] = ()
     worst_sample: int | None = None
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Check(Protocol):
     """One judge. ``statistics`` maps every statistic (all must be written out in a schema) to its JSON Schema.
 
     ``var`` is always the first: the field the check is about (for ``splits_disjoint`` and the like, the id field).
-    A class that sets ``bounds = True`` limits how large the values of ``var`` can be.
+    A class that sets ``bounds = True`` limits how large the values of ``var`` can be; one that sets ``probe = True``
+    fails where nothing can be learnt of the target ``var``.
     """
 
     name: str

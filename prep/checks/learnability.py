@@ -24,6 +24,7 @@ class Learnability:
     """
 
     name = "learnability"
+    probe = True
     statistics: Mapping[str, Mapping[str, Any]] = {
         "var": FIELD,
         "mask": OPTIONAL_FIELD,
@@ -59,6 +60,7 @@ class Learnability:
             message=problem or f"{what}, fitted on train, scores NMSE {score:.6g} on val",
             remedy="see that inputs and targets belong together and that there is a signal above the noise",
             worst=score,
+            measured={"nmse": score},
         )
 
     @staticmethod

@@ -70,6 +70,7 @@ class LinearFit:
             message=message,
             remedy="see that input and target are of one sample and step, one gain per group, no noise on the target",
             worst=worst,
+            measured={} if worst is None else {"r2": worst},
         )
 
     @staticmethod

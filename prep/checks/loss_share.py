@@ -66,6 +66,12 @@ class LossShare:
             message=problem or message,
             remedy=f"normalise {statistics['var']} per {name}; over mixed units one scale lets one group hide the rest",
             worst=worst,
+            measured={
+                "shares": {
+                    str(group): float(own) / max(float(squares.sum()), 1e-300)
+                    for group, own in zip(moments.groups, squares, strict=True)
+                }
+            },
         )
 
     @staticmethod

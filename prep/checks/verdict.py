@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ def verdict(
     failing: int = 0,
     samples: Sequence[int] = (),
     worst_sample: int | None = None,
+    measured: Mapping[str, Any] | None = None,
 ) -> Finding:
     """The finding; it never passes unless ``examined`` equals ``present`` and both are positive."""
     if present <= 0 or examined <= 0:
@@ -45,7 +47,19 @@ def verdict(
         samples=first,
         splits=tuple(spec.split_of(row) for row in first),
         worst_sample=worst_sample,
+        measured=_numbers(measured or {}),
     )
+
+
+def _numbers(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Only what JSON has: numbers that are not finite are left out."""
+    kept: dict[str, Any] = {}
+    for name, value in measured.items():
+        if isinstance(value, Mapping):
+            kept[name] = _numbers(value)
+        elif math.isfinite(value):
+            kept[name] = float(value)
+    return kept
 
 
 def row_verdict(

@@ -20,6 +20,7 @@ PANDERA_VERSION = "0.35.0"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _TAKEN = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _LEAST_BOUND = 10.0
+_PROBED_VALUES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ def draft_schema(spec: DatasetSpec, measured: Mapping[str, MomentsResult], *, gr
         *(f"- {line}" for line in _checks(spec, described, group)),
         "prep:",
         f"  dataset: {_text(spec.name)}",
+        *(f"  learnability: {_flow(floors)}" for floors in [_floors(spec)] if floors),
         "  fields:",
         *(line for each in described for line in _field(each)),
     ]
@@ -100,6 +102,7 @@ def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Itera
     if group:
         yield _check("groups_disjoint", var=group, with_fields=[])
     yield from _unique(spec, described)
+    yield from _learnability(spec)
     for each in described:
         field = each.field
         if field.role == "constant":
@@ -127,6 +130,36 @@ def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Itera
             yield _check("unit_rms", var=field.name, mask=field.mask, tolerance=1e-5)
         elif each.moments is not None and (bounds := _bounds(each.moments, standardised=name == "standardize")):
             yield _check("in_bounds", var=field.name, low=bounds[0], high=bounds[1])
+
+
+def _probes(spec: DatasetSpec) -> Iterator[tuple[FieldSpec, FieldSpec | None]]:
+    """Each real or complex target with the first input that a linear probe can take, None where all are too wide."""
+    inputs = [each for each in spec.fields if each.role == "input" and each.dtype.kind in "iufc"]
+    narrow = next((each for each in inputs if each.row_values <= _PROBED_VALUES), None)
+    for field in spec.fields:
+        if field.role == "target" and field.dtype.kind in "iufc":
+            yield field, narrow if field.row_values <= _PROBED_VALUES else None
+
+
+def _floors(spec: DatasetSpec) -> dict[str, Any]:
+    why = f"no linear probe of more than {_PROBED_VALUES} values was drafted: say what score you expect, and why"
+    return {target.name: {"floor": 1.0, "why": why} for target, given in _probes(spec) if given is None}
+
+
+def _learnability(spec: DatasetSpec) -> Iterator[str]:
+    for target, given in _probes(spec):
+        if given is not None:
+            yield _check(
+                "learnability",
+                var=target.name,
+                mask=target.mask,
+                input=given.name,
+                input_mask=given.mask,
+                last=[],
+                group="",
+                ridge=1e-6,
+                nmse_max=0.99,
+            )
 
 
 def _unique(spec: DatasetSpec, described: list[_Described]) -> Iterator[str]:

@@ -169,6 +169,7 @@ def _schema(document: Document, path: str) -> Schema:
         checks=checks,
         body=body,
         loss=body["prep"].get("loss"),
+        learnability=body["prep"].get("learnability", {}),
     )
 
 

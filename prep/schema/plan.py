@@ -57,7 +57,8 @@ class CheckPlan:
 class Schema:
     """A schema that was loaded strictly. ``name`` is the dataset's id, ``text`` the YAML as it was read from ``path``.
 
-    ``body`` is the parsed YAML; ``sizes`` gives every dimension but ``sample``.
+    ``body`` is the parsed YAML; ``sizes`` gives every dimension but ``sample``. ``learnability`` states, for a target
+    that no probe can judge, the score that is expected of one and why: {target: {floor, why}}.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Schema:
     checks: tuple[CheckPlan, ...]
     body: Mapping[str, Any]
     loss: Mapping[str, Any] | None = None
+    learnability: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

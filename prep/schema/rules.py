@@ -204,7 +204,7 @@ def _loss(schema: Schema) -> Iterator[Problem]:
 
 def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
     spec = schema.judged_spec()
-    finite, bounded, flagged = set(), set(), False
+    finite, bounded, probed, flagged = set(), set(), set(), False
     for index, plan in enumerate(schema.checks):
         place: Place = ("checks", index)
         check = CHECKS.load(plan.name)()
@@ -228,6 +228,7 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
         if plan.severity == "error":
             finite |= {plan.statistics["var"]} if plan.name == "finite" else set()
             bounded |= {plan.statistics["var"]} if getattr(check, "bounds", False) else set()
+            probed |= {plan.statistics["var"]} if getattr(check, "probe", False) else set()
             flagged |= plan.name == "split_flags"
     for field in schema.planned_spec().fields:
         if field.dtype.kind in "fc" and field.name not in finite:
@@ -250,6 +251,7 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
                 "a transform that scales it, or a check of what it may be",
                 f"standardise it, or add a check `in_bounds` of {field.name}",
             )
+    yield from _learnability(schema, probed)
     if not flagged:
         yield (
             ("checks",),
@@ -258,3 +260,27 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
             "one",
             "add `- {var: split, options: {check_name: split_flags}}` to checks",
         )
+
+
+def _learnability(schema: Schema, probed: set[str]) -> Iterator[Problem]:
+    """Every target that is learnt has a probe, or a floor with a reason."""
+    targets = [name for name, plan in schema.fields.items() if plan.role == "target"]
+    learnt = [schema.loss["target"]] if schema.loss else targets
+    for name in learnt:
+        if name not in probed and name not in schema.learnability and schema.variables[name].dtype.kind in "fc":
+            yield (
+                ("data_vars", name),
+                f"nothing checks that there is something to learn of {name!r}",
+                "no probe, no stated floor",
+                "a check 'learnability' of it, or prep.learnability with the floor that is expected and why",
+                f"add the check, or `learnability: {{{name}: {{floor: …, why: …}}}}` to prep",
+            )
+    for name in schema.learnability:
+        if name not in targets:
+            yield (
+                ("prep", "learnability", name),
+                f"{name!r} is no target",
+                name,
+                ", ".join(targets) or "a field of role target",
+                "remove it or correct its name",
+            )

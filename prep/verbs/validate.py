@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from prep.blocks import DatasetSpec
 from prep.canonical import value_digest
 from prep.certificate import manifest
@@ -22,6 +20,7 @@ from prep.report import CheckResult, Report
 from prep.schema import Schema, structure
 from prep.schema.embedded import embedded, stated_raw
 from prep.transforms.original import Originals
+from prep.verbs.baselines import baselines, identity_fold
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
@@ -151,6 +150,8 @@ def examine(
         described = _described(source, judging)
         folds = [fold for group in planned for fold in group]
         folds += [fold for each in described for fold in (each.moments, each.quantiles)]
+        identity = identity_fold(judging, spec)
+        folds += identity
         apply = originals if originals.inverses else None
         measured = run(source, folds, transform=apply, digests=True, workers=workers, progress=progress)
         digests = {**measured.digests, **source.constants()[1]}
@@ -173,7 +174,7 @@ def examine(
         rows=measured.rows,
         values=spec.rows * sum(field.row_values for field in spec.fields),
         results=tuple(results),
-        baselines=_baselines((judging.loss or {}).get("target", ""), described, measured.results),
+        baselines=baselines(judging, described, identity, measured.results, results),
     )
 
 
@@ -260,23 +261,3 @@ def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests
         splits=tuple(container.spec.split_of(row) for row in samples),
     )
     return CheckResult("stored_bytes", "manifest", finding, kind="integrity")
-
-
-def _baselines(target: str, described: Sequence[FieldFolds], measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Mean square of the targets' counted train values (what predicting zero scores), by field, and over ``target`` of
-    the loss or, where none is named, all.
-    """
-    scores: dict[str, float] = {}
-    total, weight = 0.0, 0
-    for each in described:
-        if each.field.role != "target":
-            continue
-        result = measured[each.moments.key]
-        squares = np.where(result.finite > 0, (np.square(result.std) + np.square(result.mean)) * result.finite, 0.0)
-        count = int(result.finite.sum())
-        scores[each.field.name] = float(squares.sum() / max(count, 1))
-        if target in ("", each.field.name):
-            total, weight = total + float(squares.sum()), weight + count
-    if weight:
-        scores["zero"] = total / weight
-    return scores

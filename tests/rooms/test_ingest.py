@@ -30,7 +30,8 @@ def deep(tmp_path: Path) -> Iterator[Path]:
 def written(folder: Path, ending: str) -> Path:
     """The same 300 samples in each format."""
     rng = np.random.default_rng(4)
-    arrays = {"inputs": rng.normal(size=(300, 3)), "targets": rng.normal(size=(300, 2))}
+    inputs = rng.normal(size=(300, 3))
+    arrays = {"inputs": inputs, "targets": 2 * inputs[:, :2] + 0.1 * rng.normal(size=(300, 2))}
     folder.mkdir(parents=True)
     path = folder / f"log{ending}"
     if ending == ".npz":

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import prep
+from prep.errors import SchemaError
 from prep.importers import IngestOptions
 from prep.schema import Schema, load_schema
 
@@ -84,9 +85,47 @@ def test_odd_data_pass_the_schema_that_was_drafted_from_them(name: str):
     arrays = ODD[name](np.random.default_rng(3))
     raw = ingest(arrays, group="episode" if "episode" in arrays else "")
 
-    assert failures(raw) == []
+    assert [each for each in failures(raw) if each[0] != "learnability"] == []
     assert set(drafted().fields) >= {*arrays, "split"}
     assert {plan.name for plan in drafted().checks} >= {"split_flags", "unique_rows"}
+
+
+def test_a_target_of_which_nothing_can_be_learnt_fails_the_draft_until_a_floor_and_its_reason_are_stated():
+    arrays = plain(np.random.default_rng(3))
+    assert failures(ingest(arrays)) == [("learnability", "targets")]
+
+    place = Path("schemas/mine.yaml")
+    lines = [line for line in place.read_text().splitlines() if "check_name: learnability" not in line]
+    place.write_text("\n".join(lines))
+    with pytest.raises(SchemaError, match="nothing checks that there is something to learn of 'targets'"):
+        drafted()
+    why = "the targets are dice, and this set tests how dice are handled"
+    place.write_text(
+        "\n".join(lines).replace("  fields:", f"  learnability: {{targets: {{floor: 1.0, why: {why!r}}}}}\n  fields:")
+    )
+    assert failures(Path("data/raw/mine.h5")) == []
+
+
+def test_a_target_that_follows_from_the_inputs_passes_the_draft_and_the_score_is_in_the_certificate():
+    arrays = plain(np.random.default_rng(3))
+    arrays["targets"] = (arrays["inputs"][:, :2] * 4 + 1).astype(np.float32)
+    raw = ingest(arrays)
+
+    assert failures(raw) == []
+
+    found = prep.certify("data/normalized/mine.h5").report.baselines
+    (probe,) = found["probes"]
+    assert (probe["check"], probe["field"]) == ("learnability", "targets")
+    assert probe["nmse"] < 1e-6
+    assert found["zero"] == pytest.approx(1.0, abs=1e-5)
+    assert found["targets"]["targets"]["mean"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_inputs_too_wide_for_a_probe_get_a_stated_floor():
+    rng = np.random.default_rng(3)
+    ingest({"inputs": rng.normal(size=(60, 600)), "targets": rng.normal(size=(60, 1))})
+
+    assert drafted().learnability["targets"]["floor"] == 1.0
 
 
 @pytest.mark.parametrize("name", ODD)

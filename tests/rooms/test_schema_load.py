@@ -32,6 +32,7 @@ checks:
 prep:
   dataset: demo
   loss: {name: mse, target: y}
+  learnability: {y: {floor: 1.0, why: a demonstration}}
   fields:
     x: {role: input, mask: m, features: [feature], transform: {name: standardize, group: run}}
     y: {role: target, units: N m, transform: {name: identity}}

@@ -167,7 +167,8 @@ def test_nothing_of_the_users_is_removed_before_a_stage_refuses_it(project: Path
         assert place.read_text() == text
         place.unlink()
 
-    np.savez(project / "mine.npz", inputs=np.random.default_rng(0).normal(size=(60, 3)), targets=np.arange(60.0))
+    inputs = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(project / "mine.npz", inputs=inputs, targets=inputs[:, 0] + 1)
     config = project / "config/config.yaml"
     own = "    ingest: {source: mine.npz, roles: {inputs: input, targets: target}}\n"
     config.write_text(config.read_text() + "  mine:\n" + own)

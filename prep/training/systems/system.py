@@ -55,15 +55,16 @@ class System(abc.ABC):
 
     def certified_baseline(self, field: str) -> float:
         """What predicting zero scores for a target field on train; `CertificateError` where nobody measured it."""
-        if field not in self.data.baselines:
+        known = self.data.baselines.get("targets", {})
+        if field not in known:
             raise CertificateError(
                 "the certificate holds no baseline of a target",
                 where=Where(path=str(self.data.path), dataset=self.data.id, field=field),
-                measured=", ".join(self.data.baselines),
+                measured=", ".join(known),
                 allowed="the mean square of every target",
                 remedy="run `prep certify` on the dataset again",
             )
-        return float(self.data.baselines[field])
+        return float(known[field]["zero"])
 
     @property
     @abc.abstractmethod
