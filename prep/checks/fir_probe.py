@@ -1,4 +1,4 @@
-"""There is something to learn in a sequence: a linear filter fitted on train follows the target on validation."""
+"""There is something to learn in a sequence: a linear filter fitted on train follows the target of another split."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from prep.blocks import DatasetSpec, FieldSpec
+from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.checks import Finding, memory
 from prep.checks.demands import demand_kind, demand_one_integer, refuse
-from prep.checks.probes import held_out, least_squares
-from prep.checks.statistics import FIELD, NOT_NEGATIVE, OPTIONAL_FIELD, POSITIVE, Statistics, named
+from prep.checks.probes import held_out
+from prep.checks.statistics import FIELD, NOT_NEGATIVE, OPTIONAL_FIELD, POSITIVE, SPLIT, Statistics, named
 from prep.checks.verdict import rows_in, verdict
 from prep.folds import Scope
 from prep.folds.gram import GramResult
@@ -21,7 +21,7 @@ _WHOLE: Mapping[str, Any] = {"type": "integer", "minimum": 1}
 
 
 class FirProbe:
-    """MSE ≤ mse_max on the validation split of a finite impulse response ``input`` → ``var`` fitted on train.
+    """MSE ≤ mse_max in one split of a finite impulse response ``input`` → ``var`` fitted on train.
 
     Ridge regression of each step of ``var`` (sample, step) on ``taps`` values of ``input``, ``spacing`` steps apart,
     the last at the same step; one filter per ``group`` if there is one. ``ridge`` is added to the correlation matrix
@@ -33,6 +33,7 @@ class FirProbe:
         "var": FIELD,
         "input": FIELD,
         "group": OPTIONAL_FIELD,
+        "split": SPLIT,
         "taps": _WHOLE,
         "spacing": _WHOLE,
         "ridge": NOT_NEGATIVE,
@@ -46,11 +47,11 @@ class FirProbe:
         target, given = (self._sequence(spec, statistics[key]) for key in ("var", "input"))
         if statistics["group"]:
             demand_one_integer(spec, statistics["group"], self.name)
-        train, val = (
+        train, scored = (
             LaggedGram(
                 given, target, Scope.of(spec, split), statistics["taps"], statistics["spacing"], statistics["group"]
             )
-            for split in ("train", "val")
+            for split in ("train", statistics["split"])
         )
         if given.dims != target.dims or not train.row_steps:
             raise refuse(
@@ -60,20 +61,21 @@ class FirProbe:
                 measured=f"dims {target.dims}, {given.name}: {given.dims}, {given.shape[0]} steps",
                 allowed=f"the same dims, and more than {train.reach} steps, over which the taps reach",
             )
-        return train, val
+        return train, scored
 
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         folds = self.folds(spec, statistics)
-        train, val = (measured[fold.key] for fold in folds)
-        score, problem = held_out(train, val, float(statistics["ridge"]), GramResult.mse)
+        train, scored = (measured[fold.key] for fold in folds)
+        score, problem = held_out(train, scored, float(statistics["ridge"]), GramResult.mse)
         what = f"a filter of {statistics['taps']} taps over {folds[0].reach + 1} steps of {statistics['input']}"
         return verdict(
             spec,
             score <= statistics["mse_max"],
-            examined=train.rows + val.rows if train.rows and val.rows else 0,
+            examined=train.rows + scored.rows if train.rows and scored.rows else 0,
             present=sum(rows_in(fold.scope) * fold.row_steps for fold in folds),
             limit=f"MSE ≤ {statistics['mse_max']:g}",
-            message=problem or f"{what}, fitted on train, scores MSE {score:.6g} for {statistics['var']} on val",
+            message=problem
+            or f"{what}, fitted on train, scores MSE {score:.6g} for {statistics['var']} on {statistics['split']}",
             remedy="see that input and target are of one sequence in the order of time and that the noise leaves a "
             "signal; where it cannot be better, state the floor as mse_max and say why",
             worst=score,
@@ -81,25 +83,25 @@ class FirProbe:
 
     @staticmethod
     def pandera_function(
-        ds: Any, *, var: str, input: str, group: str, taps: int, spacing: int, ridge: float, mse_max: float
+        ds: Any, *, var: str, input: str, group: str, split: str, taps: int, spacing: int, ridge: float, mse_max: float
     ) -> bool:
-        train, val = memory.in_split(ds, "train"), memory.in_split(ds, "val")
+        train, scored = memory.in_split(ds, "train"), memory.in_split(ds, split)
         given, targets = memory.values(ds, input).astype(np.float64), memory.values(ds, var).astype(np.float64)
         reach, steps = (taps - 1) * spacing, targets.shape[1]
-        wanted, used = targets[:, reach:], train | val
+        wanted, used = targets[:, reach:], train | scored
         if not (train.any() and np.isfinite(given[used]).all() and np.isfinite(wanted[used]).all()):
             return False
         codes = memory.group_codes(ds, group)
-        errors: list[np.ndarray[Any, Any]] = []
-        for code in np.unique(codes[val]):
+        errors: list[Array] = []
+        for code in np.unique(codes[scored]):
             parts = []
-            for rows in (train & (codes == code), val & (codes == code)):
+            for rows in (train & (codes == code), scored & (codes == code)):
                 past = [given[rows, reach - lag * spacing : steps - lag * spacing] for lag in range(taps)]
                 parts.append((np.stack(past, axis=-1).reshape(-1, taps), wanted[rows].reshape(-1)))
             (inputs, target), (new, true) = parts
             if not len(target):
                 return False
-            weights, intercept = least_squares(inputs, target, ridge)
+            weights, intercept = ridge_regression(inputs, target, ridge)
             errors.append((true - new @ weights - intercept) ** 2)
         return bool(errors) and bool(np.concatenate(errors).mean() <= mse_max)
 
@@ -108,3 +110,14 @@ class FirProbe:
         if len(field.shape) != 1:
             raise refuse(spec, name, self.name, measured=f"dims {field.dims}", allowed="dims (sample, step)")
         return field
+
+
+def ridge_regression(inputs: Array, target: Array, ridge: float) -> tuple[Array, float]:
+    """Weights and intercept, as `prep.checks.probes.least_squares` gives them, for many more rows than columns."""
+    mean, spread = inputs.mean(axis=0), inputs.std(axis=0)
+    scale = np.where(spread > 0, spread, 1.0)
+    scaled = (inputs - mean) / scale
+    correlations = scaled.T @ scaled / len(scaled) + ridge * np.eye(scaled.shape[1])
+    right = scaled.T @ (target - target.mean()) / len(scaled)
+    weights = np.linalg.lstsq(correlations, right, rcond=1e-12)[0] / scale
+    return weights, float(target.mean() - weights @ mean)

@@ -34,19 +34,19 @@ def probe_fold(spec: DatasetSpec, check: str, statistics: Statistics, split: str
 
 
 def held_out(
-    train: GramResult, val: GramResult, ridge: float, score: Callable[[GramResult, float, GramResult], float]
+    train: GramResult, other: GramResult, ridge: float, score: Callable[[GramResult, float, GramResult], float]
 ) -> tuple[float, str]:
-    """``score`` (`GramResult.nmse` or `mse`) on val of the probe fitted on train; infinite, with a reason, where there
-    is none.
+    """``score`` (`GramResult.nmse` or `mse`) on another split of the probe fitted on train; infinite, with a reason,
+    where there is none.
     """
-    if not (train.rows and val.rows):
+    if not (train.rows and other.rows):
         return float("inf"), ""
     try:
-        found = score(val, ridge, train)
+        found = score(other, ridge, train)
     except DataError as error:
         return float("inf"), f"{error.what} ({error.measured})"
     if not np.isfinite(found):
-        return float("inf"), "the targets of the validation split are all zero or unfit"
+        return float("inf"), "the targets are all zero or unfit"
     return found, ""
 
 

@@ -163,7 +163,16 @@ CASES: dict[str, Case] = {
     ),
     "finite": Case({"var": "x"}, MASKED, masked, set_to("x", np.s_[33, 1], np.nan)),
     "fir_probe": Case(
-        {"var": "echo", "input": "signal", "group": "tone", "taps": 3, "spacing": 2, "ridge": 1e-6, "mse_max": 0.05},
+        {
+            "var": "echo",
+            "input": "signal",
+            "group": "tone",
+            "split": "val",
+            "taps": 3,
+            "spacing": 2,
+            "ridge": 1e-6,
+            "mse_max": 0.05,
+        },
         SEQUENCES,
         sequences,
         changed("signal", lambda signal: np.roll(signal, 3, axis=1)),

@@ -264,6 +264,17 @@ def test_a_filter_that_sees_nothing_fails_and_says_what_it_scores(how: str):
     assert "3 taps over 5 steps" in finding.message
 
 
+def test_a_filter_is_scored_on_the_split_that_is_named():
+    arrays = made(CASES["fir_probe"])
+    arrays["echo"][32:] = np.roll(arrays["echo"][32:], 3, axis=1)
+    passed = {}
+    for split in SPLITS:
+        case = replace(CASES["fir_probe"], statistics={**CASES["fir_probe"].statistics, "split": split})
+        passed[split] = examine("fir_probe", case, arrays).passed
+
+    assert passed == {"train": True, "val": True, "test": False}
+
+
 def alike(left: Finding, right: Finding) -> bool:
     """Equal but for the last digits of a sum that was cut elsewhere."""
     same = replace(left, worst=None, message="") == replace(right, worst=None, message="")
