@@ -9,10 +9,9 @@ import numpy as np
 
 from prep.blocks import DatasetSpec
 from prep.checks import Finding, memory
-from prep.checks.probes import in_memory, least_squares, probe_fold
+from prep.checks.probes import held_out, in_memory, least_squares, probe_fold
 from prep.checks.statistics import DIMS, FIELD, NOT_NEGATIVE, OPTIONAL_FIELD, POSITIVE, Statistics, named
 from prep.checks.verdict import rows_in, verdict
-from prep.errors import DataError
 from prep.folds.gram import Gram, GramResult
 
 
@@ -48,7 +47,7 @@ class Learnability:
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         folds = self.folds(spec, statistics)
         train, val = (measured[fold.key] for fold in folds)
-        score, problem = _score(train, val, float(statistics["ridge"]))
+        score, problem = held_out(train, val, float(statistics["ridge"]), GramResult.nmse)
         values = spec[statistics["var"]].row_values
         what = f"a linear probe of {statistics['var']} from {statistics['input']}"
         return verdict(
@@ -95,18 +94,3 @@ class Learnability:
                 errors += float(np.sum((targets[rows, column] - inputs[rows] @ weights - intercept) ** 2))
                 squares += float(np.sum(targets[rows, column] ** 2))
         return bool(train.any() and squares > 0 and errors / squares <= nmse_max)
-
-
-def _score(train: GramResult, val: GramResult, ridge: float) -> tuple[float, str]:
-    """NMSE, infinite with a reason where there is none."""
-    if not (train.rows and val.rows):
-        return float("inf"), ""
-    try:
-        score = val.nmse(ridge, fit=train)
-    except DataError as error:
-        return float("inf"), f"{error.what} ({error.measured})"
-    return (
-        (score, "")
-        if np.isfinite(score)
-        else (float("inf"), "the targets of the validation split are all zero or unfit")
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ from prep.blocks import Array, DatasetSpec
 from prep.checks import memory
 from prep.checks.demands import demand_kind, demand_mask, demand_one_integer
 from prep.checks.statistics import Statistics
+from prep.errors import DataError
 from prep.folds import Scope
-from prep.folds.gram import Gram
+from prep.folds.gram import Gram, GramResult
 
 
 def probe_fold(spec: DatasetSpec, check: str, statistics: Statistics, split: str) -> Gram:
@@ -30,6 +31,23 @@ def probe_fold(spec: DatasetSpec, check: str, statistics: Statistics, split: str
         target_mask=demand_mask(spec, statistics["mask"], check, target) if statistics["mask"] else None,
         last=tuple(statistics["last"]),
     )
+
+
+def held_out(
+    train: GramResult, other: GramResult, ridge: float, score: Callable[[GramResult, float, GramResult], float]
+) -> tuple[float, str]:
+    """``score`` (`GramResult.nmse` or `mse`) on another split of the probe fitted on train; infinite, with a reason,
+    where there is none.
+    """
+    if not (train.rows and other.rows):
+        return float("inf"), ""
+    try:
+        found = score(other, ridge, train)
+    except DataError as error:
+        return float("inf"), f"{error.what} ({error.measured})"
+    if not np.isfinite(found):
+        return float("inf"), "the targets are all zero or unfit"
+    return found, ""
 
 
 def in_memory(

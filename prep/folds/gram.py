@@ -69,10 +69,17 @@ class GramResult:
         With ``fit`` (say of the train split) the probe fitted there is scored on these rows. NaN where every target
         is 0.
         """
+        squares = self._table(lambda place, sums: sums.yy + sums.n * sums.y**2, 0.0, np.float64).sum()
+        return self._errors(ridge, fit) / float(squares) if squares > 0 else np.nan
+
+    def mse(self, ridge: float = 0.0, fit: GramResult | None = None) -> float:
+        """Mean squared error over all counted entries, otherwise as `nmse`; NaN where nothing is counted."""
+        count = int(self.counts.sum())
+        return self._errors(ridge, fit) / count if count else np.nan
+
+    def _errors(self, ridge: float, fit: GramResult | None) -> float:
         solved = self._solved(ridge, fit)
-        errors = self._table(lambda place, sums: sums.residual(*_pick(solved, place)), 0.0, np.float64)
-        squares = self._table(lambda place, sums: sums.yy + sums.n * sums.y**2, 0.0, np.float64)
-        return float(errors.sum() / squares.sum()) if squares.sum() > 0 else np.nan
+        return float(self._table(lambda place, sums: sums.residual(*_pick(solved, place)), 0.0, np.float64).sum())
 
     def _solved(self, ridge: float, fit: GramResult | None) -> tuple[Array, Array]:
         source = self if fit is None else fit

@@ -61,6 +61,17 @@ MUTATIONS = Table(
                 "copied_rows",
             )
         },
+        **{
+            f"tones/{name}": f"prep.mutations.tones:{name}"
+            for name in (
+                "random_phase",
+                "shuffled_time",
+                "interleaved",
+                "carried_state",
+                "same_targets",
+                "wrong_selector",
+            )
+        },
     },
 )
 

@@ -22,6 +22,7 @@ RECIPES = Table(
         "control": "prep.recipes.control:Control",
         "covariance": "prep.recipes.covariance:Covariance",
         "regression": "prep.recipes.regression:Regression",
+        "tones": "prep.recipes.tones:Tones",
     },
 )
 SCALES = ("smoke", "default", "full")

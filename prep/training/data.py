@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from prep.errors import CertificateError
 from prep.gate import CertifiedDataset
 from prep.loaders.torch import TorchBatches
 from prep.training.systems import System
+from prep.training.systems.system import Batch
 
 _EVALUATION_ROWS = 1024
+_VERIFIED = "CertifiedData, or the batches of CertifiedDataset.torch(split)"
 
 
 def demand_certified(data: object) -> CertifiedDataset:
@@ -22,38 +25,59 @@ def demand_certified(data: object) -> CertifiedDataset:
     raise _refusal("a CertifiedDataset", data, allowed="a CertifiedDataset, as prep.open(path) returns it")
 
 
+class Pieces:
+    """Verified batches, each cut into the pieces in which ``system`` trains on it, one step a piece."""
+
+    def __init__(self, batches: TorchBatches, system: System) -> None:
+        if not isinstance(batches, TorchBatches):
+            raise _refusal("verified batches", batches, allowed=_VERIFIED)
+        self.batches, self.system = batches, system
+
+    def __len__(self) -> int:
+        return len(self.batches) * self.system.pieces
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.batches:
+            yield from self.system.cut(batch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of the next pass."""
+        self.batches.set_epoch(epoch)
+
+
 class CertifiedData(LightningDataModule):
     """Verified batches of the three splits for one system: train shuffled from ``seed``, val and test in stored
-    order.
+    order. Lightning sees them in pieces (`System.cut`).
     """
 
     def __init__(self, data: CertifiedDataset, system: System, *, batch_size: int, seed: int) -> None:
         super().__init__()
         data = demand_certified(data)
+        self.system = system
         self.train: TorchBatches = data.torch(
             "train", batch_size=batch_size, shuffle=True, seed=seed, fields=system.fields
         )
         self.val: TorchBatches = data.torch("val", batch_size=_EVALUATION_ROWS, fields=system.fields)
         self.test: TorchBatches = data.torch("test", batch_size=_EVALUATION_ROWS, fields=system.fields)
 
-    def train_dataloader(self) -> TorchBatches:
-        """Batches of the train split; every epoch has its own permutation."""
-        return self.train
+    def train_dataloader(self) -> Pieces:
+        """The train split; every epoch has its own permutation."""
+        return Pieces(self.train, self.system)
 
-    def val_dataloader(self) -> TorchBatches:
-        """Batches of the val split."""
-        return self.val
+    def val_dataloader(self) -> Pieces:
+        """The val split."""
+        return Pieces(self.val, self.system)
 
-    def test_dataloader(self) -> TorchBatches:
-        """Batches of the test split."""
-        return self.test
+    def test_dataloader(self) -> Pieces:
+        """The test split."""
+        return Pieces(self.test, self.system)
 
 
-def demand_verified(loader: object) -> TorchBatches:
+def demand_verified(loader: object) -> TorchBatches | Pieces:
     """``loader`` itself; `CertificateError` unless batches come from certified data, chunk by chunk verified."""
-    if isinstance(loader, TorchBatches):
+    if isinstance(loader, TorchBatches | Pieces):
         return loader
-    raise _refusal("verified batches", loader, allowed="CertifiedData, or the batches of CertifiedDataset.torch(split)")
+    raise _refusal("verified batches", loader, allowed=_VERIFIED)
 
 
 def _refusal(wanted: str, found: object, *, allowed: str) -> CertificateError:

@@ -114,7 +114,7 @@ class _Run(Callback):
         settings = replace(self.system.hyperparameters, epochs=epochs)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with _quiet():
+        with _quiet(), _threads(settings.threads):
             module = TrainingModule(self.system, settings, self.seed)
             module.step0 = self.step0
             batches = CertifiedData(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
@@ -316,6 +316,17 @@ def _interruptible(trainer: Trainer, stopped: Callable[[], InterruptedRunError])
     finally:
         if main:
             signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """At most ``count`` of torch's threads for a while: idle ones spin, and cost most where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(count or before, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

@@ -134,6 +134,24 @@ def linear(rng: np.random.Generator) -> Arrays:
     return {"x": x, "mask": data["mask"], "system": data["system"], "u": u}
 
 
+def sequences(rng: np.random.Generator) -> Arrays:
+    """Sequences of 24 steps and what a filter makes of them, another filter for each of two tones."""
+    tone = rng.permutation(np.arange(ROWS) % 2).astype(np.int32)
+    signal = rng.standard_normal((ROWS, 24)).astype(np.float32)
+    delayed = np.stack([np.roll(signal, lag, axis=1) for lag in (0, 2, 4)], -1)
+    echo = np.einsum("nsl,nl->ns", delayed, rng.standard_normal((2, 3))[tone]) + 0.1 * rng.standard_normal((ROWS, 24))
+    reset = np.zeros((ROWS, 24), np.uint8)
+    reset[:, 0] = 1
+    return {
+        "signal": signal,
+        "echo": echo.astype(np.float32),
+        "selector": (tone[:, np.newaxis] == np.arange(2)).astype(np.uint8),
+        "time": np.tile(np.arange(24, dtype=np.float32) / 1000, (ROWS, 1)),
+        "reset": reset,
+        "tone": tone,
+    }
+
+
 def set_to(name: str, rows: Any, value: Any) -> Callable[[Arrays], None]:
     def defect(arrays: Arrays) -> None:
         arrays[name][rows] = value
@@ -150,6 +168,7 @@ def changed(name: str, change: Callable[[Any], Any]) -> Callable[[Arrays], None]
 
 MATRICES = {"r": "a b", "factor": "a k", "sources": "source three", "mask": "source", "count": ""}
 MASKED = {"x": "feature", "mask": "feature", "system": ""}
+SEQUENCES = {"signal": "step", "echo": "step", "selector": "choice", "time": "step", "reset": "step", "tone": ""}
 PROBE = {"input": "x", "input_mask": "", "last": ["time"], "group": "system", "mask": "", "var": "u"}
 PROBED = {"x": "time state", "mask": "state", "system": "", "u": "control"}
 
@@ -193,6 +212,21 @@ CASES: dict[str, Case] = {
         one_draw,
     ),
     "group_count": Case({"var": "system", "count": 2}, MASKED, masked, set_to("system", np.s_[32:], 1)),
+    "fir_probe": Case(
+        {
+            "var": "echo",
+            "input": "signal",
+            "group": "tone",
+            "split": "val",
+            "taps": 3,
+            "spacing": 2,
+            "ridge": 1e-6,
+            "mse_max": 0.05,
+        },
+        SEQUENCES,
+        sequences,
+        changed("signal", lambda signal: np.roll(signal, 3, axis=1)),
+    ),
     "groups_disjoint": Case(
         {"var": "trajectory", "with_fields": ["system"]},
         {"trajectory": "", "system": ""},
@@ -221,6 +255,9 @@ CASES: dict[str, Case] = {
     ),
     "mask_prefix": Case({"var": "mask"}, MATRICES, sources, set_to("mask", 3, [0, 1])),
     "norm_bounds": Case({"var": "r", "slack": 1e-5}, MATRICES, sources, changed("r", lambda r: r * 72)),
+    "one_hot": Case(
+        {"var": "selector", "index": "tone"}, SEQUENCES, sequences, changed("selector", lambda s: s[:, ::-1])
+    ),
     "psd": Case({"var": "r", "tolerance": 1e-5}, MATRICES, sources, set_to("r", np.s_[11, 4, 4], -0.5)),
     "rank": Case(
         {"var": "r", "count": "count", "tolerance": 1e-6},
@@ -257,6 +294,12 @@ CASES: dict[str, Case] = {
         MATRICES,
         sources,
         changed("sources", lambda s: s * [1, 0.5, 1]),
+    ),
+    "time_steps": Case(
+        {"var": "time", "reset": "reset", "step": 0.001, "tolerance": 0.01},
+        SEQUENCES,
+        sequences,
+        changed("time", lambda time: np.concatenate([time[:, 8:16], time[:, :8], time[:, 16:]], axis=1)),
     ),
     "trace_n": Case({"var": "r", "tolerance": 1e-5}, MATRICES, sources, set_to("r", 20, 0)),
     "unique_rows": Case(

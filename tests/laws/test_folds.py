@@ -16,6 +16,7 @@ from prep.blocks import Array, Block
 from prep.folds import Fold, Scope
 from prep.folds.duplicates import RowHashes
 from prep.folds.gram import Gram, GramResult
+from prep.folds.lagged import LaggedGram
 from prep.folds.moments import Moments
 from prep.folds.rowwise import Rowwise
 from prep.folds.scales import Scales
@@ -28,6 +29,8 @@ SPLITS = {"train": (0, TRAIN), "val": (TRAIN, ROWS)}
 STATES = field("states", "f4", ("time", 3), ("state", 4), features=("state",))
 MASK = field("mask", "u1", ("state", 4), role="mask")
 TARGETS = field("targets", "f8", ("target", 2), role="target")
+SIGNAL = field("signal", "f4", ("step", 12))
+ECHO = field("echo", "f4", ("step", 12), role="target")
 MATRICES = field("matrices", "c8", ("row", 3), ("column", 3))
 
 
@@ -43,7 +46,10 @@ def data() -> dict[str, Array]:
     states = random.standard_normal((ROWS, 3, 4)) * 3 + 10
     states[90] = states[30]
     targets = states[:, -1, :2] @ [[1.0, 2.0], [0.5, -1.0]] + 0.3 * random.standard_normal((ROWS, 2))
+    signal = random.standard_normal((ROWS, 12))
     return {
+        "signal": signal.astype(np.float32),
+        "echo": (signal + np.roll(signal, 2, axis=1) + 0.1 * random.standard_normal(signal.shape)).astype(np.float32),
         "states": states.astype(np.float32),
         "mask": mask,
         "targets": targets,
@@ -76,6 +82,8 @@ CASES = {
     "scales, rms": Case(Scales(STATES, SCOPE, "rms", MASK), "states", masked=True),
     "gram": Case(Gram(STATES, TARGETS, SCOPE), "states"),
     "gram, masked, grouped": Case(Gram(STATES, TARGETS, SCOPE, "group", MASK, last=("time",)), "states", masked=True),
+    "lagged gram": Case(LaggedGram(SIGNAL, ECHO, SCOPE, 3, 2), "signal"),
+    "lagged gram, grouped": Case(LaggedGram(SIGNAL, ECHO, SCOPE, 3, group="group"), "signal"),
     "row hashes": Case(RowHashes(("states", "group"), SPLITS), "states", exact=True, scoped=False),
     "row hashes of ids": Case(RowHashes(("group", "trajectory"), SPLITS), "trajectory", exact=True, scoped=False),
     "rowwise": Case(Rowwise("largest", ("states",), largest, 14.0, SCOPE), "states", exact=True),
@@ -177,7 +185,7 @@ def test_what_the_mask_leaves_out_changes_nothing(case: Case, junk: float) -> No
 )
 def test_rows_outside_the_scope_change_nothing(case: Case) -> None:
     changed = data()
-    for name in ("states", "targets", "matrices"):
+    for name in ("states", "targets", "matrices", "signal", "echo"):
         changed[name][TRAIN:] = np.nan
     assert same(measure(case.fold, changed, [50, 85]), measure(case.fold, data(), [50, 85]))
 

@@ -86,6 +86,16 @@ def reordered(arrays: Arrays, row: int, size: float) -> None:
     arrays["mask"][row] = [0, 1, 0, 1, 0, 1] if size == 3 else [0, 1, 1, 1, 1, 1]
 
 
+def chooses_more(arrays: Arrays, row: int, size: float) -> None:
+    """Both of two choices, or the other one."""
+    arrays["selector"][row] = [1, 1] if size == 1 else 1 - arrays["selector"][row]
+
+
+def late(arrays: Arrays, row: int, size: float) -> None:
+    """Time stands still, then jumps by ``size`` steps."""
+    arrays["time"][row, 12:] += size / 1000
+
+
 # name: (how to spoil a sample by a size, a small and a large size, what the large one measures)
 SPOIL: dict[str, tuple[Callable[[Arrays, int, float], None], float, float, float]] = {
     "binary": (not_binary, 1, 4, 4),
@@ -97,8 +107,10 @@ SPOIL: dict[str, tuple[Callable[[Arrays, int, float], None], float, float, float
     "in_bounds": (outside, 0.5, 4.0, 4.0),
     "mask_prefix": (reordered, 1, 3, 3),
     "norm_bounds": (longer, 2.0, 4.0, 4.0),
+    "one_hot": (chooses_more, 1, 2, 2),
     "psd": (negative, 0.1, 0.25, 0.25),
     "rank": (more_eigenvalues, 1, 4, 4),
+    "time_steps": (late, 0.1, 3.0, 3.0),
     "trace_n": (traced, 0.1, 0.3, 0.3),
     "unit_rms": (unit, 0.1, 0.3, 0.3),
     "zero_padding": (padded, 1e-20, 0.5, 0.5),
@@ -179,6 +191,90 @@ def test_a_matrix_of_zeros_that_an_exception_handler_left_is_refused(name: str, 
     assert (finding.samples, finding.worst_sample, finding.worst) == ((20,), 20, worst)
 
 
+@pytest.mark.parametrize(
+    ("step", "value"), [(0, 0), (7, 1), (23, 1), (0, 2)], ids=["none", "in the middle", "at the end", "scaled"]
+)
+def test_a_mark_elsewhere_than_at_the_first_step_is_refused(step: int, value: int):
+    arrays = made(CASES["time_steps"])
+    arrays["reset"][17, step] = value
+
+    finding = examine("time_steps", CASES["time_steps"], arrays)
+
+    assert (finding.samples, finding.worst) == ((17,), 1)
+
+
+@pytest.mark.parametrize("order", ["reversed", "swapped", "repeated", "faster"])
+def test_steps_out_of_order_or_at_another_rate_are_refused(order: str):
+    arrays = made(CASES["time_steps"])
+    time = arrays["time"]
+    if order == "swapped":
+        time[30, [4, 5]] = time[30, [5, 4]]
+    else:
+        time[30] = {
+            "reversed": time[30, ::-1],
+            "repeated": np.maximum(time[30], time[30, 1]),
+            "faster": 1.1 * time[30],
+        }[order]
+
+    assert examine("time_steps", CASES["time_steps"], arrays).samples == (30,)
+
+
+def test_a_sequence_may_begin_at_any_time():
+    arrays = made(CASES["time_steps"])
+    arrays["time"] += 5
+
+    assert examine("time_steps", CASES["time_steps"], arrays).passed
+
+
+@pytest.mark.parametrize("row", [[0, 0], [1, 1], [0, 2]])
+def test_without_an_index_a_choice_is_still_one_of_several(row: list[int]):
+    case = replace(CASES["one_hot"], statistics={"var": "selector", "index": ""})
+    arrays = made(case)
+    assert examine("one_hot", case, arrays).passed
+    arrays["selector"][[3, 29]] = row
+
+    assert examine("one_hot", case, arrays).samples == (3, 29)
+
+
+def test_a_choice_of_nothing_does_not_fit_an_index_beyond_the_row():
+    arrays = made(CASES["one_hot"])
+    arrays["selector"][8], arrays["tone"][8] = 0, 2
+
+    assert examine("one_hot", CASES["one_hot"], arrays).samples == (8,)
+
+
+@pytest.mark.parametrize("how", ["other sequences", "noise", "shuffled in time", "one filter for all"])
+def test_a_filter_that_sees_nothing_fails_and_says_what_it_scores(how: str):
+    case, rng = CASES["fir_probe"], np.random.default_rng(1)
+    arrays = made(case)
+    if how == "other sequences":
+        arrays["signal"] = np.roll(arrays["signal"], 1, axis=0)
+    elif how == "noise":
+        arrays["signal"] = rng.standard_normal(arrays["signal"].shape).astype(np.float32)
+    elif how == "shuffled in time":
+        arrays["signal"] = rng.permuted(arrays["signal"], axis=1)
+    else:
+        case = replace(case, statistics={**case.statistics, "group": ""})
+
+    finding = examine("fir_probe", case, arrays)
+
+    assert not finding.passed
+    assert finding.worst is not None
+    assert finding.worst > 10 * case.statistics["mse_max"]
+    assert "3 taps over 5 steps" in finding.message
+
+
+def test_a_filter_is_scored_on_the_split_that_is_named():
+    arrays = made(CASES["fir_probe"])
+    arrays["echo"][32:] = np.roll(arrays["echo"][32:], 3, axis=1)
+    passed = {}
+    for split in SPLITS:
+        case = replace(CASES["fir_probe"], statistics={**CASES["fir_probe"].statistics, "split": split})
+        passed[split] = examine("fir_probe", case, arrays).passed
+
+    assert passed == {"train": True, "val": True, "test": False}
+
+
 def alike(left: Finding, right: Finding) -> bool:
     """Equal but for the last digits of a sum that was cut elsewhere."""
     same = replace(left, worst=None, message="") == replace(right, worst=None, message="")
@@ -195,9 +291,9 @@ def test_a_finding_does_not_depend_on_how_the_rows_were_cut(name: str, good: boo
         assert alike(finding, findings[0]), (findings[0], finding)
 
 
-@pytest.mark.parametrize("name", sorted(set(SPOIL) - {"binary", "count_matches", "encoding", "mask_prefix"}))
+@pytest.mark.parametrize("name", sorted(set(SPOIL) - {"binary", "count_matches", "encoding", "mask_prefix", "one_hot"}))
 def test_a_value_that_is_not_a_number_is_worse_than_any_number(name: str):
-    field = next(each for each in ("x", "r") if each in made(CASES[name]))
+    field = next(each for each in ("x", "r", "time") if each in made(CASES[name]))
     arrays = planted(name, (4, 20), 20)
     index = (15, *([0] * (arrays[field].ndim - 1)))
     arrays[field][index] = np.nan

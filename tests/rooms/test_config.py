@@ -16,11 +16,12 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_project_configuration_is_valid_and_names_the_three_systems():
+def test_the_project_configuration_is_valid_and_names_the_systems():
     assert set(load_config(Path(__file__).parents[2] / "config/config.yaml").datasets) >= {
         "control",
         "covariance",
         "regression",
+        "tones",
     }
 
 

@@ -12,6 +12,7 @@ SYSTEMS = Table(
         "covariance": "prep.training.systems.covariance:Covariance",
         "regression": "prep.training.systems.regression:Regression",
         "tabular": "prep.training.systems.tabular:Tabular",
+        "tones": "prep.training.systems.tones:Tones",
     },
 )
 

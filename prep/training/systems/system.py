@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,7 +20,7 @@ Batch = Mapping[str, Tensor]
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """AdamW with gradients clipped to norm ``clip``; the rate rises over the share ``warmup`` of all steps, then falls
-    as a cosine to zero.
+    as a cosine to zero. On a CPU, ``threads`` are used where the model has no work for more (0: as torch decides).
     """
 
     epochs: int
@@ -29,6 +29,7 @@ class Hyperparameters:
     weight_decay: float = 0.0
     clip: float = 1.0
     warmup: float = 0.05
+    threads: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,15 @@ class System(abc.ABC):
     @abc.abstractmethod
     def model(self) -> nn.Module:
         """A fresh network; it maps a batch to what `loss` and `sums` take. Weights come from torch's generator."""
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces `cut` makes of every batch."""
+        return 1
+
+    def cut(self, batch: Batch) -> Iterator[Batch]:
+        """What is trained on and measured step by step, in this order: the batch, or windows of its sequences."""
+        yield batch
 
     @abc.abstractmethod
     def augment(self, batch: Batch) -> Batch:
