@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
-SYSTEMS = ("control", "covariance", "regression")
-FORMATS = {"control": ".h5", "covariance": ".zarr", "regression": ".h5"}
+SYSTEMS = ("control", "covariance", "peptide", "regression")
+FORMATS = {"control": ".h5", "covariance": ".zarr", "peptide": ".h5", "regression": ".h5"}
 
 settings.register_profile(
     "prep",
@@ -63,7 +63,7 @@ def build(name: str, ending: str = "") -> Path:
 
 @pytest.fixture(scope="session")
 def certified_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose three datasets are certified. Read it; copy it (`certified_copy`) to change it."""
+    """A project whose datasets are certified. Read it; copy it (`certified_copy`) to change it."""
     folder = make_project(tmp_path_factory.mktemp("certified") / "project")
     with working_in(folder):
         for name in SYSTEMS:
