@@ -114,7 +114,7 @@ class _Run(Callback):
         settings = replace(self.system.hyperparameters, epochs=epochs)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with _quiet():
+        with _quiet(), _threads(self.system.threads):
             module = TrainingModule(self.system, settings, self.seed)
             module.step0 = self.step0
             batches = CertifiedData(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
@@ -316,6 +316,17 @@ def _interruptible(trainer: Trainer, stopped: Callable[[], InterruptedRunError])
     finally:
         if main:
             signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Tensor operations on ``count`` threads for a while; as many as before where it is None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

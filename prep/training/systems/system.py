@@ -44,11 +44,13 @@ class System(abc.ABC):
 
     Made from a `CertifiedDataset`, of which the constructor reads metadata and constants only. ``metric`` is what
     decides between epochs (on val) and is compared with ``target`` (on test); predicting zero scores ``baseline``.
+    ``threads`` is how many threads a tensor operation may use (None: all), for models of very many small ones.
     """
 
     hyperparameters: ClassVar[Hyperparameters]
     metric: ClassVar[str]
     target: ClassVar[Target | None]
+    threads: ClassVar[int | None] = None
 
     def __init__(self, data: CertifiedDataset) -> None:
         self.data = data
