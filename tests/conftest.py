@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
-SYSTEMS = ("control", "covariance", "regression", "tones")
-FORMATS = {"control": ".h5", "covariance": ".zarr", "regression": ".h5", "tones": ".h5"}
+SYSTEMS = ("control", "covariance", "peptide", "regression", "tones")
+FORMATS = {"control": ".h5", "covariance": ".zarr", "peptide": ".h5", "regression": ".h5", "tones": ".h5"}
 
 settings.register_profile(
     "prep",

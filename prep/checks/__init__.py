@@ -18,9 +18,13 @@ from prep.registry import Table
 CHECKS = Table(
     "checks",
     {
+        "aligned": "prep.checks.aligned:Aligned",
         "binary": "prep.checks.binary:Binary",
+        "boltzmann_slope": "prep.checks.boltzmann_slope:BoltzmannSlope",
+        "bond_lengths": "prep.checks.bond_lengths:BondLengths",
         "constant_feature": "prep.checks.constant_feature:ConstantFeature",
         "count_matches": "prep.checks.count_matches:CountMatches",
+        "effective_sample_size": "prep.checks.effective_sample_size:EffectiveSampleSize",
         "encoding": "prep.checks.encoding:Encoding",
         "factorised": "prep.checks.factorised:Factorised",
         "finite": "prep.checks.finite:Finite",

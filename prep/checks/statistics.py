@@ -18,6 +18,7 @@ NUMBER: Mapping[str, Any] = {"type": "number"}
 POSITIVE: Mapping[str, Any] = {"type": "number", "exclusiveMinimum": 0}
 NOT_NEGATIVE: Mapping[str, Any] = {"type": "number", "minimum": 0}
 FRACTION: Mapping[str, Any] = {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
+COUNT: Mapping[str, Any] = {"type": "integer", "minimum": 1}
 GRID: Mapping[str, Any] = {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 2, "maxItems": 2}
 
 

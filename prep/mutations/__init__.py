@@ -6,6 +6,7 @@ A mutation is one function in the file of its system and one line in `MUTATIONS`
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -62,6 +63,17 @@ MUTATIONS = Table(
             )
         },
         **{
+            f"peptide/{name}": f"prep.mutations.peptide:{name}"
+            for name in (
+                "unaligned",
+                "constrained_energies",
+                "angstrom",
+                "wrong_thermostat",
+                "shuffled_energies",
+                "broken_molecule",
+            )
+        },
+        **{
             f"tones/{name}": f"prep.mutations.tones:{name}"
             for name in (
                 "random_phase",
@@ -96,6 +108,17 @@ class Specimen:
     def store(self, name: str, values: Array) -> None:
         """Put values in place of a field's, in its dtype."""
         self.arrays[name] = np.ascontiguousarray(values, self.spec[name].dtype)
+
+    def standardise(self, name: str, values: Array) -> None:
+        """Put ``values`` in original units in place of a field's, standardised by their own train statistics, which the
+        embedded transforms then tell: as a pipeline does that was given wrong values.
+        """
+        train = values[self.rows("train")]
+        mean, std = train.mean(axis=0), train.std(axis=0)
+        self.store(name, (values - mean) / std)
+        document = json.loads(self.spec.documents["transforms"])
+        document[name]["params"] |= {"mean": mean[np.newaxis].tolist(), "std": std[np.newaxis].tolist()}
+        self.spec = replace(self.spec, documents={**self.spec.documents, "transforms": json.dumps(document)})
 
     def rows(self, split: str) -> slice:
         """Where a split lies."""

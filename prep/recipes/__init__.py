@@ -21,6 +21,7 @@ RECIPES = Table(
     {
         "control": "prep.recipes.control:Control",
         "covariance": "prep.recipes.covariance:Covariance",
+        "peptide": "prep.recipes.peptide:Peptide",
         "regression": "prep.recipes.regression:Regression",
         "tones": "prep.recipes.tones:Tones",
     },

@@ -33,7 +33,9 @@ def write_metrics(path: Path, history: Sequence[Epoch]) -> None:
 
 
 def draw_curve(path: Path, history: Sequence[Epoch], system: System) -> None:
-    """Loss and validation metric per epoch on a logarithmic axis, beside what predicting zero scores and the target."""
+    """Loss and validation metric per epoch, on a logarithmic axis if all are positive, beside what predicting zero
+    scores and the target.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -46,7 +48,8 @@ def draw_curve(path: Path, history: Sequence[Epoch], system: System) -> None:
     axes.axhline(system.baseline, color="grey", linestyle=":", label="predicting zero")
     if system.target is not None:
         axes.axhline(system.target.below, color="green", linestyle="--", label=f"target {system.target.below:g}")
-    axes.set_yscale("log")
+    positive = all(min(epoch["train_loss"], epoch[system.metric]) > 0 for epoch in history)
+    axes.set_yscale("log" if positive else "linear")
     axes.set_xlabel("epoch")
     axes.set_ylabel(system.metric)
     axes.set_title(f"{system.data.id} {system.data.version}")

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from prep.blocks import SPLITS, Block, DatasetSpec, FieldSpec
 from prep.checks import CHECKS, Finding
+from prep.checks.boltzmann_slope import GAS_CONSTANT
 from prep.errors import SchemaError
+from prep.kernels.alignment import align
 from prep.kernels.steering import steering
 from prep.schema.oracle import register_checks
 
@@ -152,6 +154,34 @@ def sequences(rng: np.random.Generator) -> Arrays:
     }
 
 
+TETRAHEDRON = np.array([[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-2.0, 2.0, -2.0], [-3.0, -3.0, 3.0]])
+
+
+def molecules(rng: np.random.Generator) -> Arrays:
+    """Four points that shake a little about a reference, aligned to it."""
+    return {"p": align(TETRAHEDRON + 0.05 * rng.standard_normal((ROWS, 4, 3)), TETRAHEDRON)}
+
+
+def canonical(rng: np.random.Generator) -> Arrays:
+    """Energies of two simulations at each of two temperatures: normal, with the exact slope of the densities' ratio."""
+    replica = np.arange(ROWS) % 4
+    hot, spread = replica % 2, 15.0
+    shift = (1 / 300 - 1 / 450) / GAS_CONSTANT * spread**2
+    order = np.stack([rng.permutation(ROWS // 4) for _ in range(4)])
+    shape = np.sqrt(2) * erfinv((np.arange(ROWS // 4) + 0.5) / (ROWS // 8) - 1)
+    energy = np.empty(ROWS)
+    for each in range(4):
+        energy[replica == each] = spread * shape[order[each]] + shift * (each % 2) - 540.0
+    return {"u": energy, "t": np.where(hot, 450.0, 300.0), "replica": replica.astype(np.int32)}
+
+
+def erfinv(x: Any) -> Any:
+    """Inverse error function, as good as it has to be here (Winitzki)."""
+    log = np.log1p(-(x**2))
+    half = 2 / (np.pi * 0.147) + log / 2
+    return np.sign(x) * np.sqrt(np.sqrt(half**2 - log / 0.147) - half)
+
+
 def set_to(name: str, rows: Any, value: Any) -> Callable[[Arrays], None]:
     def defect(arrays: Arrays) -> None:
         arrays[name][rows] = value
@@ -172,7 +202,40 @@ SEQUENCES = {"signal": "step", "echo": "step", "selector": "choice", "time": "st
 PROBE = {"input": "x", "input_mask": "", "last": ["time"], "group": "system", "mask": "", "var": "u"}
 PROBED = {"x": "time state", "mask": "state", "system": "", "u": "control"}
 
+CANONICAL = {"u": "", "t": "", "replica": ""}
+
 CASES: dict[str, Case] = {
+    "aligned": Case(
+        {"var": "p", "reference": TETRAHEDRON.ravel().tolist(), "tolerance": 1e-6},
+        {"p": "atom axis"},
+        molecules,
+        set_to("p", 5, TETRAHEDRON[:, [1, 0, 2]] * [1, -1, 1]),
+    ),
+    "boltzmann_slope": Case(
+        {
+            "var": "u",
+            "temperature": "t",
+            "group": "replica",
+            "temperatures": [300.0, 450.0],
+            "tolerance": 0.2,
+            "sigmas": 1.0,
+        },
+        CANONICAL,
+        canonical,
+        changed("t", lambda t: np.where(np.arange(ROWS) % 4 == 1, 300.0, t)),
+    ),
+    "bond_lengths": Case(
+        {"var": "p", "bonds": [0, 1, 2.4, 3.3, 1, 2, 3.9, 4.9]},
+        {"p": "atom axis"},
+        molecules,
+        changed("p", lambda p: p * 10),
+    ),
+    "effective_sample_size": Case(
+        {"var": "u", "group": "replica", "split": "train", "max_lag": 8, "minimum": 6.0},
+        {"u": "", "replica": ""},
+        lambda rng: {"u": rng.standard_normal(ROWS), "replica": np.zeros(ROWS, np.int32)},
+        changed("u", lambda u: np.arange(ROWS) ** 2.0),
+    ),
     "binary": Case(
         {"var": "e"}, {"e": "bit", "states": "state", "controls": "control"}, bits, changed("e", lambda e: e * 1.7)
     ),

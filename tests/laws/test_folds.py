@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from prep.blocks import Array, Block
 from prep.folds import Fold, Scope
+from prep.folds.autocorrelation import Autocorrelation
 from prep.folds.duplicates import RowHashes
 from prep.folds.gram import Gram, GramResult
+from prep.folds.histograms import Histograms
 from prep.folds.lagged import LaggedGram
 from prep.folds.moments import Moments
 from prep.folds.rowwise import Rowwise
@@ -54,6 +56,8 @@ def data() -> dict[str, Array]:
         "mask": mask,
         "targets": targets,
         "matrices": (factors @ factors.conj().swapaxes(1, 2)).astype(np.complex64),
+        "energy": np.cumsum(random.standard_normal(ROWS)),
+        "label": random.choice([1.0, 2.0, 3.0], ROWS),
         "group": group,
         "trajectory": np.arange(ROWS) // 4,
     }
@@ -71,6 +75,8 @@ class Case:
 
 
 CASES = {
+    "autocorrelation": Case(Autocorrelation("energy", "group", 5, SCOPE), "energy"),
+    "histograms": Case(Histograms("energy", "label", (1.0, 2.0), "group", 0.5, SCOPE), "energy", exact=True),
     "moments": Case(Moments(STATES, SCOPE), "states"),
     "moments, masked": Case(Moments(STATES, SCOPE, MASK), "states", masked=True),
     "moments, masked, grouped": Case(Moments(STATES, SCOPE, MASK, "group"), "states", masked=True),

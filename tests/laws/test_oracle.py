@@ -15,6 +15,7 @@ from prep.checks import CHECKS, Finding
 from prep.engine import DatasetSource, run
 from prep.formats import create
 from prep.schema import load_schema, to_pandera
+from prep.transforms.original import Originals
 from prep.verbs.rawdata import write_manifest
 from tests.conftest import SYSTEMS, dataset_of
 from tests.laws.test_checks import CASES, Arrays, Case, corrupt, describe, in_memory, made
@@ -78,6 +79,17 @@ def read(path: Path) -> tuple[DatasetSpec, Arrays, dict[str, Any]]:
         return source.spec, rows, source.constants()[0]
 
 
+def with_originals(dataset: Any, path: Path, name: str) -> Any:
+    """The dataset with what checks call ``<field>.original`` beside it: pandera sees what the engine is offered."""
+    spec, arrays, _ = read(path)
+    plans = load_schema(Path(f"schemas/{name}.yaml"), verify=False).checks
+    originals = Originals.bind(spec, [str(plan.statistics["var"]) for plan in plans])
+    values = originals(arrays)
+    return dataset.assign(
+        {each.name: (each.dims, values[each.name]) for each in originals.spec.fields if each.name not in spec}
+    )
+
+
 def by_pandera(path: Path, name: str) -> dict[int, tuple[bool, int | None]]:
     """Place in the schema → (passed, failing samples where it names them), of the dataset as xarray opens it."""
     import pandera.xarray as pa
@@ -86,7 +98,7 @@ def by_pandera(path: Path, name: str) -> dict[int, tuple[bool, int | None]]:
     schema = to_pandera(load_schema(Path(f"schemas/{name}.yaml")))
     opened = xr.open_zarr(path, consolidated=False) if path.is_dir() else xr.open_dataset(path, engine="h5netcdf")
     with opened as dataset:
-        loaded = dataset.load()
+        loaded = with_originals(dataset.load(), path, name)
         found: dict[int, tuple[bool, int | None]] = dict.fromkeys(range(len(schema.checks)), (True, 0))
         for place, check in enumerate(schema.checks):
             lone = pa.DatasetSchema(checks=[check])

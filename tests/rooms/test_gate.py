@@ -48,7 +48,7 @@ def test_only_the_gate_makes_a_certified_dataset(name: str, certified_copy: Path
 def test_a_changed_value_is_found_when_its_chunk_is_read(name: str, certified_copy: Path):
     path = dataset_of(certified_copy, name)
     contents = manifest.parse(manifest.path_of(path).read_bytes(), path="m")
-    field = next(each.name for each in contents.spec.fields if each.role == "target")
+    field = next(each.name for each in contents.spec.fields if each.role in ("input", "target"))
     layout = contents.layouts[field]
     target = path / layout.file_of(0) if layout.template else path
     flip(target, int(layout.offsets[0]) + 5)
@@ -181,7 +181,7 @@ def test_a_locked_certification_refuses_other_data(name: str, certified_copy: Pa
 
 def test_rows_are_the_certified_values_in_stored_order(name: str, certified_copy: Path):
     data = prep.open(dataset_of(certified_copy, name))
-    field = next(each.name for each in data.spec.fields if each.role == "target")
+    field = next(each.name for each in data.spec.fields if each.role in ("input", "target"))
     start, stop = data.bounds("val")
 
     whole = data.rows(field, 0, data.spec.rows)

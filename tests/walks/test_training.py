@@ -21,7 +21,12 @@ def test_each_system_trains_and_a_tampered_copy_is_refused(name: str, certified_
     result = json.loads((certified_copy / f"runs/{name}/result.json").read_text())
 
     assert "epoch 1/1" in trained.stdout
-    assert result["baseline"] / 3 < result["step0"] < result["baseline"] * 3
+    baseline = result["baseline"]
+    if name == "peptide":  # a loss above the identity, which the first map is
+        assert baseline == 0
+        assert abs(result["step0"]) < 1e-3
+    else:
+        assert baseline / 3 < result["step0"] < baseline * 3
     assert result["seconds"] > 0
 
     victim = largest_file(dataset_of(certified_copy, name))
@@ -30,7 +35,8 @@ def test_each_system_trains_and_a_tampered_copy_is_refused(name: str, certified_
     victim.write_bytes(data)
     refused = run("train", name, "--epochs", "1", code=3)
 
-    assert "stored bytes changed" in refused.stderr
+    # Of a small file the byte in the middle may belong to the metadata.
+    assert "stored bytes changed" in refused.stderr or "metadata is not what was certified" in refused.stderr
     assert "remedy" in refused.stderr
     assert "epoch" not in refused.stdout
 

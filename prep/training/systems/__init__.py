@@ -10,6 +10,7 @@ SYSTEMS = Table(
     {
         "control": "prep.training.systems.control:Control",
         "covariance": "prep.training.systems.covariance:Covariance",
+        "peptide": "prep.training.systems.peptide:Peptide",
         "regression": "prep.training.systems.regression:Regression",
         "tabular": "prep.training.systems.tabular:Tabular",
         "tones": "prep.training.systems.tones:Tones",

@@ -1,0 +1,224 @@
+"""Transport between temperatures: a flow turns structures of one temperature into such of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from prep.blocks import Array
+from prep.checks.boltzmann_slope import GAS_CONSTANT
+from prep.errors import DataError, SchemaError, Where
+from prep.gate import CertifiedDataset
+from prep.recipes.dipeptide import topology_digest
+from prep.training.systems.potential import Potential
+from prep.training.systems.system import Batch, Hyperparameters, System, Target, numpy, require
+from prep.training.systems.transport import TransportNetwork
+
+_BIN, _LOWEST, _BINS = 5.0, -700.0, 80  # kJ/mol
+# Atoms that the force field does not tell apart. (It does the two oxygens, in the order of an improper torsion.)
+ALIKE = ((1, 2, 3), (7, 8, 9), (17, 18, 19))
+_COMPARED, _ENERGY_TOLERANCE = 16, 0.5  # frames, kJ/mol
+
+
+class Peptide(System):
+    """Boltzmann transport both ways: a frame of the hot simulations goes through the flow T, one of the cold through
+    its inverse, and each is judged at the temperature where it arrives.
+
+    The loss of a direction is the mean of β U(T x) - ln|det ∂T/∂x|, β that of the target; the loss is the sum of both,
+    minus what it is for T = identity, frame by frame (``energy`` is stored). So the first loss is 0, and no map can
+    get below -(β_cold - β_hot)(⟨U⟩_hot - ⟨U⟩_cold), the two Kullback-Leibler divergences that perfect transport
+    removes.
+    """
+
+    # Of a hundred small operations none is worth a second thread: with two, a step took seven times as long.
+    hyperparameters = Hyperparameters(
+        epochs=20, batch_size=128, learning_rate=1e-3, weight_decay=1.0, clip=5.0, threads=1
+    )
+    metric = "loss_above_identity"
+    target = Target("loss_above_identity", 0.0)
+
+    def __init__(self, data: CertifiedDataset) -> None:
+        super().__init__(data)
+        require(data, "positions", "energy", "temperature", "reference")
+        for name, wanted in (("topology_digest", topology_digest()), ("energy_constraints", "none")):
+            if data.spec.attributes.get(name) != wanted:
+                raise SchemaError(
+                    "this system knows the energies of another molecule, or other energies",
+                    where=Where(path=str(data.path), dataset=data.id, key=name),
+                    measured=str(data.spec.attributes.get(name)),
+                    allowed=wanted,
+                    remedy="build the data with the recipe peptide: its molecule, energies without constraints",
+                )
+        params = data.transforms["positions"].params
+        shape = data.spec["positions"].shape
+        self._mean, self._std = (
+            torch.tensor(params[key], dtype=torch.float64).reshape(shape) for key in ("mean", "std")
+        )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Positions, their energies, and the temperature they come from."""
+        return ("positions", "energy", "temperature")
+
+    @property
+    def baseline(self) -> float:
+        """0: the identity, of which every loss is the difference."""
+        return 0.0
+
+    @cached_property
+    def temperatures(self) -> tuple[float, float]:
+        """The cold and the hot one, in K, from the train split."""
+        found = np.unique(self.data.rows("temperature", *self.data.bounds("train"))).tolist()
+        if len(found) != 2:
+            raise SchemaError(
+                "the flow is between two temperatures",
+                where=Where(path=str(self.data.path), dataset=self.data.id, field="temperature", split="train"),
+                measured=", ".join(map(str, found)),
+                allowed="two temperatures",
+                remedy="set the recipe's temperatures to the two that are wanted",
+            )
+        return found[0], found[1]
+
+    @cached_property
+    def potential(self) -> Potential:
+        """OpenMM, made when it is first needed; `DataError` unless it gives the stored energies."""
+        potential = Potential()
+        start, stop = self.data.bounds("train")
+        stop = min(stop, start + _COMPARED)
+        stored = self.data.rows("energy", start, stop)
+        normalised = torch.from_numpy(np.array(self.data.rows("positions", start, stop)))
+        gap = np.abs(numpy(potential(self._original(normalised))) - stored)
+        if not (gap <= _ENERGY_TOLERANCE).all():
+            worst = int(np.argmax(np.where(np.isnan(gap), np.inf, gap)))
+            raise DataError(
+                "the stored energies are not those of the stored positions",
+                where=Where(
+                    path=str(self.data.path),
+                    dataset=self.data.id,
+                    field="energy",
+                    split="train",
+                    samples=(start + worst,),
+                ),
+                measured=f"{stored[worst]:.6g} kJ/mol, off by {gap[worst]:.3g}",
+                allowed=f"what OpenMM says, within {_ENERGY_TOLERANCE:g} kJ/mol",
+                remedy="recompute energies from the positions in nm, without constraints, with the named force field",
+            )
+        return potential
+
+    def model(self) -> nn.Module:
+        """A `TransportNetwork`, the identity at first."""
+        _ = self.potential
+        reference = torch.from_numpy(np.array(self.data.constants["reference"], dtype=np.float64))
+        return TransportNetwork(reference, self._mean, self._std, self.temperatures)
+
+    def augment(self, batch: Batch) -> Batch:
+        """The hydrogens of every methyl and ammonium group change places in a cycle, or stay.
+
+        The force field does not tell them apart, so energies stay what they are; frames are then aligned no more,
+        which shapes do not know of.
+        """
+        positions = self._original(batch["positions"])
+        rows, device = len(positions), positions.device
+        order = torch.arange(positions.shape[1], device=device).repeat(rows, 1)
+        for atoms in ALIKE:
+            group = torch.tensor(atoms, device=device)
+            turn = torch.randint(len(atoms), (rows, 1), device=device) + torch.arange(len(atoms), device=device)
+            order[:, group] = group[turn % len(atoms)]
+        turned = torch.gather(positions, 1, order[:, :, None].expand_as(positions))
+        normalised = (turned - self._mean.to(device)) / self._std.to(device)
+        return {**batch, "positions": normalised.to(batch["positions"].dtype)}
+
+    def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Sum over the directions of their mean loss above the identity."""
+        above, cold = self._above(outputs, batch)[0], self._cold(batch)
+        weights = cold / cold.sum().clamp_min(1) + ~cold / (~cold).sum().clamp_min(1)
+        return (weights * above).sum()
+
+    def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
+        """For frames that are cold and for those that are hot, (2, …): counts, losses, energies, histograms."""
+        above, energy, beta = (numpy(each) for each in self._above(outputs, batch))
+        stored, hot = numpy(batch["energy"]), (~self._cold(batch)).cpu().numpy()
+        kinds = np.stack([~hot, hot]).astype(np.float64)
+        table = {
+            "count": np.ones_like(stored),
+            "above": above,
+            "identity": beta * stored,
+            "energy": stored,
+            "moved_energy": energy,
+            "reconstruction": numpy(outputs["reconstruction"]),
+            "log_det_residual": numpy(outputs["log_det_residual"]),
+        }
+        histograms = {"histogram": _histogram(stored), "moved_histogram": _histogram(energy)}
+        return {name: kinds @ values for name, values in (table | histograms).items()}
+
+    def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
+        """Losses in nats; mean energies in kJ/mol and shares of energy histograms (bins of 5 kJ/mol) that overlap, at
+        the temperature where frames arrive, beside those without transport; errors of the round trip.
+
+        ``best_possible`` is what perfect transport of these frames scores in loss_above_identity.
+        """
+        mean = {
+            name: values / np.maximum(sums["count"].reshape(2, *[1] * (values.ndim - 1)), 1.0)
+            for name, values in sums.items()
+        }
+        above, identity = float(mean["above"].sum()), float(mean["identity"].sum())
+        cold, hot = self.temperatures
+        energy, moved = mean["energy"], mean["moved_energy"]
+        result = {
+            "loss_above_identity": above,
+            "loss": identity + above,
+            "identity_loss": identity,
+            "best_possible": -float((self._betas[0] - self._betas[1]) * (energy[1] - energy[0])),
+            "reconstruction_nm": float(sums["reconstruction"].sum() / sums["count"].sum()),
+            "log_det_residual": float(sums["log_det_residual"].sum() / sums["count"].sum()),
+        }
+        for temperature, own in ((cold, 0), (hot, 1)):
+            name = f"{temperature:g}K"
+            result[f"energy_{name}"] = float(energy[own])
+            result[f"energy_{name}_transported"] = float(moved[1 - own])
+            result[f"overlap_{name}"] = _overlap(mean["moved_histogram"][1 - own], mean["histogram"][own])
+        result["overlap_identity"] = _overlap(mean["histogram"][0], mean["histogram"][1])
+        return result
+
+    def references(self, batches: Iterable[Batch]) -> dict[str, float]:
+        """The identity, and perfect transport."""
+        total, count = np.zeros(2), np.zeros(2)
+        for batch in batches:
+            hot = (~self._cold(batch)).cpu().numpy().astype(np.int64)
+            total += np.bincount(hot, numpy(batch["energy"]), 2)
+            count += np.bincount(hot, minlength=2)
+        cold_mean, hot_mean = total / np.maximum(count, 1.0)
+        return {"identity": 0.0, "perfect": -float((self._betas[0] - self._betas[1]) * (hot_mean - cold_mean))}
+
+    @property
+    def _betas(self) -> tuple[float, float]:
+        """1/RT in mol/kJ, cold and hot."""
+        cold, hot = self.temperatures
+        return 1.0 / (GAS_CONSTANT * cold), 1.0 / (GAS_CONSTANT * hot)
+
+    def _cold(self, batch: Batch) -> Tensor:
+        return batch["temperature"] == self.temperatures[0]
+
+    def _above(self, outputs: Mapping[str, Tensor], batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss above the identity, energy after transport, β of the target, each (batch,)."""
+        cold, hot = self._betas
+        beta = torch.where(self._cold(batch), hot, cold)
+        energy = self.potential(outputs["positions"])
+        return beta * (energy - batch["energy"]) - outputs["log_det"], energy, beta
+
+    def _original(self, positions: Tensor) -> Tensor:
+        return positions.double() * self._std.to(positions.device) + self._mean.to(positions.device)
+
+
+def _histogram(energy: Array) -> Array:
+    """(rows, bins) with a 1 in each row; energies beyond the ends are counted in the bins there."""
+    place = np.clip(np.floor((energy - _LOWEST) / _BIN), 0, _BINS - 1).astype(np.int64)
+    return np.eye(_BINS)[place]
+
+
+def _overlap(one: Array, other: Array) -> float:
+    return float(np.minimum(one, other).sum())
