@@ -383,7 +383,7 @@ def mutate(
     from prep.cli.options import demand_mutation
     from prep.cli.output import say, write_json
     from prep.cli.render import show_failures
-    from prep.verbs.mutate import failures
+    from prep.verbs.mutate import failures, refusal
     from prep.verbs.mutate import mutate as verb
 
     if listed:
@@ -397,7 +397,7 @@ def mutate(
     if json:
         write_json({"path": str(path)}, json)
     else:
-        say(f"planted {failure} in {path}; see it refused: prep validate {path}")
+        say(f"planted {failure} in {path}; see it refused: {refusal(system, failure, path)}")
 
 
 @app.command()

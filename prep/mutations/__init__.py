@@ -88,6 +88,16 @@ MUTATIONS = Table(
 )
 
 
+# Failures of training code rather than of data, by what happened; `prep train --system SYSTEM+FAILURE` plants them.
+TRAINING_FAULTS = {
+    "summed_loss": "The loss was summed over batch and features instead of averaged.",
+    "no_updates": "The optimiser never had the parameters: nothing moved, and the loss only wavered.",
+    "wrong_index": "The metric compared each prediction with the target of its neighbour.",
+    "one_sided_scale": "The loss scaled one of its sides back: the target was 72 times larger than the prediction.",
+    "moving_weights": "Metrics were taken while weights moved: chasing the last target looked like learning.",
+}
+
+
 @dataclass(slots=True)
 class Specimen:
     """A whole normalised dataset in memory, to be changed in place.

@@ -16,6 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from prep.blocks import Array
 from prep.errors import UnfinishedError, Where
 from prep.training.data import demand_verified
+from prep.training.proof import fingerprint, prove_change, prove_frozen, prove_gradient, prove_scores, prove_step0
 from prep.training.systems import Hyperparameters, System
 from prep.training.systems.system import Batch
 
@@ -37,6 +38,7 @@ class TrainingModule(LightningModule):
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._sums: dict[str, Array] = {}
+        self._before: Tensor | None = None
 
     @property
     def train_loss(self) -> float:
@@ -73,6 +75,12 @@ class TrainingModule(LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """The loss of one augmented batch; a loss that is not finite ends the run."""
+        if self.global_step == 0:
+            prove_scores(self.system, batch)
+            self._before = fingerprint(self.network.parameters())
+        elif self._before is not None:
+            prove_change(self.system, self._before, fingerprint(self.network.parameters()))
+            self._before = None
         batch = self.system.augment(batch)
         loss = self.system.loss(self(batch), batch)
         value = loss.detach()
@@ -85,6 +93,7 @@ class TrainingModule(LightningModule):
                 remedy="lower the learning rate of the system; the checkpoint of the last epoch is kept",
             )
         if math.isnan(self.step0):
+            prove_step0(self.system, float(value))
             self.step0 = float(value)
         self._losses.append(value)
         return loss
@@ -93,11 +102,15 @@ class TrainingModule(LightningModule):
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip to the system's norm and remember what the norm was."""
-        self._norms.append(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip).detach())
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip).detach()
+        if self.global_step == 0:
+            prove_gradient(self.system, float(norm))
+        self._norms.append(norm)
 
     def on_validation_epoch_start(self) -> None:
-        """Metrics are sums over the whole split."""
+        """Metrics are sums over the whole split, of weights that do not move."""
         self._sums = {}
+        self._frozen = fingerprint(self.network.parameters())
 
     def validation_step(self, batch: Batch, index: int) -> None:
         """Add one batch to the sums."""
@@ -106,6 +119,7 @@ class TrainingModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Metrics of the split, and the one that decides for whoever monitors it."""
+        prove_frozen(self.system, self._frozen, fingerprint(self.network.parameters()))
         self.measured = self.system.metrics(self._sums)
         self.log(self.system.metric, self.measured[self.system.metric])
 

@@ -25,6 +25,7 @@ from prep.gate import CertifiedDataset
 from prep.training import checkpoint as checkpoints
 from prep.training import history as records
 from prep.training.data import CertifiedData, demand_certified
+from prep.training.faults import FAULTS
 from prep.training.module import TrainingModule
 from prep.training.result import RunResult
 from prep.training.systems import SYSTEMS, System
@@ -55,7 +56,10 @@ def fit(
     data = demand_certified(data)
     data.verify(progress=progress)  # before the first step, not hours later when the test split is read
     name = system or (data.id if data.id in SYSTEMS else "tabular")
-    trained: System = SYSTEMS.load(name)(data)
+    family, _, fault = name.partition("+")
+    trained: System = SYSTEMS.load(family)(data)
+    if fault:
+        trained = FAULTS.load(fault)(trained)
     accelerator = _accelerator(device)
     run = _Run(data, name, trained, run_dir, seed, say, progress)
     last = run_dir / "last.ckpt"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from prep.certificate import envelope, manifest
 from prep.errors import UsageError, Where
 from prep.formats import create
+from prep.formats.commit import Pending, storage_errors, write_atomically
 from prep.gate import CertifiedDataset, admit
-from prep.mutations import MUTATIONS, Specimen, story
+from prep.mutations import MUTATIONS, TRAINING_FAULTS, Specimen, story
 from prep.verbs.config import load_config
 from prep.verbs.rawdata import commit, demand_output, write_manifest
 
 _MEMORY_SHARE = 0.25
+_TRAINED = "(any)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +33,9 @@ class Failure:
 
 def failures(system: str = "") -> tuple[Failure, ...]:
     """The whole museum, or one system's part of it."""
-    entries = [(key.partition("/")[0], key.partition("/")[2], key) for key in MUTATIONS]
-    return tuple(
-        Failure(owner, name, story(MUTATIONS.load(key))) for owner, name, key in entries if system in ("", owner)
-    )
+    entries = [(*key.split("/", 1), story(MUTATIONS.load(key))) for key in MUTATIONS]
+    entries += [(_TRAINED, name, text) for name, text in TRAINING_FAULTS.items()]
+    return tuple(Failure(owner, name, text) for owner, name, text in entries if system in ("", owner))
 
 
 def mutate(
@@ -46,16 +49,21 @@ def mutate(
 ) -> Path:
     """Write a copy of a certified dataset with ``failure`` planted in it to ``output``, without a certificate.
 
+    A failure of training code (`TRAINING_FAULTS`) leaves the data and their certificate as they are: it is planted by
+    training on the copy with ``--system SYSTEM+FAILURE``.
+
     ``data`` is by default the configuration's dataset of that name. The dataset is held in memory: `UsageError` for
     one that is too large for it, for an unknown failure, and for an output that would replace what prep did not write.
     Raises what the gate raises for data that are not certified.
     """
-    mutation = MUTATIONS.load(f"{system}/{failure}")
+    mutation = None if failure in TRAINING_FAULTS else MUTATIONS.load(f"{system}/{failure}")
     output = Path(output)
     settings = None if data else load_config(config)
     source = Path(data) if data else settings.normalized_path(settings.dataset(system)) if settings else output
     demand_output(output, [source])
     good = admit(source, lock_path=Path(lock_path) if lock_path else None)
+    if mutation is None:
+        return _copy(source, output)
     specimen = _specimen(good)
     mutation(specimen)
     spec = specimen.finished()
@@ -66,6 +74,31 @@ def mutate(
             writer.write(field.name, specimen.arrays[field.name])
         container = commit(writer, output, spec)
     write_manifest(container)
+    return output
+
+
+def refusal(system: str | None, failure: str | None, output: Path) -> str:
+    """The command that refuses a planted failure."""
+    return (
+        f"prep train {output} --system {system}+{failure}" if failure in TRAINING_FAULTS else f"prep validate {output}"
+    )
+
+
+def _copy(source: Path, output: Path) -> Path:
+    """The dataset and its sidecars, byte by byte."""
+    if source.suffix != output.suffix:
+        raise UsageError(
+            "a copy keeps its format",
+            where=Where(path=str(output)),
+            measured=output.suffix,
+            allowed=source.suffix,
+            remedy=f"name the output with the ending {source.suffix}",
+        )
+    with Pending(output) as pending, storage_errors(output):
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, pending.path)
+        pending.publish()
+    for sidecar in (manifest.path_of, envelope.path_of):
+        write_atomically(sidecar(output), sidecar(source).read_bytes())
     return output
 
 

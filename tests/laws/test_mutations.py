@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import prep
-from prep.errors import CertificateError, DataError, Refusal, UsageError
-from prep.mutations import MUTATIONS
+from prep.errors import CertificateError, DataError, Refusal, UnfinishedError, UsageError
+from prep.mutations import MUTATIONS, TRAINING_FAULTS
 from prep.verbs.mutate import failures
 from tests.conftest import dataset_of
 
@@ -58,6 +58,15 @@ KNOWN_BY = {
 KNOWN_BY_TRAINER = {"peptide/shuffled_energies": "the stored energies are not those of the stored positions"}
 
 
+STOPPED_BY = {
+    "summed_loss": "the loss does not score",
+    "no_updates": "the first step changed no parameter",
+    "wrong_index": "the metric",
+    "one_sided_scale": "the loss does not score",
+    "moving_weights": "parameters changed while the metrics were taken",
+}
+
+
 def planted(key: str, project: Path) -> Path:
     system, _, failure = key.partition("/")
     good = dataset_of(project, system)
@@ -95,6 +104,21 @@ def test_a_planted_failure_that_passes_every_check_stops_the_training_before_its
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize("fault", TRAINING_FAULTS)
+@pytest.mark.parametrize("system", ["regression", "control", "tones"])
+def test_a_fault_of_the_training_code_stops_the_run_in_its_first_epoch(system: str, fault: str, certified_copy: Path):
+    good = dataset_of(certified_copy, system)
+    copy = prep.mutate(system, fault, certified_copy / f"copy{good.suffix}", data=good)
+
+    with pytest.raises(UnfinishedError) as caught:
+        prep.train(copy, system=f"{system}+{fault}", epochs=2, device="cpu")
+
+    assert caught.value.what.startswith(STOPPED_BY[fault])
+    assert caught.value.allowed
+    assert caught.value.remedy
+    assert not (certified_copy / f"runs/{system}/last.ckpt").exists()
+
+
 def test_planting_changes_what_it_says_and_nothing_of_the_good_data(certified_copy: Path):
     path = planted("regression/not_a_number", certified_copy)
 
@@ -117,6 +141,6 @@ def test_mutations_are_made_of_certified_data_only_and_replace_nothing_of_others
 
 def test_the_museum_tells_what_happened():
     stories = {f"{each.system}/{each.name}": each.story for each in failures()}
-    assert set(stories) == set(MUTATIONS)
+    assert set(stories) == set(MUTATIONS) | {f"(any)/{name}" for name in TRAINING_FAULTS}
     assert all(text.endswith(".") for text in stories.values())
     assert {each.system for each in failures("control")} == {"control"}

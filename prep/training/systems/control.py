@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from prep.blocks import Array
 from prep.gate import CertifiedDataset
-from prep.training.systems.system import Batch, Hyperparameters, System, Target, numpy, require, score_of_zero
+from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require, score_of_zero
 
 _WIDTH, _HEADS, _LAYERS, _FEEDFORWARD = 64, 4, 4, 256
 
@@ -50,6 +50,10 @@ class Control(System):
         """Masked mean squared error of the batch."""
         mask = batch["control_mask"].to(outputs["controls"].dtype)
         return (mask * (outputs["controls"] - batch["controls"]).square()).sum() / mask.sum()
+
+    def perfect(self, batch: Batch) -> tuple[Outputs, Outputs]:
+        """The controls, and their mask."""
+        return {"controls": batch["controls"]}, {"controls": batch["control_mask"].to(batch["controls"].dtype)}
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Masked squared errors, and per system and control what R² in original units needs."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from prep.blocks import Array, FieldSpec
 from prep.errors import SchemaError, Where
 from prep.gate import CertifiedDataset
-from prep.training.systems.system import Batch, System, numpy, score_of_zero
+from prep.training.systems.system import Batch, Outputs, System, numpy, score_of_zero
 
 _PARTS = ("error", "count")
 _LISTED = 16  # values of a target that metrics are listed for one by one
@@ -101,6 +101,11 @@ class PerceptronSystem(System):
             total = total + (mask * (predicted - batch[spec.name].to(predicted.dtype)).square()).sum()
             count = count + mask.sum()
         return total / count
+
+    def perfect(self, batch: Batch) -> tuple[Outputs, Outputs]:
+        """The targets, and their masks."""
+        targets = {spec.name: batch[spec.name].float() for spec in self.targets}
+        return targets, {spec.name: self._mask(spec, batch, targets[spec.name]) for spec in self.targets}
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Per target field and value: counts, squared errors, and what R² in original units needs."""

@@ -15,6 +15,7 @@ from prep.errors import CertificateError, SchemaError, Where
 from prep.gate import CertifiedDataset
 
 Batch = Mapping[str, Tensor]
+Outputs = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,12 @@ class System(abc.ABC):
     @abc.abstractmethod
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The training loss, a finite scalar."""
+
+    def perfect(self, batch: Batch) -> tuple[Outputs, Outputs] | None:
+        """Outputs that predict ``batch`` exactly, and for each of them 1 where a value counts and 0 where not; None for
+        a system whose loss is no mean square of its outputs.
+        """
+        return None
 
     @abc.abstractmethod
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
