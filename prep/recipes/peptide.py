@@ -133,6 +133,10 @@ class _Simulated:
         self._running: dict[int, Lock] = {}
         self._kept: dict[tuple[int, str], tuple[Array, Array]] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process nothing has been simulated yet."""
+        return type(self), ()
+
     def take(self, task: Task) -> tuple[Array, Array]:
         """Positions and energies of the task's split of its replica."""
         replica = task.arguments["replica"]

@@ -20,6 +20,7 @@ def test_the_project_configuration_is_valid_and_names_the_systems():
     assert set(load_config(Path(__file__).parents[2] / "config/config.yaml").datasets) >= {
         "control",
         "covariance",
+        "peptide",
         "regression",
         "tones",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import pickle
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,15 @@ def test_the_number_of_workers_changes_nothing():
 
     for one, other in zip(parts, again, strict=True):
         assert all(np.array_equal(one.arrays[name], other.arrays[name]) for name in one.arrays)
+
+
+def test_a_plan_may_be_sent_to_another_process():
+    plan, parts = made()
+    sent = pickle.loads(pickle.dumps(plan))
+
+    again = Peptide().produce(sent, sent.tasks[0])
+
+    assert np.array_equal(again.arrays["energy"], parts[0].arrays["energy"])
 
 
 def test_a_split_that_is_asked_for_twice_is_the_same():
