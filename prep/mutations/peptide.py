@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from prep.mutations import Specimen
-
-_BOND_STRETCH = 28.0  # kJ/mol: about what eleven constrained bonds to hydrogen leave out, RT/2 each
 
 
 def unaligned(data: Specimen) -> None:
@@ -22,9 +22,7 @@ def unaligned(data: Specimen) -> None:
 
 def constrained_energies(data: Specimen) -> None:
     """Energies were taken with bonds constrained: directions were free, and nothing bounded the loss."""
-    hot = data.arrays["temperature"] > data.arrays["temperature"].mean()
-    # What constraints leave out does not grow with temperature, so the two densities come too close.
-    data.store("energy", data.arrays["energy"] - np.where(hot, _BOND_STRETCH, 0.0))
+    data.spec = replace(data.spec, attributes={**data.spec.attributes, "energy_constraints": "HBonds"})
 
 
 def angstrom(data: Specimen) -> None:
