@@ -1,4 +1,4 @@
-"""Rebuild, normalise, validate and certify every dataset of config/config.yaml: `snakemake all`.
+"""Rebuild, normalise, validate and certify every dataset of config/config.yaml: `snakemake all`. Train on them: `snakemake train`.
 
 Each rule calls one `prep` verb. What a rule depends on is what its verb reads: the recipe's parameters, or the source, for generate, the
 schema's plan of transforms for stats and normalize, the whole schema for validate and certify. So a changed parameter rebuilds what
@@ -164,3 +164,36 @@ rule relock:
         datasets=[target.normalized for target in TARGETS.values()],
     shell:
         "{params.commands} && prep inspect --table {params.datasets:q} -o {input[0]:q} && touch {output:q}"
+
+
+# `snakemake train`: every dataset's own system, one after the other, and one table of what was reached.
+rule train:
+    input:
+        "runs/trained.txt",
+
+
+rule trained:
+    input:
+        [f"runs/{name}/result.json" for name in TARGETS],
+    output:
+        "runs/trained.txt",
+    params:
+        runs=[f"runs/{name}" for name in TARGETS],
+    shell:
+        "prep inspect --table {params.runs:q} -o {output:q}"
+
+
+for name, target in TARGETS.items():
+
+    rule:
+        name:
+            f"train_{name}"
+        input:
+            f"{target.normalized}.cert.json",
+        output:
+            f"runs/{name}/result.json",
+        params:
+            name=name,
+        threads: workflow.cores
+        shell:
+            "prep train {params.name:q} --run-dir runs/{params.name:q}"

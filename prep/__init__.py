@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from prep.gate import CertifiedDataset as CertifiedDataset
     from prep.gate import admit as open
     from prep.verbs.certify import certify as certify
+    from prep.verbs.compare import compare as compare
     from prep.verbs.generate import generate as generate
     from prep.verbs.ingest import ingest as ingest
     from prep.verbs.inspect import inspect as inspect
@@ -48,6 +49,7 @@ _API = Table(
     {
         "CertifiedDataset": "prep.gate:CertifiedDataset",
         "certify": "prep.verbs.certify:certify",
+        "compare": "prep.verbs.compare:compare",
         "generate": "prep.verbs.generate:generate",
         "ingest": "prep.verbs.ingest:ingest",
         "inspect": "prep.verbs.inspect:inspect",
@@ -63,6 +65,7 @@ _API = Table(
 __all__ = [
     "CertifiedDataset",
     "certify",
+    "compare",
     "generate",
     "ingest",
     "inspect",

@@ -324,20 +324,22 @@ def verify(
 
 @app.command()
 def inspect(
-    datasets: Annotated[list[Path], typer.Argument(help="A dataset; several with --table.")],
-    as_table: Annotated[bool, typer.Option("--table", help="One line a certified dataset.")] = False,
+    datasets: Annotated[list[Path], typer.Argument(help="A dataset; several, or run folders, with --table.")],
+    as_table: Annotated[bool, typer.Option("--table", help="One line a certified dataset or finished run.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table to a file.")] = None,
     lock: LockFile = None,
     json: Json = None,
 ) -> None:
     """Show everything a dataset says about itself.
 
-    Examples: `prep inspect data/normalized/control.h5` · `prep inspect --table data/normalized/*.h5`
+    Examples: `prep inspect data/normalized/control.h5` · `prep inspect --table data/normalized/*.h5` ·
+    `prep inspect --table runs/*`
     """
     from prep.cli.output import write_json
-    from prep.cli.render import show_inspection, show_summary, summary_to_dict
+    from prep.cli.render import show_inspection, show_runs, show_summary, summary_to_dict
     from prep.verbs.inspect import inspect as verb
     from prep.verbs.inspect import summary
+    from prep.verbs.runs import are_runs, runs
 
     if output is not None and not as_table:
         from prep.errors import UsageError, Where
@@ -349,6 +351,13 @@ def inspect(
             allowed="-o together with --table",
             remedy="add --table, or use --json FILE for everything a dataset says",
         )
+    if as_table and are_runs(datasets):
+        found_runs = runs(*datasets)
+        if json:
+            write_json(list(found_runs), json)
+        if json != "-":
+            show_runs(found_runs, output)
+        return
     if as_table:
         rows = summary(*datasets, lock_path=lock)
         if json:
@@ -398,6 +407,44 @@ def mutate(
         write_json({"path": str(path)}, json)
     else:
         say(f"planted {failure} in {path}; see it refused: {refusal(system, failure, path)}")
+
+
+@app.command()
+def compare(
+    system: Annotated[str, typer.Argument(help="control, covariance, peptide, regression or tones.")],
+    failure: Annotated[str | None, typer.Option(help="By default what the system's project had.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each of the two trainings.")] = 300,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; default runs/compare/SYSTEM.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Certified dataset; by default the configuration's.")] = None,
+    config: ConfigFile = None,
+    lock: LockFile = None,
+    json: Json = None,
+) -> None:
+    """Train one model on the data as a project had them and on the certified data, and show both.
+
+    Examples: `prep compare control` · `prep compare covariance --failure one_sided_loading --steps 100`
+    """
+    from prep.cli.output import progress, write_json
+    from prep.cli.render import show_comparison
+    from prep.verbs.compare import compare as verb
+
+    with progress(f"compare {system}") as show:
+        found = verb(
+            system,
+            failure=failure,
+            steps=steps,
+            seed=seed,
+            output=output,
+            data=data,
+            config=config,
+            lock_path=lock,
+            progress=show,
+        )
+    if json:
+        write_json(found.to_dict(), json)
+    if json != "-":
+        show_comparison(found)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any
 from prep.cli.output import report_error, say, size, table
 from prep.errors import worst_exit_code
 from prep.report.text import lines
+from prep.verbs.compare import LABELS, Comparison
 from prep.verbs.inspect import Inspection, SummaryRow
 from prep.verbs.mutate import Failure
 from prep.verbs.validate import Validation
@@ -86,7 +87,40 @@ def show_summary(rows: Sequence[SummaryRow], output: Path | None) -> None:
         ]
         for row in rows
     ]
-    text = table("certified datasets", columns, body)
+    _say_and_write(table("certified datasets", columns, body), output)
+
+
+def show_runs(found: Sequence[Mapping[str, Any]], output: Path | None) -> None:
+    """The table of finished runs: what was reached, beside what predicting nothing scores."""
+    columns = [
+        ("system", "left"),
+        ("metric", "left"),
+        ("baseline", "right"),
+        ("first loss", "right"),
+        ("test", "right"),
+        ("target", "right"),
+        ("reached", "left"),
+        ("time", "right"),
+        ("beside it", "left"),
+    ]
+    body = [
+        [
+            run["system"],
+            run["metric"],
+            f"{run['baseline']:.4g}",
+            f"{run['step0']:.4g}",
+            f"{run['test'][run['metric']]:.4g}",
+            "-" if run["target"] is None else f"< {run['target']:g}",
+            {True: "yes", False: "no", None: "-"}[run["reached"]],
+            f"{run['seconds']:.0f} s",
+            ", ".join(f"{name} {value:.4g}" for name, value in run["references"].items()),
+        ]
+        for run in found
+    ]
+    _say_and_write(table("finished runs, test split, frozen weights", columns, body), output)
+
+
+def _say_and_write(text: str, output: Path | None) -> None:
     say(text)
     if output is not None:
         from prep.formats.commit import write_atomically
@@ -191,6 +225,13 @@ def show_failures(found: Sequence[Failure]) -> None:
     """The museum, a line each."""
     rows = [[each.system, each.name, each.story] for each in found]
     say(table("", [("system", "left"), ("failure", "left"), ("what happened", "left")], rows))
+
+
+def show_comparison(found: Comparison) -> None:
+    """The story, the table, and where the picture is."""
+    say(f"{found.system}, {found.failure}: {found.story}")
+    say(table("", [("", "left"), *((label, "right") for label in LABELS)], found.rows()))
+    say(f"picture and numbers in {found.folder}: compare.png, compare.json")
 
 
 def _leaves(value: Any) -> list[float]:

@@ -52,6 +52,7 @@ MUTATIONS = Table(
         **{
             f"regression/{name}": f"prep.mutations.regression:{name}"
             for name in (
+                "raw",
                 "raw_inputs",
                 "raw_targets",
                 "not_a_number",

@@ -7,6 +7,12 @@ import numpy as np
 from prep.mutations import Specimen
 
 
+def raw(data: Specimen) -> None:
+    """Inputs and targets were trained on in their own units: the loss began at 1e15, and nothing was learnt."""
+    raw_inputs(data)
+    raw_targets(data)
+
+
 def raw_inputs(data: Specimen) -> None:
     """Inputs were trained on in their own units, from hundredths to ten thousands."""
     data.store("inputs", data.original("inputs"))

@@ -58,13 +58,12 @@ def mutate(
     """
     mutation = None if failure in TRAINING_FAULTS else MUTATIONS.load(f"{system}/{failure}")
     output = Path(output)
-    settings = None if data else load_config(config)
-    source = Path(data) if data else settings.normalized_path(settings.dataset(system)) if settings else output
+    source = good_path(system, data, config)
     demand_output(output, [source])
     good = admit(source, lock_path=Path(lock_path) if lock_path else None)
     if mutation is None:
         return _copy(source, output)
-    specimen = _specimen(good)
+    specimen = specimen_of(good)
     mutation(specimen)
     spec = specimen.finished()
     with create(output, spec) as writer:
@@ -75,6 +74,14 @@ def mutate(
         container = commit(writer, output, spec)
     write_manifest(container)
     return output
+
+
+def good_path(system: str, data: str | Path | None, config: str | Path | None) -> Path:
+    """The certified dataset to start from: ``data``, else the configuration's of that name."""
+    if data is not None:
+        return Path(data)
+    settings = load_config(config)
+    return settings.normalized_path(settings.dataset(system))
 
 
 def refusal(system: str | None, failure: str | None, output: Path) -> str:
@@ -102,7 +109,8 @@ def _copy(source: Path, output: Path) -> Path:
     return output
 
 
-def _specimen(good: CertifiedDataset) -> Specimen:
+def specimen_of(good: CertifiedDataset) -> Specimen:
+    """The whole dataset in memory; `UsageError` for one that is too large for it."""
     size = good.spec.rows * good.spec.row_bytes
     available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if size > _MEMORY_SHARE * available:

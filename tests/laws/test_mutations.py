@@ -40,6 +40,7 @@ KNOWN_BY = {
     "regression/copied_rows": ("unique_rows", "inputs"),
     "regression/infinite": ("finite", "targets"),
     "regression/not_a_number": ("finite", "inputs"),
+    "regression/raw": ("zero_baseline", "targets"),
     "regression/raw_inputs": ("standardised", "inputs"),
     "regression/raw_targets": ("zero_baseline", "targets"),
     "regression/shuffled_targets": ("learnability", "targets"),

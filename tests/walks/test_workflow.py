@@ -133,6 +133,16 @@ def test_a_failing_report_is_kept_apart_until_the_data_pass_again(project: Path)
     assert "validate_regression" in planned()
 
 
+def test_training_everything_ends_in_one_table(project: Path):
+    only_regression(project)
+
+    snakemake("train")
+
+    table = (project / "runs/trained.txt").read_text()
+    assert re.search(r"regression +mse +\d.* < 0.05 +(yes|no)", table)
+    assert "zero 0." in table or "zero 1." in table
+
+
 def test_own_data_are_built_by_the_workflow_too(project: Path):
     only_regression(project)
     rng = np.random.default_rng(0)

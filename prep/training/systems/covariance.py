@@ -98,8 +98,13 @@ class Covariance(System):
         }
 
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Mean NMSE plus a little cross-entropy of K."""
-        error, energy = _errors(outputs["factor"], outputs["loading"], batch["factor"])
+        """Mean NMSE plus a little cross-entropy of K. Of a batch that holds the matrices themselves, these are the
+        target, as they are stored.
+        """
+        if "covariance" in batch:
+            error, energy = _stored_errors(outputs["factor"], outputs["loading"], batch["covariance"])
+        else:
+            error, energy = _errors(outputs["factor"], outputs["loading"], batch["factor"])
         entropy = functional.cross_entropy(outputs["count"], batch["num_sources"].long() - 1)
         return (error / energy).mean() + _COUNT_WEIGHT * entropy
 
@@ -254,3 +259,12 @@ def _original(companion: Tensor, scale: tuple[float, float]) -> Tensor:
 
 def _beside(values: Tensor) -> Tensor:
     return values.float()[:, None, None]
+
+
+def _stored_errors(factor: Tensor, loading: Tensor, stored: Tensor) -> tuple[Tensor, Tensor]:
+    """‖R̂ - R‖² and ‖R‖² (batch,) of R̂ = N (A Aᴴ + ε I) / tr and of stored matrices R (batch, N, N)."""
+    size = factor.shape[1]
+    estimate = factor @ factor.mH + loading[:, None, None] * torch.eye(size, device=factor.device)
+    trace = estimate.diagonal(dim1=1, dim2=2).real.sum(1)
+    estimate = estimate * (size / trace)[:, None, None]
+    return (estimate - stored).abs().square().sum((1, 2)), stored.abs().square().sum((1, 2))
