@@ -41,12 +41,18 @@ def follow(command: str, code: int, first: str) -> None:
 
 
 def test_the_stages_of_the_readme(project: Path):
-    steps = [each for each in examples("regression") if not each[0].startswith("prep train")]
+    steps = [each for each in examples("regression") if not each[0].startswith(("prep train", "prep compare"))]
     assert [each[0].split()[1] for each in steps] == [
         *("generate", "stats", "normalize", "validate", "certify", "verify", "inspect", "validate")
     ]
     for step in steps:
         follow(*step)
+
+
+def test_the_museum_and_the_comparison(certified_copy: Path):
+    (planted,), (compared,) = examples("prep mutate"), examples("prep compare")
+    follow(*planted)
+    follow(compared[0] + " --steps 5", *compared[1:])
 
 
 def test_training_and_what_it_refuses(certified_copy: Path):
