@@ -416,6 +416,10 @@ def compare(
     steps: Annotated[int, typer.Option(min=1, help="Steps of each of the two trainings.")] = 300,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder; default runs/compare/SYSTEM.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write a page (.md) with its numbers and picture beside it."),
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Certified dataset; by default the configuration's.")] = None,
     config: ConfigFile = None,
     lock: LockFile = None,
@@ -441,6 +445,10 @@ def compare(
             lock_path=lock,
             progress=show,
         )
+    if page is not None:
+        from prep.verbs.pages import about, finished_run, write_page
+
+        write_page(page, found, about(system), finished_run(system))
     if json:
         write_json(found.to_dict(), json)
     if json != "-":

@@ -109,7 +109,9 @@ def trace(
     finally:
         torch.set_num_threads(before)
     low, high = _range(data.spec, arrays, slice(start, stop))
-    zero = _zero(system, {field: values[: settings.batch_size * 8] for field, values in rows.items()})
+    # From all over the split: rows lie by group.
+    spread = torch.linspace(0, stop - start - 1, min(stop - start, settings.batch_size * 8)).long()
+    zero = _zero(system, {field: values[spread] for field, values in rows.items()})
     return Trace(label, low, high, zero, settings.clip, tuple(losses), tuple(norms), time.monotonic() - begin)
 
 
