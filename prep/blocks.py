@@ -157,6 +157,11 @@ class DatasetSpec:
     def __contains__(self, name: object) -> bool:
         return any(spec.name == name for spec in self.fields)
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of all fields and constants."""
+        return frozenset(spec.name for spec in (*self.fields, *self.constants))
+
     def stored(self, name: str) -> FieldSpec:
         """A field or a constant."""
         return next((spec for spec in self.constants if spec.name == name), None) or self[name]

@@ -44,6 +44,10 @@ class Scope:
     start: int
     stop: int
 
+    def __str__(self) -> str:
+        """The scope as the keys of folds name it."""
+        return f"{self.split}[{self.start}:{self.stop}]"
+
     @classmethod
     def of(cls, spec: DatasetSpec, split: str = "") -> Scope:
         """The range of ``split`` in ``spec``; an absent split is an empty range."""

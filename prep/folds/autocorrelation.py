@@ -61,8 +61,7 @@ class Autocorrelation:
 
     @property
     def key(self) -> str:
-        scope = f"{self.scope.split}[{self.scope.start}:{self.scope.stop}]"
-        return f"autocorrelation/{self.values}/{self.group}/{self.max_lag}/{scope}"
+        return f"autocorrelation/{self.values}/{self.group}/{self.max_lag}/{self.scope}"
 
     @property
     def fields(self) -> frozenset[str]:

@@ -138,9 +138,8 @@ class Gram:
 
     @property
     def key(self) -> str:
-        scope = f"{self.scope.split}[{self.scope.start}:{self.scope.stop}]"
         masks = ",".join(mask.name if mask else "" for mask in (self.input_mask, self.target_mask))
-        return f"gram/{self.input.name}>{self.target.name}/{scope}/{self.group}/{masks}/{','.join(self.last)}"
+        return f"gram/{self.input.name}>{self.target.name}/{self.scope}/{self.group}/{masks}/{','.join(self.last)}"
 
     @property
     def fields(self) -> frozenset[str]:

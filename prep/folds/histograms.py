@@ -66,8 +66,7 @@ class Histograms:
 
     @property
     def key(self) -> str:
-        scope = f"{self.scope.split}[{self.scope.start}:{self.scope.stop}]"
-        return f"histograms/{self.values}/{self.label}{self.labels!r}/{self.group}/{self.width!r}/{scope}"
+        return f"histograms/{self.values}/{self.label}{self.labels!r}/{self.group}/{self.width!r}/{self.scope}"
 
     @property
     def fields(self) -> frozenset[str]:

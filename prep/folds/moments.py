@@ -87,9 +87,8 @@ class Moments:
 
     @property
     def key(self) -> str:
-        scope = f"{self.scope.split}[{self.scope.start}:{self.scope.stop}]"
         mask = self.mask.name if self.mask else ""
-        return f"moments/{self.field.name}({','.join(self.field.features)})/{scope}/{mask}/{self.group}"
+        return f"moments/{self.field.name}({','.join(self.field.features)})/{self.scope}/{mask}/{self.group}"
 
     @property
     def fields(self) -> frozenset[str]:

@@ -56,8 +56,7 @@ class Scales:
 
     @property
     def key(self) -> str:
-        scope = f"{self.scope.split}[{self.scope.start}:{self.scope.stop}]"
-        return f"scales/{self.field.name}/{self.kind}/{scope}/{self.mask.name if self.mask else ''}"
+        return f"scales/{self.field.name}/{self.kind}/{self.scope}/{self.mask.name if self.mask else ''}"
 
     @property
     def fields(self) -> frozenset[str]:

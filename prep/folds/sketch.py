@@ -123,10 +123,9 @@ class Quantiles:
 
     @property
     def key(self) -> str:
-        scope = f"{self.scope.split}[{self.scope.start}:{self.scope.stop}]"
         mask = self.mask.name if self.mask else ""
         field = f"{self.field.name}({','.join(self.field.features)})"
-        return f"quantiles/{field}/{scope}/{mask}/{self.group}/{self.stride}/{','.join(map(repr, self.pivot))}"
+        return f"quantiles/{field}/{self.scope}/{mask}/{self.group}/{self.stride}/{','.join(map(repr, self.pivot))}"
 
     @property
     def fields(self) -> frozenset[str]:

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.random import SeedSequence
 
-from prep.blocks import Array, FieldSpec
+from prep.blocks import Array, FieldSpec, Role
 from prep.registry import Table
 
 RECIPES = Table(
@@ -77,3 +78,21 @@ class Recipe(Protocol):
 
     def produce(self, plan: RecipePlan, task: Task) -> Produced:
         """The rows of one task: pure, thread-safe, vectorised over samples."""
+
+
+def sized_field(
+    sizes: Mapping[str, int],
+    name: str,
+    dtype: Any,
+    dims: str,
+    role: Role,
+    units: str,
+    long_name: str,
+    *,
+    mask: str = "",
+    features: tuple[str, ...] = (),
+) -> FieldSpec:
+    """A field of samples whose further ``dims`` (names with spaces between) are as large as ``sizes`` says."""
+    own = tuple(dims.split())
+    shape = tuple(sizes[dim] for dim in own)
+    return FieldSpec(name, np.dtype(dtype), ("sample", *own), shape, role, units, long_name, mask, features)

@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.random import SeedSequence, default_rng
 
 from prep.blocks import SPLITS, Array, FieldSpec, Role, row_ranges
-from prep.recipes import Produced, RecipePlan, Task
+from prep.recipes import Produced, RecipePlan, Task, sized_field
 from prep.recipes.parameters import (
     Choice,
     Fractions,
@@ -217,16 +217,6 @@ def _fields(window: int) -> tuple[FieldSpec, ...]:
         ("trajectory", np.int32, "", "id", "", "", "trajectory within its variant"),
     ]
     return tuple(
-        FieldSpec(
-            name,
-            np.dtype(dtype),
-            ("sample", *dims.split()),
-            tuple(sizes[dim] for dim in dims.split()),
-            role,
-            "1",
-            text,
-            mask,
-            tuple(features.split()),
-        )
+        sized_field(sizes, name, dtype, dims, role, "1", text, mask=mask, features=tuple(features.split()))
         for name, dtype, dims, role, mask, features, text in table
     )

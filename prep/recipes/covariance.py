@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from prep.blocks import SPLITS, Array, FieldSpec, Role, row_ranges
 from prep.kernels.steering import steering
-from prep.recipes import Produced, RecipePlan, Task
+from prep.recipes import Produced, RecipePlan, Task, sized_field
 from prep.recipes.parameters import (
     Choice,
     Flag,
@@ -169,19 +169,7 @@ def _fields(parameters: Mapping[str, Any]) -> tuple[FieldSpec, ...]:
     if parameters["scene"] == "sample":
         table.append(("channel", np.complex64, "antenna element", "aux", "1", "channel from surface to receiver"))
         table.append(("codes", np.complex64, "snapshot element", "aux", "1", "phase codes of the surface"))
-    return tuple(
-        FieldSpec(
-            name,
-            np.dtype(dtype),
-            ("sample", *dims.split()),
-            tuple(sizes[dim] for dim in dims.split()),
-            role,
-            units,
-            text,
-            mask="source_mask" if name == "sources" else "",
-        )
-        for name, dtype, dims, role, units, text in table
-    )
+    return tuple(sized_field(sizes, *line, mask="source_mask" if line[0] == "sources" else "") for line in table)
 
 
 def _constants(scene: Scene) -> tuple[tuple[FieldSpec, Array], ...]:

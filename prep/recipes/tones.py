@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import SeedSequence, default_rng
 
 from prep.blocks import SPLITS, Array, FieldSpec, Role, row_ranges
-from prep.recipes import Produced, RecipePlan, Task
+from prep.recipes import Produced, RecipePlan, Task, sized_field
 from prep.recipes.parameters import Interval, Numbers, Real, Rule, Whole, bad_value, check_parameters
 
 _DEFAULT: dict[str, Any] = {
@@ -131,15 +131,4 @@ def _fields(steps: int, tones: int) -> tuple[FieldSpec, ...]:
         ("sequence_id", np.int32, "", "id", "1", "sequence, in stored order"),
         ("tone", np.int32, "", "id", "1", "tone to extract, an index into the attribute tones_hz"),
     ]
-    return tuple(
-        FieldSpec(
-            name,
-            np.dtype(dtype),
-            ("sample", *dims.split()),
-            tuple(sizes[dim] for dim in dims.split()),
-            role,
-            units,
-            text,
-        )
-        for name, dtype, dims, role, units, text in table
-    )
+    return tuple(sized_field(sizes, *line) for line in table)

@@ -204,12 +204,12 @@ def _loss(schema: Schema) -> Iterator[Problem]:
 
 def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
     spec = schema.judged_spec()
+    names = spec.names
     finite, bounded, probed, flagged = set(), set(), set(), False
     for index, plan in enumerate(schema.checks):
         place: Place = ("checks", index)
         check = CHECKS.load(plan.name)()
-        known = {field.name for field in (*spec.fields, *spec.constants)}
-        unknown = [name for name in check.fields(plan.statistics) if name not in known]
+        unknown = [name for name in check.fields(plan.statistics) if name not in names]
         if unknown:
             yield (
                 place,

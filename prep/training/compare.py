@@ -18,6 +18,7 @@ import torch
 from prep.blocks import Array, DatasetSpec
 from prep.engine import Progress, silent
 from prep.gate import CertifiedDataset
+from prep.training.run import limited_threads
 from prep.training.systems import SYSTEMS, Hyperparameters, System
 from prep.training.systems.system import Batch
 
@@ -89,9 +90,7 @@ def trace(
     losses: list[float] = []
     norms: list[float] = []
     begin = time.monotonic()
-    before = torch.get_num_threads()
-    torch.set_num_threads(settings.threads or before)
-    try:
+    with limited_threads(settings.threads):
         for step, batch in enumerate(_batches(system, rows, settings, seed)):
             for group in optimiser.param_groups:
                 group["lr"] = settings.learning_rate * min(1.0, (step + 1) / max(1, round(settings.warmup * steps)))
@@ -106,8 +105,6 @@ def trace(
             if not math.isfinite(norms[-1]) or step + 1 == steps:
                 break
             optimiser.step()
-    finally:
-        torch.set_num_threads(before)
     low, high = _range(data.spec, arrays, slice(start, stop))
     # From all over the split: rows lie by group.
     spread = torch.linspace(0, stop - start - 1, min(stop - start, settings.batch_size * 8)).long()

@@ -118,7 +118,7 @@ class _Run(Callback):
         settings = replace(self.system.hyperparameters, epochs=epochs)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with _quiet(), _threads(settings.threads):
+        with _quiet(), limited_threads(settings.threads):
             module = TrainingModule(self.system, settings, self.seed)
             module.step0 = self.step0
             batches = CertifiedData(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
@@ -323,7 +323,7 @@ def _interruptible(trainer: Trainer, stopped: Callable[[], InterruptedRunError])
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def limited_threads(count: int) -> Iterator[None]:
     """At most ``count`` of torch's threads for a while: idle ones spin, and cost most where cores are shared."""
     before = torch.get_num_threads()
     torch.set_num_threads(min(count or before, before))

@@ -50,8 +50,6 @@ class Originals:
             if bound is None:
                 result[name + SUFFIX] = arrays[name].astype(dtype)
                 continue
-            companions = {spec.name for spec in bound.outputs()[1:]}
-            reads = bound.transform.needs(bound.field, bound.params) | companions
-            extra = {each: arrays[each] for each in reads}
+            extra = {each: arrays[each] for each in bound.reads}
             result[name + SUFFIX] = bound.invert(arrays[name], **extra).astype(dtype, copy=False)
         return result

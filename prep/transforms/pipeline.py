@@ -34,6 +34,11 @@ class BoundTransform:
         """The normalised field and its companions."""
         return self.transform.outputs(self.field, self.params)
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The further fields that `invert` needs of the same rows: mask, group ids, companions."""
+        return self.transform.needs(self.field, self.params) | {spec.name for spec in self.outputs()[1:]}
+
     def apply(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Normalised arrays by name from raw rows."""
         return self.transform.apply(self.field, self.params, arrays)
@@ -41,11 +46,10 @@ class BoundTransform:
     def invert(self, values: Array, **arrays: Array) -> Array:
         """The values in original units, (rows, *shape) float64 or complex128.
 
-        ``values`` are normalised rows of the field; ``arrays`` are the further fields its inverse reads (mask, group
-        ids, companions) of the same rows, by name. A missing one is a `SchemaError`.
+        ``values`` are normalised rows of the field; ``arrays`` are the same rows of what it `reads`, by name. A missing
+        one is a `SchemaError`.
         """
-        companions = {spec.name for spec in self.outputs()[1:]}
-        missing = sorted((self.transform.needs(self.field, self.params) | companions) - set(arrays))
+        missing = sorted(self.reads - set(arrays))
         if missing:
             raise SchemaError(
                 f"the inverse of {self.name} needs more than the values",

@@ -140,10 +140,10 @@ def examine(
         judges = [(plan, CHECKS.load(plan.name)()) for plan in judging.checks]
         originals = _originals(spec, [name for plan, check in judges for name in check.fields(plan.statistics)])
         judged = originals.spec
+        names = judged.names
         planned = []
         for plan, check in judges:
-            known = {field.name for field in (*judged.fields, *judged.constants)}
-            absent = [name for name in check.fields(plan.statistics) if name not in known]
+            absent = [name for name in check.fields(plan.statistics) if name not in names]
             planned.append(() if absent else tuple(check.folds(judged, plan.statistics)))
             if absent:
                 results.append(CheckResult(plan.name, _about(plan.statistics), _unexamined(absent), plan.severity))

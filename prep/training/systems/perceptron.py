@@ -155,9 +155,7 @@ class PerceptronSystem(System):
         }
 
     def _reads(self, spec: FieldSpec) -> tuple[str, ...]:
-        bound = self.data.transforms[spec.name]
-        companions = {output.name for output in bound.outputs()[1:]}
-        return tuple(sorted(bound.transform.needs(bound.field, bound.params) | companions))
+        return tuple(sorted(self.data.transforms[spec.name].reads))
 
     def _offset(self, spec: FieldSpec) -> Array:
         first, _ = self.data.bounds("train")

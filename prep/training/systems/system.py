@@ -122,8 +122,7 @@ class System(abc.ABC):
 
 def require(data: CertifiedDataset, *names: str) -> None:
     """`SchemaError` unless the dataset has all these fields and constants."""
-    known = {spec.name for spec in (*data.spec.fields, *data.spec.constants)}
-    missing = [name for name in names if name not in known]
+    missing = [name for name in names if name not in data.spec.names]
     if missing:
         raise SchemaError(
             "this system cannot be trained on this dataset",
