@@ -166,21 +166,21 @@ rule relock:
         "{params.commands} && prep inspect --table {params.datasets:q} -o {input[0]:q} && touch {output:q}"
 
 
-# `snakemake train`: every dataset's own system, one after the other, and one table of what was reached.
+# `snakemake train`: every dataset's own system, one after the other, and one table of what was reached. What a run ended
+# with is copied out of its folder: Snakemake removes outputs before it makes them again, and a run made by hand is none of
+# its own.
 rule train:
     input:
-        "runs/trained.txt",
+        "runs/trained/table.txt",
 
 
 rule trained:
     input:
-        [f"runs/{name}/result.json" for name in TARGETS],
+        [f"runs/trained/{name}.json" for name in TARGETS],
     output:
-        "runs/trained.txt",
-    params:
-        runs=[f"runs/{name}" for name in TARGETS],
+        "runs/trained/table.txt",
     shell:
-        "prep inspect --table {params.runs:q} -o {output:q}"
+        "prep inspect --table {input:q} -o {output:q}"
 
 
 for name, target in TARGETS.items():
@@ -191,9 +191,9 @@ for name, target in TARGETS.items():
         input:
             f"{target.normalized}.cert.json",
         output:
-            f"runs/{name}/result.json",
+            f"runs/trained/{name}.json",
         params:
             name=name,
         threads: workflow.cores
         shell:
-            "prep train {params.name:q} --run-dir runs/{params.name:q}"
+            "prep train {params.name:q} --run-dir runs/{params.name:q} --json {output:q}"

@@ -160,7 +160,7 @@ class CertifiedDataset:
         return LOADERS.load("torch")(self, split, **options)
 
 
-def admit(path: str | Path, policy: Policy | None = None, *, lock_path: Path | None = None) -> CertifiedDataset:
+def admit(path: str | Path, policy: Policy | None = None, *, lock_path: str | Path | None = None) -> CertifiedDataset:
     """Turn a path into a `CertifiedDataset`, or raise an error (or a `Refusal` of several) that says why not.
 
     ``policy`` defaults to the sealed level; ``lock_path`` to the lock of the project that the caller works in.
@@ -182,7 +182,7 @@ def admit(path: str | Path, policy: Policy | None = None, *, lock_path: Path | N
 
     # 2 signature or lock
     sealed = envelope.open_envelope(sealed_bytes, path=str(certificate_path))
-    lock_path = lock_path or lock.find()
+    lock_path = Path(lock_path) if lock_path else lock.find()
     pins = lock.read(lock_path)
     _demand_trust(sealed, policy, pins, lock_path, path)
 

@@ -22,6 +22,7 @@ CHECKS = Table(
         "binary": "prep.checks.binary:Binary",
         "boltzmann_slope": "prep.checks.boltzmann_slope:BoltzmannSlope",
         "bond_lengths": "prep.checks.bond_lengths:BondLengths",
+        "chirality": "prep.checks.chirality:Chirality",
         "constant_feature": "prep.checks.constant_feature:ConstantFeature",
         "count_matches": "prep.checks.count_matches:CountMatches",
         "effective_sample_size": "prep.checks.effective_sample_size:EffectiveSampleSize",
@@ -33,16 +34,20 @@ CHECKS = Table(
         "group_count": "prep.checks.group_count:GroupCount",
         "groups_disjoint": "prep.checks.groups_disjoint:GroupsDisjoint",
         "growth": "prep.checks.growth:Growth",
+        "held_out": "prep.checks.held_out:HeldOut",
         "hermitian": "prep.checks.hermitian:Hermitian",
         "in_bounds": "prep.checks.in_bounds:InBounds",
         "learnability": "prep.checks.learnability:Learnability",
         "linear_fit": "prep.checks.linear_fit:LinearFit",
         "loss_share": "prep.checks.loss_share:LossShare",
         "mask_prefix": "prep.checks.mask_prefix:MaskPrefix",
+        "mean_probe": "prep.checks.mean_probe:MeanProbe",
+        "near_unique_rows": "prep.checks.near_unique_rows:NearUniqueRows",
         "norm_bounds": "prep.checks.norm_bounds:NormBounds",
         "one_hot": "prep.checks.one_hot:OneHot",
         "psd": "prep.checks.psd:Psd",
         "rank": "prep.checks.rank:Rank",
+        "separated": "prep.checks.separated:Separated",
         "split_flags": "prep.checks.split_flags:SplitFlags",
         "standardised": "prep.checks.standardised:Standardised",
         "steering_span": "prep.checks.steering_span:SteeringSpan",
@@ -50,6 +55,8 @@ CHECKS = Table(
         "trace_n": "prep.checks.trace_n:TraceN",
         "unique_rows": "prep.checks.unique_rows:UniqueRows",
         "unit_rms": "prep.checks.unit_rms:UnitRms",
+        "whitened_power": "prep.checks.whitened_power:WhitenedPower",
+        "windows_disjoint": "prep.checks.windows_disjoint:WindowsDisjoint",
         "zero_baseline": "prep.checks.zero_baseline:ZeroBaseline",
         "zero_padding": "prep.checks.zero_padding:ZeroPadding",
     },
@@ -63,7 +70,7 @@ class Finding:
     ``examined`` and ``present`` count values: equal, or the verdict does not stand. ``worst`` is the most extreme
     measured value, ``limit`` what it was compared with (text, with the comparison), ``failing`` the number of failing
     samples, ``samples`` the first failing sample indices (stored order, at most 10) and ``splits`` their splits.
-    ``measured`` is what a probe found beside its verdict, numbers and mappings of numbers, for the certificate.
+    ``measured`` is what a probe found beside its verdict: numbers, texts and mappings of them, for the certificate.
     """
 
     passed: bool
@@ -85,7 +92,7 @@ class Check(Protocol):
 
     ``var`` is always the first: the field the check is about (for ``splits_disjoint`` and the like, the id field).
     A class that sets ``bounds = True`` limits how large the values of ``var`` can be; one that sets ``probe = True``
-    fails where nothing can be learnt of the target ``var``.
+    fails where nothing can be learnt of the target ``var``, its statistic ``nmse_max`` relative to predicting zero.
     """
 
     name: str

@@ -21,11 +21,12 @@ _WHOLE: Mapping[str, Any] = {"type": "integer", "minimum": 1}
 
 
 class FirProbe:
-    """MSE ≤ mse_max in one split of a finite impulse response ``input`` → ``var`` fitted on train.
+    """NMSE ≤ nmse_max in one split of a finite impulse response ``input`` → ``var`` fitted on train.
 
-    Ridge regression of each step of ``var`` (sample, step) on ``taps`` values of ``input``, ``spacing`` steps apart,
-    the last at the same step; one filter per ``group`` if there is one. ``ridge`` is added to the correlation matrix
-    of the taps. Steps without a whole past, at the beginning of each sample, are left out.
+    NMSE is squared error over squared target: predicting zero scores 1. Ridge regression of each step of ``var``
+    (sample, step) on ``taps`` values of ``input``, ``spacing`` steps apart, the last at the same step; one filter per
+    ``group`` if there is one. ``ridge`` is added to the correlation matrix of the taps. Steps without a whole past, at
+    the beginning of each sample, are left out.
     """
 
     name = "fir_probe"
@@ -38,7 +39,7 @@ class FirProbe:
         "taps": _WHOLE,
         "spacing": _WHOLE,
         "ridge": NOT_NEGATIVE,
-        "mse_max": POSITIVE,
+        "nmse_max": POSITIVE,
     }
 
     def fields(self, statistics: Statistics) -> tuple[str, ...]:
@@ -67,25 +68,28 @@ class FirProbe:
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         folds = self.folds(spec, statistics)
         train, scored = (measured[fold.key] for fold in folds)
-        score, problem = held_out(train, scored, float(statistics["ridge"]), GramResult.mse)
+        ridge = float(statistics["ridge"])
+        score, problem = held_out(train, scored, ridge, GramResult.nmse)
+        mse = float("inf") if problem or not np.isfinite(score) else scored.mse(ridge, train)
         what = f"a filter of {statistics['taps']} taps over {folds[0].reach + 1} steps of {statistics['input']}"
         return verdict(
             spec,
-            score <= statistics["mse_max"],
+            score <= statistics["nmse_max"],
             examined=train.rows + scored.rows if train.rows and scored.rows else 0,
             present=sum(rows_in(fold.scope) * fold.row_steps for fold in folds),
-            limit=f"MSE ≤ {statistics['mse_max']:g}",
+            limit=f"NMSE ≤ {statistics['nmse_max']:g} (predicting zero: 1)",
             message=problem
-            or f"{what}, fitted on train, scores MSE {score:.6g} for {statistics['var']} on {statistics['split']}",
+            or f"{what}, fitted on train, scores NMSE {score:.6g} (MSE {mse:.6g}) for {statistics['var']} on "
+            f"{statistics['split']}",
             remedy="see that input and target are of one sequence in the order of time and that the noise leaves a "
-            "signal; where it cannot be better, state the floor as mse_max and say why",
+            f"signal; where it cannot be better, set nmse_max and say why in prep.learnability.{statistics['var']}",
             worst=score,
-            measured={"mse": score},
+            measured={"nmse": score, "mse": mse, "split": statistics["split"]},
         )
 
     @staticmethod
     def pandera_function(
-        ds: Any, *, var: str, input: str, group: str, split: str, taps: int, spacing: int, ridge: float, mse_max: float
+        ds: Any, *, var: str, input: str, group: str, split: str, taps: int, spacing: int, ridge: float, nmse_max: float
     ) -> bool:
         train, scored = memory.in_split(ds, "train"), memory.in_split(ds, split)
         given, targets = memory.values(ds, input).astype(np.float64), memory.values(ds, var).astype(np.float64)
@@ -95,6 +99,7 @@ class FirProbe:
             return False
         codes = memory.group_codes(ds, group)
         errors: list[Array] = []
+        squares: list[Array] = []
         for code in np.unique(codes[scored]):
             parts = []
             for rows in (train & (codes == code), scored & (codes == code)):
@@ -105,7 +110,10 @@ class FirProbe:
                 return False
             weights, intercept = ridge_regression(inputs, target, ridge)
             errors.append((true - new @ weights - intercept) ** 2)
-        return bool(errors) and bool(np.concatenate(errors).mean() <= mse_max)
+            squares.append(true**2)
+        if not errors or not np.concatenate(squares).any():
+            return False
+        return bool(np.concatenate(errors).sum() <= nmse_max * np.concatenate(squares).sum())
 
     def _sequence(self, spec: DatasetSpec, name: str) -> FieldSpec:
         field = demand_kind(spec, name, self.name, "iuf", "real numbers")

@@ -18,15 +18,18 @@ from prep.kernels.steering import steering
 
 _RIDGE = 1e-9
 _PIECE = 256
+_LOUDEST = 300.0  # dB; beyond, powers of ten overflow, and there is no noise
 
 
 class FreshSymbols:
-    """One draw of the sources explains ≤ ``share_max`` of a sample's power, where ``snr`` is ``snr_min`` dB or more.
+    """One draw of the sources explains ≤ ``share_max`` of what it would if it were all, where ``snr`` ≥ ``snr_min`` dB.
 
     ``var`` (sample, M, L) are snapshots y_l = H diag(c_l) A s_l: least squares of all of them on one s = s_1 = … = s_L,
     with the ``channel`` H (M, N), the ``codes`` c (L, N), both constants or of each sample, and the steering vectors A
-    of ``sources`` as in `steering_span`. With symbols drawn anew the share is about K/L; with constant ones it is
-    SNR/(1 + SNR).
+    of ``sources`` as in `steering_span`. At the ratio ρ = 10^(snr/10) the signal is ρ/(1 + ρ) of a sample's power and
+    noise the rest, of which K of M·L dimensions hold K/(M·L). Constant symbols are explained whole, so that their share
+    is (ρ + K/(M·L)) / (1 + ρ); what is measured is the share over this one. For constant symbols it is 1 with a
+    deviation of about 1/(ρ·√(M·L)); for symbols drawn anew about K/L, or less where the codes turn the sources.
     """
 
     name = "fresh_symbols"
@@ -75,7 +78,7 @@ class FreshSymbols:
             spec,
             fold,
             measured,
-            limit=f"one draw explains ≤ {fold.limit:.0%} of a sample",
+            limit=f"one draw explains ≤ {fold.limit:.0%} of what constant symbols would",
             good="are made of sources drawn anew for each snapshot",
             bad="are explained by one draw of the sources",
             remedy="draw the sources' symbols anew for each snapshot and build again",
@@ -102,31 +105,39 @@ class FreshSymbols:
         for row in range(ds.sizes["sample"]):
             one = ds.isel(sample=row)
             kept = one[sources].values[one[source_mask].values != 0].astype(np.float64)
-            received = one[var].values.astype(np.complex128)
+            received, h, c = (one[name].values.astype(np.complex128) for name in (var, channel, codes))
             if one[snr].values < snr_min:
                 ok.append(True)
                 continue
-            if not (np.isfinite(received).all() and np.isfinite(kept).all() and (kept[:, 2] > 0).all() and len(kept)):
+            finite = all(np.isfinite(array).all() for array in (received, h, c, kept))
+            if not (finite and received.any() and (kept[:, 2] > 0).all() and len(kept)):
                 ok.append(False)
                 continue
             columns = []
             for p, t, r in kept:
                 phase = x * np.sin(p) * np.cos(t) + y * np.sin(t) - (x**2 + y**2) / 2 / r
                 vector = np.exp(2j * np.pi / wavelength * phase).ravel() / np.sqrt(x.size)
-                columns.append((one[channel].values.astype(np.complex128) @ (one[codes].values * vector).T).ravel())
+                columns.append((h @ (c * vector).T).ravel())
             basis = np.stack(columns, axis=1)
+            if not basis.any():
+                ok.append(False)
+                continue
             best = basis @ np.linalg.lstsq(basis, received.ravel(), rcond=None)[0]
-            ok.append(bool(np.linalg.norm(best) ** 2 <= share_max * np.linalg.norm(received) ** 2))
+            ratio = 10 ** (min(float(one[snr].values), 300.0) / 10)
+            whole = (ratio + len(kept) / received.size) / (1 + ratio)
+            ok.append(bool(np.linalg.norm(best) ** 2 <= share_max * whole * np.linalg.norm(received) ** 2))
         return memory.by_sample(ok)
 
 
 def constant_share(
     arrays: Mapping[str, Array], grid: list[int], wavelength: float, spacing: float, snr_min: float
 ) -> Array:
-    """Share of each sample's power that one draw of its sources explains, (rows,); 0 where the SNR is below."""
+    """Share of each sample's power that one draw of its sources explains over what it would explain of constant
+    symbols, (rows,); 0 where the SNR is below.
+    """
     snapshots, sources, mask, snr, channel, codes = arrays.values()
     result = np.zeros(len(snapshots))
-    chosen = np.flatnonzero(snr >= snr_min)
+    chosen = np.flatnonzero(~(snr < snr_min))  # what has no SNR is refused, not left out
     for start in range(0, len(chosen), _PIECE):
         rows = chosen[start : start + _PIECE]
         own = (each[rows] if each.ndim == 3 else each for each in (channel, codes))
@@ -135,8 +146,11 @@ def constant_share(
         usable = np.isfinite(placed).all(axis=(1, 2)) & (placed[..., 2] > 0).all(axis=1) & exists.any(axis=1)
         placed[~usable] = 1.0
         vectors = steering(*np.moveaxis(placed, -1, 0), grid=(grid[0], grid[1]), wavelength=wavelength, spacing=spacing)
-        share = _explained(snapshots[rows].astype(np.complex128), vectors * exists[..., np.newaxis], *own)
-        result[rows] = np.where(usable, share, np.inf)
+        with np.errstate(over="ignore", invalid="ignore"):
+            share = _explained(snapshots[rows].astype(np.complex128), vectors * exists[..., np.newaxis], *own)
+        ratio = 10.0 ** (np.minimum(snr[rows].astype(np.float64), _LOUDEST) / 10.0)
+        constant = (ratio + exists.sum(axis=1) / np.prod(snapshots.shape[1:])) / (1.0 + ratio)
+        result[rows] = np.where(usable, share / constant, np.inf)
     return result
 
 
@@ -147,10 +161,10 @@ def _explained(snapshots: Array, vectors: Array, channel: Array, codes: Array) -
     basis = basis.reshape(*basis.shape[:2], -1)
     wanted = np.swapaxes(snapshots, 1, 2).reshape(len(snapshots), -1, 1)
     gram = np.conj(basis) @ np.swapaxes(basis, 1, 2)
-    scale = np.maximum(np.trace(gram, axis1=1, axis2=2).real, np.finfo(np.float64).tiny)
-    gram = gram + (_RIDGE * scale)[:, np.newaxis, np.newaxis] * np.eye(gram.shape[1])
+    response = np.trace(gram, axis1=1, axis2=2).real
+    gram = gram + (_RIDGE * np.where(response > 0, response, 1.0))[:, np.newaxis, np.newaxis] * np.eye(gram.shape[1])
     projected = np.conj(basis) @ wanted
     power = np.sum(np.abs(wanted) ** 2, axis=(1, 2))
     inside = np.sum(np.conj(projected) * np.linalg.solve(gram, projected), axis=(1, 2)).real
-    share: Array = np.divide(inside, power, out=np.full(len(power), np.inf), where=power > 0)
+    share: Array = np.divide(inside, power, out=np.full(len(power), np.inf), where=(power > 0) & (response > 0))
     return share

@@ -21,7 +21,7 @@ class Psd:
     """λ_min ≥ −tolerance·N for (sample, N, N) fields, in double precision; the lower triangle is read, as LAPACK does.
 
     A matrix whose R + tolerance·N·I has a Cholesky factor passes without further work (and measures 0); eigenvalues are
-    computed only where some matrix of a piece has none. ``worst`` is −λ_min / N.
+    computed only where some matrix of a piece has none. ``worst`` is λ_min / N, as far as it is negative.
     """
 
     name = "psd"
@@ -43,7 +43,8 @@ class Psd:
             measured,
             limit=f"λ_min ≥ −{fold.limit:g}·N",
             good="are positive semidefinite",
-            bad="have a negative eigenvalue",
+            bad="have a negative eigenvalue, here over N",
+            sign=-1.0,
             remedy="build the matrices as A Aᴴ; a mean-centred or edited covariance is none",
         )
 

@@ -52,23 +52,38 @@ def verdict(
 
 
 def _numbers(measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Only what JSON has: numbers that are not finite are left out."""
+    """Only what JSON has: numbers that are not finite are left out, and mappings without any."""
     kept: dict[str, Any] = {}
     for name, value in measured.items():
-        if isinstance(value, Mapping):
-            kept[name] = _numbers(value)
+        if isinstance(value, str):
+            kept[name] = value
+        elif isinstance(value, Mapping):
+            if inner := _numbers(value):
+                kept[name] = inner
         elif math.isfinite(value):
             kept[name] = float(value)
     return kept
 
 
 def row_verdict(
-    spec: DatasetSpec, fold: Rowwise, measured: Mapping[str, Any], *, limit: str, good: str, bad: str, remedy: str
+    spec: DatasetSpec,
+    fold: Rowwise,
+    measured: Mapping[str, Any],
+    *,
+    limit: str,
+    good: str,
+    bad: str,
+    remedy: str,
+    sign: float = 1.0,
 ) -> Finding:
-    """The finding of a per-sample check. ``good`` and ``bad`` complete the sentence "all / 3 of 80 samples of x …"."""
+    """The finding of a per-sample check. ``good`` and ``bad`` complete the sentence "all / 3 of 80 samples of x …".
+
+    ``sign`` -1 tells of what was measured with its sign turned, so that the smallest is the worst.
+    """
     result: RowwiseResult = measured[fold.key]
     rows, name = rows_in(fold.scope), fold.names[0]
-    place = f" (worst: {result.worst:.6g} in sample {result.worst_sample})" if result.rows else ""
+    worst = sign * result.worst + 0.0  # -0.0 is 0
+    place = f" (worst: {worst:.6g} in sample {result.worst_sample})" if result.rows else ""
     return verdict(
         spec,
         result.failing == 0,
@@ -79,7 +94,7 @@ def row_verdict(
         if result.failing
         else f"all {rows} samples of {name} {good}",
         remedy=remedy,
-        worst=result.worst if result.rows else None,
+        worst=worst if result.rows else None,
         failing=result.failing,
         samples=result.samples,
         worst_sample=result.worst_sample,

@@ -432,7 +432,10 @@ def compare(
     from prep.cli.output import progress, write_json
     from prep.cli.render import show_comparison
     from prep.verbs.compare import compare as verb
+    from prep.verbs.pages import about, demand_page, finished_run, write_page
 
+    if page is not None:
+        demand_page(page)
     with progress(f"compare {system}") as show:
         found = verb(
             system,
@@ -446,9 +449,7 @@ def compare(
             progress=show,
         )
     if page is not None:
-        from prep.verbs.pages import about, finished_run, write_page
-
-        write_page(page, found, about(system), finished_run(system))
+        write_page(page, found, about(system, config), finished_run(system, found.root))
     if json:
         write_json(found.to_dict(), json)
     if json != "-":

@@ -97,9 +97,11 @@ def show_runs(found: Sequence[Mapping[str, Any]], output: Path | None) -> None:
         ("metric", "left"),
         ("baseline", "right"),
         ("first loss", "right"),
+        ("train", "right"),
         ("test", "right"),
         ("target", "right"),
         ("reached", "left"),
+        ("epochs", "right"),
         ("time", "right"),
         ("beside it", "left"),
     ]
@@ -109,15 +111,17 @@ def show_runs(found: Sequence[Mapping[str, Any]], output: Path | None) -> None:
             run["metric"],
             f"{run['baseline']:.4g}",
             f"{run['step0']:.4g}",
+            f"{run['train'][run['metric']]:.4g}",
             f"{run['test'][run['metric']]:.4g}",
             "-" if run["target"] is None else f"< {run['target']:g}",
             {True: "yes", False: "no", None: "-"}[run["reached"]],
+            f"{run['epochs']}",
             f"{run['seconds']:.0f} s",
             ", ".join(f"{name} {value:.4g}" for name, value in run["references"].items()),
         ]
         for run in found
     ]
-    _say_and_write(table("finished runs, test split, frozen weights", columns, body), output)
+    _say_and_write(table("finished runs, frozen weights", columns, body), output)
 
 
 def _say_and_write(text: str, output: Path | None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +17,28 @@ KEEP = 10
 _ROWS_IN_MEMORY = 1 << 20
 # Columns of a record: the two halves of the hash, the sample, and how many samples the record stands for.
 _LOW, _HIGH, _ROW, _COUNT = range(4)
+# What rows that are no evidence are hashed with, beside their number: equal to nothing.
+_ALONE = 0x452821E638D01377
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is hashed of each row of a block: the ``values`` (rows, …), where they are ``telling`` (rows,) bool.
+
+    Rows that are not telling equal no other; None stands for all of them telling.
+    """
+
+    values: Array
+    telling: Array | None = None
+
+
+Parts = Callable[..., Sequence[Part]]
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicatesResult:
-    """Equal rows among ``rows`` rows; the rows that are equal to each other are one content.
+    """Equal rows among ``rows`` rows; the rows that are equal to each other are one content. Of rows hashed by parts,
+    every part is a row here, but for ``across`` and ``shared``, which name a sample once.
 
     ``distinct`` counts the contents of each split, ``within_count`` the rows that equal an earlier one of their own
     split. ``across_count`` counts the rows that equal one of an earlier split, ``across`` are the first ten of them as
@@ -54,15 +72,23 @@ class RowHashes:
     ``splits`` maps a split to its half-open row range; rows outside all of them form one more split. Equal hashes are
     taken for equal rows. Memory is bounded: beyond a million records, 32 bytes each, they wait in a temporary file.
     Of equal rows of one split only ten stay records of their own.
+
+    With ``parts``, a module-level function ``parts(arrays, **arguments) -> [Part, …]`` (as many for every block, named
+    by ``label``), each part of a row is hashed for itself and compared with every part of all others; ``arguments`` are
+    JSON-ready.
     """
 
     names: tuple[str, ...]
     splits: Mapping[str, tuple[int, int]]
+    label: str = ""
+    parts: Parts | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         splits = canonical_json({name: list(bounds) for name, bounds in self.splits.items()}).decode()
-        return f"row_hashes/{','.join(self.names)}/{splits}"
+        arguments = canonical_json(dict(self.arguments)).decode() if self.parts else ""
+        return f"row_hashes/{self.label}/{','.join(self.names)}/{splits}/{arguments}"
 
     @property
     def fields(self) -> frozenset[str]:
@@ -72,11 +98,26 @@ class RowHashes:
         return HashesState()
 
     def absorb(self, state: HashesState, block: Block) -> HashesState:
-        records = np.empty((block.stop - block.start, 4), np.uint64)
-        records[:, :_ROW] = row_hashes([_same_zero(block[name]) for name in self.names])
-        records[:, _ROW] = np.arange(block.start, block.stop)
-        records[:, _COUNT] = 1
-        return self.merge(state, HashesState((self._collapsed(records),)))
+        numbers = np.arange(block.start, block.stop, dtype=np.uint64)
+        for hashes in self._hashes(block, numbers):
+            records = np.empty((len(numbers), 4), np.uint64)
+            records[:, :_ROW] = hashes
+            records[:, _ROW] = numbers
+            records[:, _COUNT] = 1
+            state = self.merge(state, HashesState((self._collapsed(records),)))
+        return state
+
+    def _hashes(self, block: Block, numbers: Array) -> Iterator[Array]:
+        """Hashes (rows, 2) of whole rows, or of each part in turn."""
+        if self.parts is None:
+            yield row_hashes([_same_zero(block[name]) for name in self.names])
+            return
+        for part in self.parts({name: block[name] for name in self.names}, **self.arguments):
+            hashes = row_hashes([_same_zero(part.values)])
+            if part.telling is not None and not part.telling.all():
+                alone = numbers[~part.telling]
+                hashes[~part.telling] = row_hashes([alone, np.full(len(alone), _ALONE, np.uint64)])
+            yield hashes
 
     def merge(self, left: HashesState, right: HashesState) -> HashesState:
         recent = (*left.recent, *right.recent)
@@ -181,9 +222,14 @@ def _starts(*columns: Array) -> Array:
 
 
 def _first_pairs(first: Array, second: Array) -> tuple[tuple[int, int], ...]:
-    order = np.argsort(second, kind="stable")[:KEEP]
+    """The pairs of the ten smallest second samples, each once."""
+    order = np.lexsort((first, second))
+    order = order[_starts(second[order])][:KEEP]
     return tuple(zip(first[order].tolist(), second[order].tolist(), strict=True))
 
 
 def _earliest(pairs: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    return tuple(sorted(pairs, key=lambda pair: pair[1])[:KEEP])
+    once: dict[int, tuple[int, int]] = {}
+    for pair in sorted(pairs, key=lambda pair: (pair[1], pair[0])):
+        once.setdefault(pair[1], pair)
+    return tuple(list(once.values())[:KEEP])

@@ -72,6 +72,16 @@ class GramResult:
         squares = self._table(lambda place, sums: sums.yy + sums.n * sums.y**2, 0.0, np.float64).sum()
         return self._errors(ridge, fit) / float(squares) if squares > 0 else np.nan
 
+    def nmse_each(self, ridge: float = 0.0, fit: GramResult | None = None) -> Array:
+        """`nmse` of each target of each group on its own, (G, T); NaN for targets that no row counts or that are 0."""
+        solved = self._solved(ridge, fit)
+
+        def score(place: tuple[int, Array], sums: CrossSums) -> Array:
+            squares = sums.yy + sums.n * sums.y**2
+            return np.asarray(sums.residual(*_pick(solved, place)) / np.where(squares > 0, squares, np.nan))
+
+        return self._table(score, np.nan, np.float64)
+
     def mse(self, ridge: float = 0.0, fit: GramResult | None = None) -> float:
         """Mean squared error over all counted entries, otherwise as `nmse`; NaN where nothing is counted."""
         count = int(self.counts.sum())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
 import numpy as np
 
 from prep.blocks import Array, expand_mask
@@ -19,6 +22,12 @@ def unapplied_statistics(data: Specimen) -> None:
 def dummy_statistics(data: Specimen) -> None:
     """The statistics file could not be read, so mean 0 and standard deviation 1 were used without a word."""
     unapplied_statistics(data)  # (x - 0) / 1
+    document = json.loads(data.spec.documents["transforms"])
+    for name in _SCALED:
+        params = document[name]["params"]
+        for key, value in (("mean", 0.0), ("std", 1.0)):
+            params[key] = np.full(np.shape(params[key]), value).tolist()
+    data.spec = replace(data.spec, documents={**data.spec.documents, "transforms": json.dumps(document)})
 
 
 def padding_counted(data: Specimen) -> None:
@@ -68,6 +77,17 @@ def shared_trajectories(data: Specimen) -> None:
         count = min(len(own), len(other))
         for array in (each for name, each in data.arrays.items() if name != "split"):
             array[own[:count]], array[other[:count]] = array[other[:count]], array[own[:count]]
+
+
+def scattered_windows(data: Specimen) -> None:
+    """Windows were divided at random and then numbered as if each were a trajectory: no id tells that they overlap."""
+    rng, systems = np.random.default_rng(0), data.arrays["system"]
+    for system in np.unique(systems):
+        own = np.flatnonzero(systems == system)
+        order = rng.permutation(own)
+        for array in (each for name, each in data.arrays.items() if name != "split"):
+            array[own] = array[order]
+    data.arrays["trajectory"] = np.arange(data.spec.rows, dtype=data.spec["trajectory"].dtype)
 
 
 def stiff_family(data: Specimen) -> None:

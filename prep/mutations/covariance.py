@@ -36,6 +36,15 @@ def reseeded_splits(data: Specimen) -> None:
             array[rows] = array[train][17 : 17 + count]
 
 
+def reseeded_splits_rounded(data: Specimen) -> None:
+    """Validation samples were training samples computed again elsewhere, equal but for the last bits of each value."""
+    reseeded_splits(data)
+    for bits, split in enumerate(("val", "test"), start=1):
+        for array in data.arrays.values():
+            if array.dtype.kind in "fc":
+                array[data.rows(split)] *= 1 + bits * np.finfo(array.dtype).eps
+
+
 def mean_centred(data: Specimen) -> None:
     """Matrices were centred by their mean like features, and scaled back to the trace."""
     values = data.arrays["covariance"]
@@ -80,6 +89,29 @@ def foreign_sources(data: Specimen) -> None:
     """Labels were shuffled against the matrices: the sources are those of another sample."""
     for name in ("sources", "source_mask", "num_sources"):
         data.arrays[name] = np.roll(data.arrays[name], 1, axis=0)
+
+
+def foreign_snapshots(data: Specimen) -> None:
+    """Inputs and targets were shuffled apart: the snapshots are those of another sample."""
+    for name in ("snapshots", "log_rms"):
+        data.arrays[name] = np.roll(data.arrays[name], 1, axis=0)
+
+
+def forgotten_powers(data: Specimen) -> None:
+    """The covariance was built as A Aᴴ, without the sources' powers that the snapshots were made with."""
+    size = _elements(data)
+    for start in range(0, data.spec.rows, 512):
+        rows = slice(start, min(start + 512, data.spec.rows))
+        factor = _columns(data, data.arrays["sources"][rows]) * data.arrays["source_mask"][rows, np.newaxis, :]
+        factor /= np.linalg.norm(factor, axis=(1, 2), keepdims=True)
+        matrices = size * (factor @ factor.conj().swapaxes(1, 2))
+        data.arrays["factor"][rows] = factor
+        data.arrays["covariance"][rows] = (matrices + matrices.conj().swapaxes(1, 2)) / 2
+
+
+def mislabelled_snr(data: Specimen) -> None:
+    """The decibels of the signal-to-noise ratio were those of amplitudes read as powers: half of what they are."""
+    data.store("snr_db", data.arrays["snr_db"] / 2)
 
 
 def _columns(data: Specimen, sources: Array) -> Array:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from prep.kernels.alignment import align
 from prep.mutations import Specimen
 
 
@@ -39,6 +40,48 @@ def wrong_thermostat(data: Specimen) -> None:
     temperature[swapped] = high
     others = np.unique(replica[(temperature == high) & ~swapped])
     temperature[np.isin(replica, others[: max(len(others) // 2, 1)])] = low
+
+
+def one_wrong_thermostat(data: Specimen) -> None:
+    """One replica's thermostat was set two thirds of the way to the other temperature; all the others were right.
+
+    Its energies become what they would be of a harmonic molecule: their distance from the energy at rest, to which the
+    mean energies extrapolate at 0 K, is proportional to temperature. Positions stay, so its energies are no more theirs
+    either, which `prep validate` does not know of. Choosing frames as another thermostat would have is no way: of 60
+    frames of one temperature a dozen pass for another. Two thirds, because 60 frames do not tell a third.
+    """
+    energy, temperature = data.arrays["energy"], data.arrays["temperature"]
+    cold, hot = float(temperature.min()), float(temperature.max())
+    own = temperature == cold
+    mean = float(energy[own].mean())
+    rest = mean - cold * (float(energy[temperature == hot].mean()) - mean) / (hot - cold)
+    replica = own & (data.arrays["replica"] == data.arrays["replica"][own].min())
+    energy[replica] = rest + (energy[replica] - rest) * (cold + 2 / 3 * (hot - cold)) / cold
+
+
+def mirrored(data: Specimen) -> None:
+    """The z axis pointed the other way: every molecule was its mirror image, with the same bonds and energies."""
+    flipped = data.original("positions") * [1.0, 1.0, -1.0]
+    data.standardise("positions", align(flipped, np.asarray(data.constants["reference"])))
+
+
+def frames_split_at_random(data: Specimen) -> None:
+    """Frames were split at random, not by time: every test frame had a neighbour in train, 1 ps away."""
+    rng = np.random.default_rng(0)
+    replica, source = data.arrays["replica"], np.arange(data.spec.rows)
+    for each in np.unique(replica):
+        rows = np.flatnonzero(replica == each)
+        source[rows] = rng.permutation(rows)
+        for start, stop in data.spec.splits.values():
+            inside = rows[(start <= rows) & (rows < stop)]
+            source[inside] = np.sort(source[inside])
+    positions = data.original("positions")[source]
+    for name in ("energy", "temperature", "replica", "time"):
+        data.arrays[name] = data.arrays[name][source]
+    data.standardise("positions", positions)
+    # Blocks are numbered anew, so that none is in two splits.
+    for number, split in enumerate(data.spec.splits):
+        data.arrays["time_block"][data.rows(split)] = number
 
 
 def shuffled_energies(data: Specimen) -> None:

@@ -126,7 +126,7 @@ class Control:
         rows = count * each
         state_mask, control_mask = np.arange(MAX_STATES) < n_states, np.arange(MAX_CONTROLS) < n_controls
         padded = np.zeros((rows, int(arguments["window"]), MAX_STATES), np.float32)
-        padded[..., :n_states] = np.swapaxes(windows, 2, 3).reshape(rows, -1, n_states)
+        padded[..., :n_states] = np.swapaxes(windows, 2, 3).reshape(padded[..., :n_states].shape)
         padded_controls = np.zeros((rows, MAX_CONTROLS), np.float32)
         padded_controls[:, :n_controls] = controls.reshape(rows, n_controls)
         arrays = {

@@ -64,12 +64,22 @@ class Peptide:
 
     Fields: ``positions`` (sample, 23, 3) float32 nm, centred and rotated onto ``reference`` (constant (23, 3), nm);
     ``energy`` (sample,) float64 kJ/mol of these very positions, without constraints; ``temperature`` (sample,) float64
-    K of the thermostat; ``replica`` and ``time_block`` (within its replica) int32. Source: SYSTEMS section 4.
+    K of the thermostat; ``replica`` and ``time_block`` (within its replica) int32; ``time`` (sample,) float64 ps since
+    the end of burn-in of its replica, so that frames of two splits are (``gap_frames`` + 1) · ``frame_ps`` apart or
+    more. Source: SYSTEMS section 4.
     """
 
     name: ClassVar[str] = "peptide"
     parameters: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "smoke": {**_DEFAULT, "replicas": 2, "frames": 24, "burn_in_ps": 4.0, "block_frames": 3, "gap_frames": 1},
+        # Half of the frames for val and test, so that something is left of them after the gaps.
+        "smoke": {
+            **_DEFAULT,
+            "replicas": 2,
+            "frames": 64,
+            "burn_in_ps": 4.0,
+            "block_frames": 4,
+            "fractions": [0.5, 0.25, 0.25],
+        },
         "default": _DEFAULT,
         "full": {**_DEFAULT, "replicas": 16, "frames": 6_400, "burn_in_ps": 100.0},
     }
@@ -112,13 +122,14 @@ class Peptide:
         simulated: _Simulated = plan.shared
         positions, energies = simulated.take(task)
         (start, stop), dropped = task.arguments["parts"][task.split]
-        rows = stop - start
+        rows, frames = stop - start, np.arange(start, stop)
         arrays = {
             "positions": positions,
             "energy": energies,
             "temperature": np.full(rows, task.arguments["temperature"]),
             "replica": np.full(rows, task.arguments["replica"], np.int32),
-            "time_block": (np.arange(start, stop) // task.arguments["block_frames"]).astype(np.int32),
+            "time_block": (frames // task.arguments["block_frames"]).astype(np.int32),
+            "time": (frames + 1) * _frame_steps(task.arguments) * task.arguments["step_fs"] / 1000.0,
         }
         return Produced(arrays, {"frames_simulated": rows + dropped, "frames_dropped_in_gaps": dropped})
 
@@ -167,7 +178,7 @@ def _simulate(task: Task) -> dict[str, tuple[Array, Array]]:
     try:
         integrator.step(_steps(arguments, "burn_in_ps"))
         for frame in frames:
-            integrator.step(max(_steps(arguments, "frame_ps"), 1))
+            integrator.step(_frame_steps(arguments))
             frame[...] = context.getState(getPositions=True).getPositions(asNumpy=True)._value
     except library.OpenMMException as error:
         raise _unstable(task, str(error)) from error
@@ -179,6 +190,10 @@ def _simulate(task: Task) -> dict[str, tuple[Array, Array]]:
         positions = align(frames[start:stop], REFERENCE).astype(np.float32)
         result[split] = positions, measure(positions)
     return result
+
+
+def _frame_steps(arguments: Mapping[str, Any]) -> int:
+    return max(_steps(arguments, "frame_ps"), 1)
 
 
 def _steps(arguments: Mapping[str, Any], key: str) -> int:
@@ -221,6 +236,7 @@ def _fields() -> tuple[FieldSpec, ...]:
         ("temperature", np.float64, "aux", "K", "temperature of the thermostat"),
         ("replica", np.int32, "id", "1", "independent simulation"),
         ("time_block", np.int32, "id", "1", "time block within the replica"),
+        ("time", np.float64, "aux", "ps", "time since the end of burn-in within the replica"),
     )
     positions = FieldSpec(
         "positions",

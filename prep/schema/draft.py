@@ -148,18 +148,21 @@ def _floors(spec: DatasetSpec) -> dict[str, Any]:
 
 def _learnability(spec: DatasetSpec) -> Iterator[str]:
     for target, given in _probes(spec):
-        if given is not None:
-            yield _check(
-                "learnability",
-                var=target.name,
-                mask=target.mask,
-                input=given.name,
-                input_mask=given.mask,
-                last=[],
-                group="",
-                ridge=1e-6,
-                nmse_max=0.99,
-            )
+        for split, (start, stop) in spec.splits.items():
+            if given is not None and split != "train" and start < stop:
+                yield _check(
+                    "learnability",
+                    var=target.name,
+                    mask=target.mask,
+                    input=given.name,
+                    input_mask=given.mask,
+                    last=[],
+                    group="",
+                    split=split,
+                    judged="together",
+                    ridge=1e-6,
+                    nmse_max=0.99,
+                )
 
 
 def _unique(spec: DatasetSpec, described: list[_Described]) -> Iterator[str]:

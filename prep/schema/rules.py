@@ -228,7 +228,9 @@ def _checks(schema: Schema, document: Document) -> Iterator[Problem]:
         if plan.severity == "error":
             finite |= {plan.statistics["var"]} if plan.name == "finite" else set()
             bounded |= {plan.statistics["var"]} if getattr(check, "bounds", False) else set()
-            probed |= {plan.statistics["var"]} if getattr(check, "probe", False) else set()
+            # A limit that predicting zero keeps says nothing.
+            proves = getattr(check, "probe", False) and plan.statistics["nmse_max"] < 1
+            probed |= {plan.statistics["var"]} if proves else set()
             flagged |= plan.name == "split_flags"
     for field in schema.planned_spec().fields:
         if field.dtype.kind in "fc" and field.name not in finite:
@@ -271,7 +273,7 @@ def _learnability(schema: Schema, probed: set[str]) -> Iterator[Problem]:
             yield (
                 ("data_vars", name),
                 f"nothing checks that there is something to learn of {name!r}",
-                "no probe, no stated floor",
+                "no probe with a limit below that of predicting zero (NMSE 1), no stated floor",
                 "a check 'learnability' of it, or prep.learnability with the floor that is expected and why",
                 f"add the check, or `learnability: {{{name}: {{floor: …, why: …}}}}` to prep",
             )

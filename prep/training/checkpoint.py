@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from prep.errors import CertificateError, IntegrityError, UsageError, Where
-from prep.formats.commit import write_atomically
+from prep.formats.commit import storage_errors, write_atomically
 from prep.gate import CertifiedDataset
 
 KEY = "prep"
@@ -46,6 +47,18 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
     if not isinstance(content, dict) or KEY not in content:
         raise _damaged(path, "no record of the data it was trained on")
     return content
+
+
+def same(source: Path, target: Path) -> None:
+    """``target`` becomes another name of the file ``source``, in one step: a large checkpoint is written once."""
+    link = target.with_name(f".{target.name}.{os.getpid()}")
+    with storage_errors(target):
+        try:
+            os.link(source, link)
+        except OSError:  # a file system without links
+            write_atomically(target, source.read_bytes())
+            return
+        os.replace(link, target)
 
 
 def record(data: CertifiedDataset, system: str, run: dict[str, Any]) -> dict[str, Any]:

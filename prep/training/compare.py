@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -67,19 +67,33 @@ class Trace:
         return {key: _json(value) for key, value in body.items()}
 
 
+class AsPlanted:
+    """A certified dataset in which other values and other transforms stand: what a system sees of a failure."""
+
+    def __init__(self, good: CertifiedDataset, arrays: Mapping[str, Array], transforms: Mapping[str, Any]) -> None:
+        self._good, self.arrays, self.transforms = good, arrays, transforms
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._good, name)
+
+    def rows(self, name: str, start: int, stop: int) -> Array:
+        """Rows ``start:stop`` of a field."""
+        return self.arrays[name][start:stop]
+
+
 def trace(
-    data: CertifiedDataset,
+    data: AsPlanted,
     name: str,
-    arrays: Mapping[str, Array],
     *,
     label: str,
     steps: int,
     seed: int,
     progress: Progress = silent,
 ) -> Trace:
-    """Train system ``name`` for ``steps`` steps on ``arrays``, whole fields of a dataset laid out as ``data``."""
+    """Train system ``name`` for ``steps`` steps on the train split of ``data``, nothing augmented."""
     torch.manual_seed(seed)
-    system: System = SYSTEMS.load(name)(data)
+    system: System = SYSTEMS.load(name)(cast(CertifiedDataset, data))
+    arrays = data.arrays
     settings = system.hyperparameters
     start, stop = data.bounds("train")
     targets = [field.name for field in data.spec.fields if field.role == "target"]

@@ -47,7 +47,7 @@ class Pieces:
 
 class CertifiedData(LightningDataModule):
     """Verified batches of the three splits for one system: train shuffled from ``seed``, val and test in stored
-    order. Lightning sees them in pieces (`System.cut`).
+    order, as is ``seen``, the train split for metrics of frozen weights. Lightning sees them in pieces (`System.cut`).
     """
 
     def __init__(self, data: CertifiedDataset, system: System, *, batch_size: int, seed: int) -> None:
@@ -57,6 +57,7 @@ class CertifiedData(LightningDataModule):
         self.train: TorchBatches = data.torch(
             "train", batch_size=batch_size, shuffle=True, seed=seed, fields=system.fields
         )
+        self.seen: TorchBatches = data.torch("train", batch_size=_EVALUATION_ROWS, fields=system.fields)
         self.val: TorchBatches = data.torch("val", batch_size=_EVALUATION_ROWS, fields=system.fields)
         self.test: TorchBatches = data.torch("test", batch_size=_EVALUATION_ROWS, fields=system.fields)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from prep.blocks import Array
+from prep.errors import UsageError, Where
 from prep.registry import Table
 from prep.training.systems.system import Batch, System
 
@@ -19,6 +20,7 @@ FAULTS = Table(
         "wrong_index": "prep.training.faults:wrong_index",
         "one_sided_scale": "prep.training.faults:one_sided_scale",
         "moving_weights": "prep.training.faults:moving_weights",
+        "turned_sign": "prep.training.faults:turned_sign",
     },
 )
 
@@ -55,6 +57,7 @@ def wrong_index(system: System) -> System:
 
 def one_sided_scale(system: System) -> System:
     """The loss scaled one of its sides back to original units: the target was 72 times larger than the prediction."""
+    _demand_target(system)
     right = system.loss
 
     def loss(outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
@@ -80,6 +83,30 @@ def moving_weights(system: System) -> System:
         return right(outputs, batch)
 
     return _with(system, model=model, sums=sums)
+
+
+def turned_sign(system: System) -> System:
+    """The target's sign was turned on its way into the batch: training fitted it, and nothing else agreed."""
+    _demand_target(system)
+    right = system.augment
+
+    def augment(batch: Batch) -> Batch:
+        perfect = system.perfect(batch)
+        assert perfect is not None
+        return right({name: -value if name in perfect[0] else value for name, value in batch.items()})
+
+    return _with(system, augment=augment)
+
+
+def _demand_target(system: System) -> None:
+    if type(system).perfect is System.perfect:
+        raise UsageError(
+            "the code of this system cannot have this failure",
+            where=Where(dataset=system.data.id, key=type(system).__name__.lower()),
+            measured="no target that the loss reads as it is stored",
+            allowed="a system with such a target",
+            remedy="plant another failure, or plant this one in control, regression or tones",
+        )
 
 
 def _with(system: System, **methods: object) -> System:

@@ -1,4 +1,5 @@
-"""Before the first step and right after it: the loss and the metric mean what they say, and a step changes something.
+"""Before the first step, right after it and after the warm-up: the loss and the metric mean what they say, a step
+changes something, and what was learned beats predicting nothing.
 
 A wrong loss trains as happily as a right one. So each system is asked, on one certified batch, what its loss and metric
 make of predictions whose scores are known: perfect ones, zero, and perfect ones with unit normal noise.
@@ -6,41 +7,23 @@ make of predictions whose scores are known: perfect ones, zero, and perfect ones
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
+from prep.blocks import Array
 from prep.errors import UnfinishedError, Where
 from prep.training.systems import System
-from prep.training.systems.system import Batch, Outputs
+from prep.training.systems.system import Batch
 
 _EXACT = 1e-3
-STEP0_FACTOR = 3.0
+_SETTLED = 200
 
 
 def prove_scores(system: System, batch: Batch) -> None:
-    """`UnfinishedError` unless loss and metric of a system that can say what a perfect prediction is score it 0, zero
-    as its mean square, and unit noise on all that counts 1. A system that cannot is left alone.
-    """
-    perfect = system.perfect(batch)
-    if perfect is None:
-        return
-    outputs, counted = perfect
-    generator = torch.Generator().manual_seed(0)
-    noisy = {
-        name: value + torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
-        for name, value in outputs.items()
-    }
-    zero = {name: torch.zeros_like(value) for name, value in outputs.items()}
-    square = _mean_square(outputs, counted)
-    unit = _mean_square({name: noisy[name] - outputs[name] for name in outputs}, counted)
-    for what, given, wanted in (
-        ("a perfect prediction", outputs, 0.0),
-        ("predicting zero", zero, square),
-        ("unit normal noise", noisy, unit),
-    ):
+    """`UnfinishedError` unless loss and metric score every prediction of `System.known` as they have to."""
+    for what, given, wanted in system.known(batch):
         tolerance = _EXACT * max(wanted, 1.0)
         for kind, score in (
             ("loss", float(system.loss(given, batch))),
@@ -51,24 +34,21 @@ def prove_scores(system: System, batch: Batch) -> None:
                     system,
                     f"the {kind} does not score {what} as it has to",
                     measured=f"{score:.6g}",
-                    allowed=f"{wanted:.6g} (the mean square of what counts), within {tolerance:.2g}",
+                    allowed=f"{wanted:.6g}, within {tolerance:.2g}",
                     remedy="see that it averages over what the mask counts, neither sums nor counts padding, and takes "
                     "prediction and target of the same sample and feature",
                 )
 
 
 def prove_step0(system: System, loss: float) -> None:
-    """`UnfinishedError` unless the first loss is within a factor of three of the certified baseline."""
-    baseline = system.baseline
-    if baseline <= 0 or not math.isfinite(baseline):
-        return
-    if not baseline / STEP0_FACTOR <= loss <= baseline * STEP0_FACTOR:
+    """`UnfinishedError` unless the first loss is what the system says it is before anything is learned."""
+    low, high = system.first_loss
+    if not low <= loss <= high:
         raise _refuse(
             system,
             "the first loss is far from what predicting nothing scores on these data",
             measured=f"{loss:.6g}",
-            allowed=f"{baseline / STEP0_FACTOR:.3g} to {baseline * STEP0_FACTOR:.3g}, the certified baseline being "
-            f"{baseline:.6g}",
+            allowed=f"{low:.3g} to {high:.3g}, the baseline being {system.baseline:.6g}",
             remedy="see that both sides of the loss are normalised the same way, that it is averaged, and that the "
             "last layer begins near zero",
         )
@@ -117,11 +97,41 @@ def prove_frozen(system: System, before: Tensor, after: Tensor) -> None:
         )
 
 
-def _mean_square(outputs: Outputs, counted: Outputs) -> float:
-    total = sum(float((counted[name] * value.double().square()).sum()) for name, value in outputs.items())
-    return total / sum(float(each.sum()) for each in counted.values())
+def score_of_nothing(system: System, batches: Iterable[Batch]) -> float:
+    """The metric of predicting zero on ``batches``; the system's baseline where zero is not a prediction of it."""
+    sums: dict[str, Array] = {}
+    for batch in batches:
+        perfect = system.perfect(batch)
+        if perfect is None:
+            return system.baseline
+        zero = {name: torch.zeros_like(value) for name, value in perfect[0].items()}
+        for name, value in system.sums(zero, batch).items():
+            sums[name] = sums[name] + value if name in sums else value
+    return system.metrics(sums)[system.metric]
 
 
-def _refuse(system: System, what: str, *, measured: str, allowed: str, remedy: str) -> UnfinishedError:
-    where = Where(dataset=system.data.id, split="train", key=type(system).__name__.lower())
+def settled(system: System, steps: int, planned: int) -> bool:
+    """Whether the rate has risen, and after that 200 steps more were made, or half of all that are left."""
+    warm = system.hyperparameters.warmup * planned
+    return steps >= warm + min(_SETTLED, (planned - warm) / 2)
+
+
+def prove_learning(system: System, score: float, nothing: float) -> None:
+    """`UnfinishedError` where the frozen weights are no better on val than predicting nothing."""
+    if not score < nothing:
+        raise _refuse(
+            system,
+            "the model has learned nothing: after the warm-up it is no better than predicting zero",
+            split="val",
+            measured=f"{system.metric} {score:.6g}",
+            allowed=f"below {nothing:.6g}, what predicting zero scores on the same rows",
+            remedy="see that inputs and targets of a batch belong together and what the probes say of "
+            "them (`prep validate PATH --json -`, baselines); where they find a signal, lower the learning rate",
+        )
+
+
+def _refuse(
+    system: System, what: str, *, measured: str, allowed: str, remedy: str, split: str = "train"
+) -> UnfinishedError:
+    where = Where(dataset=system.data.id, split=split, key=type(system).__name__.lower())
     return UnfinishedError(what, where=where, measured=measured, allowed=allowed, remedy=remedy)

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +24,10 @@ from prep.formats.commit import storage_errors, write_atomically
 from prep.gate import CertifiedDataset
 from prep.training import checkpoint as checkpoints
 from prep.training import history as records
-from prep.training.data import CertifiedData, demand_certified
+from prep.training.data import CertifiedData, Pieces, demand_certified, demand_verified
 from prep.training.faults import FAULTS
 from prep.training.module import TrainingModule
+from prep.training.proof import prove_learning, score_of_nothing, settled
 from prep.training.result import RunResult
 from prep.training.systems import SYSTEMS, System
 
@@ -53,14 +54,16 @@ def fit(
     steps in all). Raises `CertificateError` for anything but certified data, `UsageError`, `StorageError`,
     `UnfinishedError` where the loss stops being finite.
     """
+    begin = time.monotonic()
     data = demand_certified(data)
-    data.verify(progress=progress)  # before the first step, not hours later when the test split is read
     name = system or (data.id if data.id in SYSTEMS else "tabular")
     family, _, fault = name.partition("+")
     trained: System = SYSTEMS.load(family)(data)
     if fault:
         trained = FAULTS.load(fault)(trained)
     accelerator = _accelerator(device)
+    data.verify(progress=progress)  # before the first step, not hours later when the test split is read
+    trained.examine()
     run = _Run(data, name, trained, run_dir, seed, say, progress)
     last = run_dir / "last.ckpt"
     begun: dict[str, Any] = {}
@@ -79,7 +82,7 @@ def fit(
             allowed=f"{len(run.history)} or more",
             remedy="raise --epochs, or train anew without --resume",
         )
-    return run.execute(planned, accelerator, last if resume else None)
+    return run.execute(planned, accelerator, last if resume else None, begin)
 
 
 class _Run(Callback):
@@ -95,6 +98,7 @@ class _Run(Callback):
         self.epochs = 0
         self._begin = 0.0
         self._drawn = -math.inf
+        self._learned = False
 
     def record(self, epochs: int) -> dict[str, Any]:
         """What every checkpoint of the run says of it."""
@@ -112,9 +116,10 @@ class _Run(Callback):
         """The epoch with the best validation metric, the first of equals."""
         return min(self.history, key=lambda epoch: epoch[self.system.metric])
 
-    def execute(self, epochs: int, accelerator: tuple[str, Any], last: Path | None) -> RunResult:
-        """Train to ``epochs``, then measure the best weights on the test split."""
+    def execute(self, epochs: int, accelerator: tuple[str, Any], last: Path | None, begin: float) -> RunResult:
+        """Train to ``epochs``, then measure the best weights on the train and the test split."""
         self.epochs = epochs
+        before = sum(epoch["seconds"] for epoch in self.history)
         settings = replace(self.system.hyperparameters, epochs=epochs)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -132,8 +137,17 @@ class _Run(Callback):
             self._demand_own(best[checkpoints.KEY])
             module.load_state_dict(best["state_dict"])
             with _interruptible(trainer, lambda: self._stopped(last)):
+                trainer.test(module, Pieces(batches.seen, self.system), verbose=False)
+                train = module.measured
                 trainer.test(module, batches, verbose=False)
-        return self._finish(module, batches, placed)
+            references = self.system.references(batches.test)
+        return self._finish(
+            train=train,
+            test=module.measured,
+            references=references,
+            device=placed,
+            seconds=before + time.monotonic() - begin,
+        )
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to count seconds."""
@@ -165,13 +179,20 @@ class _Run(Callback):
         epoch |= {f"val_{name}": value for name, value in pl_module.measured.items() if name != metric}
         self.history.append(epoch)
         # The checkpoint first: whoever has read the epoch's line can go on from it.
+        last = self.folder / "last.ckpt"
         if self.best is epoch:
             trainer.save_checkpoint(self.folder / "best.ckpt")
-        trainer.save_checkpoint(self.folder / "last.ckpt")
+            checkpoints.same(self.folder / "best.ckpt", last)
+        else:
+            trainer.save_checkpoint(last)
         self._log(records.line(epoch, self.epochs, metric))
         records.write_metrics(self.folder / "metrics.csv", self.history)
         if time.monotonic() - self._drawn > _REDRAW:
             self._draw()
+        if not self._learned and settled(self.system, trainer.global_step, int(trainer.estimated_stepping_batches)):
+            nothing = score_of_nothing(self.system, demand_verified(trainer.val_dataloaders))
+            prove_learning(self.system, epoch[metric], nothing)
+            self._learned = True
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """The curve so far, however the run ends."""
@@ -198,7 +219,7 @@ class _Run(Callback):
             gradient_clip_val=self.system.hyperparameters.clip,
         )
 
-    def _finish(self, module: TrainingModule, batches: CertifiedData, placed: str) -> RunResult:
+    def _finish(self, *, test: Mapping[str, float], **measured: Any) -> RunResult:
         target, metric = self.system.target, self.system.metric
         result = RunResult(
             dataset=self.data.id,
@@ -206,17 +227,15 @@ class _Run(Callback):
             run_dir=str(self.folder),
             certificate=self.data.certificate_digest,
             root=self.data.root,
-            device=placed,
             epochs=len(self.history),
             best_epoch=int(self.best["epoch"]),
-            seconds=sum(epoch["seconds"] for epoch in self.history),
             step0=self.step0,
             baseline=self.system.baseline,
             metric=metric,
-            test=module.measured,
-            references=self.system.references(batches.test),
+            test=test,
             target=target.below if target else None,
-            reached=module.measured[metric] < target.below if target else None,
+            reached=test[metric] < target.below if target else None,
+            **measured,
         )
         for text in result.summary_lines():
             self._log(text)

@@ -13,26 +13,33 @@ from prep.errors import UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.gate import admit
 from prep.mutations import MUTATIONS, story
+from prep.transforms.pipeline import bound_transforms
 from prep.verbs.mutate import good_path, specimen_of
 
 # The data as each project had them.
 HISTORIC = {
     "control": "unapplied_statistics",
     "covariance": "raw_target",
-    "peptide": "unaligned",
+    "peptide": "angstrom",
     "regression": "raw",
     "tones": "random_phase",
 }
+STEPS = 300
 LABELS = ("as the project had it", "certified")
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two traces of one model, as `prep.training.compare.Trace.to_dict` gives them, and where they were written."""
+    """Two traces of one model, as `prep.training.compare.Trace.to_dict` gives them, and where they were written.
+
+    ``root`` is that of the certified dataset, ``options`` what was asked for beyond the system's name.
+    """
 
     system: str
     failure: str
     story: str
+    root: str
+    options: Mapping[str, Any]
     traces: tuple[Mapping[str, Any], ...]
     folder: Path
 
@@ -42,6 +49,8 @@ class Comparison:
             "system": self.system,
             "failure": self.failure,
             "story": self.story,
+            "root": self.root,
+            "options": dict(self.options),
             "traces": [dict(each) for each in self.traces],
         }
 
@@ -52,7 +61,7 @@ class Comparison:
             ["range of the target", *(f"{each['low']:.4g} … {each['high']:.4g}" for each in (first, second))],
             ["loss of predicting zero", *(_shown(each["zero"], "-") for each in (first, second))],
             ["first loss", *(_shown(each["step0"]) for each in (first, second))],
-            [f"loss after {second['steps']} steps", *(_shown(each["final"]) for each in (first, second))],
+            [f"training loss after {second['steps']} steps", *(_shown(each["final"]) for each in (first, second))],
             ["gradient norm (median)", *(_shown(each["gradient_norm"]) for each in (first, second))],
             ["clip factor", *(_shown(each["clip_factor"]) for each in (first, second))],
         ]
@@ -62,7 +71,7 @@ def compare(
     system: str,
     *,
     failure: str | None = None,
-    steps: int = 300,
+    steps: int = STEPS,
     seed: int = 0,
     output: str | Path | None = None,
     data: str | Path | None = None,
@@ -76,6 +85,7 @@ def compare(
     ``compare.json`` and ``compare.png`` to ``output`` (default ``runs/compare/<system>``). Nothing that was trained is
     kept. Raises what `prep.mutate` raises.
     """
+    _demand_folder(Path(output) if output else None)
     if failure is None and system not in HISTORIC:
         raise UsageError(
             "nobody knows what this system's data were like",
@@ -85,7 +95,7 @@ def compare(
             remedy="name a failure of `prep mutate --list`, or one of the systems",
         )
     try:
-        from prep.training.compare import draw, trace
+        from prep.training.compare import AsPlanted, draw, trace
     except ImportError as error:
         raise UsageError(
             "comparing needs libraries that are not installed",
@@ -96,6 +106,14 @@ def compare(
     chosen = failure or HISTORIC[system]
     mutation = MUTATIONS.load(f"{system}/{chosen}")
     good = admit(good_path(system, data, config), lock_path=Path(lock_path) if lock_path else None)
+    if good.id != system:
+        raise UsageError(
+            "this is not the dataset of that system",
+            where=Where(path=str(good.path), dataset=good.id),
+            measured=good.id,
+            allowed=system,
+            remedy=f"leave out --data, or name a certified dataset of {system}",
+        )
     specimen = specimen_of(good)
     certified = dict(specimen.arrays)
     specimen.arrays = {name: array.copy() for name, array in certified.items()}
@@ -104,15 +122,31 @@ def compare(
     def shown(place: int) -> Progress:
         return lambda done, total: progress(place * total + done, 2 * total)
 
+    planted = AsPlanted(good, specimen.arrays, bound_transforms(json.loads(specimen.spec.documents["transforms"])))
+    sides = (planted, AsPlanted(good, certified, good.transforms))
     traces = tuple(
-        trace(good, system, arrays, label=label, steps=steps, seed=seed, progress=shown(place))
-        for place, (label, arrays) in enumerate(zip(LABELS, (specimen.arrays, certified), strict=True))
+        trace(data, system, label=label, steps=steps, seed=seed, progress=shown(place))
+        for place, (label, data) in enumerate(zip(LABELS, sides, strict=True))
     )
     folder = Path(output) if output else Path("runs/compare") / system
-    result = Comparison(system, chosen, story(mutation), tuple(each.to_dict() for each in traces), folder)
+    options = {"failure": failure, "steps": steps if steps != STEPS else None, "seed": seed or None}
+    asked = {name: value for name, value in options.items() if value is not None}
+    dicts = tuple(each.to_dict() for each in traces)
+    result = Comparison(system, chosen, story(mutation), good.root, asked, dicts, folder)
     write_atomically(folder / "compare.json", (json.dumps(result.to_dict(), indent=1) + "\n").encode())
     write_atomically(folder / "compare.png", draw(traces, f"{system}: {chosen}"))
     return result
+
+
+def _demand_folder(folder: Path | None) -> None:
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(
+            "a comparison is written to a folder",
+            where=Where(path=str(folder)),
+            measured="a file",
+            allowed="a folder, or a name that is free",
+            remedy="name another with -o",
+        )
 
 
 def _shown(value: float | None, missing: str = "not finite") -> str:

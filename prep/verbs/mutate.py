@@ -14,12 +14,11 @@ from prep.errors import UsageError, Where
 from prep.formats import create
 from prep.formats.commit import Pending, storage_errors, write_atomically
 from prep.gate import CertifiedDataset, admit
-from prep.mutations import MUTATIONS, TRAINING_FAULTS, Specimen, story
+from prep.mutations import MUTATIONS, SEEN_IN_TRAINING, TRAINING_FAULTS, Specimen, story
 from prep.verbs.config import load_config
 from prep.verbs.rawdata import commit, demand_output, write_manifest
 
 _MEMORY_SHARE = 0.25
-_TRAINED = "(any)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Failure:
 def failures(system: str = "") -> tuple[Failure, ...]:
     """The whole museum, or one system's part of it."""
     entries = [(*key.split("/", 1), story(MUTATIONS.load(key))) for key in MUTATIONS]
-    entries += [(_TRAINED, name, text) for name, text in TRAINING_FAULTS.items()]
+    entries += [(owner, name, fault.story) for name, fault in TRAINING_FAULTS.items() for owner in fault.systems]
     return tuple(Failure(owner, name, text) for owner, name, text in entries if system in ("", owner))
 
 
@@ -56,7 +55,16 @@ def mutate(
     one that is too large for it, for an unknown failure, and for an output that would replace what prep did not write.
     Raises what the gate raises for data that are not certified.
     """
-    mutation = None if failure in TRAINING_FAULTS else MUTATIONS.load(f"{system}/{failure}")
+    fault = TRAINING_FAULTS.get(failure)
+    if fault is not None and system not in fault.systems:
+        raise UsageError(
+            "the code of this system cannot have this failure",
+            where=Where(key=f"{system}/{failure}"),
+            measured=system,
+            allowed=", ".join(fault.systems),
+            remedy=f"see what there is: prep mutate --list {system}",
+        )
+    mutation = None if fault is not None else MUTATIONS.load(f"{system}/{failure}")
     output = Path(output)
     source = good_path(system, data, config)
     demand_output(output, [source])
@@ -86,9 +94,11 @@ def good_path(system: str, data: str | Path | None, config: str | Path | None) -
 
 def refusal(system: str | None, failure: str | None, output: Path) -> str:
     """The command that refuses a planted failure."""
-    return (
-        f"prep train {output} --system {system}+{failure}" if failure in TRAINING_FAULTS else f"prep validate {output}"
-    )
+    if failure in TRAINING_FAULTS:
+        return f"prep train {output} --system {system}+{failure}"
+    if f"{system}/{failure}" in SEEN_IN_TRAINING:
+        return f"prep certify {output} && prep train {output}"
+    return f"prep validate {output}"
 
 
 def _copy(source: Path, output: Path) -> Path:

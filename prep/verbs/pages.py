@@ -10,12 +10,25 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from prep.errors import UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.schema import load_schema
 from prep.verbs.compare import LABELS, Comparison
 from prep.verbs.config import load_config
 from prep.verbs.mutate import failures
-from prep.verbs.runs import are_runs, runs
+from prep.verbs.runs import RESULT, runs
+
+
+def demand_page(place: Path) -> None:
+    """`UsageError` unless a page can be written there."""
+    if place.suffix != ".md" or place.is_dir():
+        raise UsageError(
+            "a page is a Markdown file",
+            where=Where(path=str(place)),
+            measured="a folder" if place.is_dir() else place.suffix or "no ending",
+            allowed="a file that ends in .md",
+            remedy="name it --page docs/systems/SYSTEM.md",
+        )
 
 
 def write_page(place: Path, found: Comparison, about: str, result: Mapping[str, Any] | None) -> Path:
@@ -40,10 +53,21 @@ def about(system: str, config: str | Path | None = None) -> str:
     return " ".join(str(body.get("description", body["title"])).split())
 
 
-def finished_run(system: str) -> Mapping[str, Any] | None:
-    """The result in ``runs/<system>``, if a run ended there."""
+def finished_run(system: str, root: str) -> Mapping[str, Any] | None:
+    """The result in ``runs/<system>``, if a run of that system ended there; `UsageError` if on other data."""
     folder = Path("runs") / system
-    return runs(folder)[0] if are_runs([folder]) else None
+    if not (folder / RESULT).is_file():
+        return None
+    (result,) = runs(folder)
+    if (result["system"], result["root"]) != (system, root):
+        raise UsageError(
+            "the run beside the comparison is of other data",
+            where=Where(path=str(folder)),
+            measured=f"{result['system']} on {result['root']}",
+            allowed=f"{system} on {root}",
+            remedy=f"train it again (`prep train {system}`), or move {folder} away for a page without it",
+        )
+    return result
 
 
 def page(body: Mapping[str, Any]) -> str:
@@ -62,7 +86,8 @@ def page(body: Mapping[str, Any]) -> str:
         "",
         f"![loss and gradient norm of each step]({system}.png)",
         "",
-        f"`prep compare {system}` makes this table and the picture again.",
+        f"`prep compare {system}{_options(body['options'])}` makes this table and the picture again, from data of root "
+        f"`{body['root']}`.",
         "",
         "## What is refused",
         "",
@@ -76,20 +101,31 @@ def page(body: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _options(options: Mapping[str, Any]) -> str:
+    return "".join(f" --{name} {value}" for name, value in options.items())
+
+
 def _result(result: Mapping[str, Any]) -> list[str]:
     metric = result["metric"]
     beside = ", ".join(f"{name} {value:.4g}" for name, value in result["references"].items())
     target = "no target" if result["target"] is None else f"target < {result['target']:g}"
     verdict = {True: "reached", False: "missed", None: ""}[result["reached"]]
     rows = [
-        ["first loss", f"{result['step0']:.4g} (certified baseline {result['baseline']:.4g})"],
+        ["first loss", f"{result['step0']:.4g} (baseline {result['baseline']:.4g})"],
         [f"test {metric}, frozen weights", f"{result['test'][metric]:.4g} ({target}: {verdict})"],
+        [f"train {metric}, frozen weights", f"{result['train'][metric]:.4g}{_ratio(result, metric)}"],
         ["beside it", beside],
+        *([["better than the model", ", ".join(result["better"])]] if result["better"] else []),
         *([name, f"{value:.4g}"] for name, value in result["test"].items() if name != metric),
         ["time", f"{result['seconds']:.0f} s of {result['epochs']} epochs on {result['device']}"],
         ["data", f"`{result['root']}`"],
     ]
     return _table(["", f"`prep train {result['dataset']}`"], rows)
+
+
+def _ratio(result: Mapping[str, Any], metric: str) -> str:
+    test, train = result["test"][metric], result["train"][metric]
+    return f" (test/train {test / train:.3g})" if test > 0 and train > 0 else ""
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

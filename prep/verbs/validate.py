@@ -20,7 +20,7 @@ from prep.report import CheckResult, Report
 from prep.schema import Schema, structure
 from prep.schema.embedded import embedded, stated_raw
 from prep.transforms.original import Originals
-from prep.verbs.baselines import baselines, identity_fold
+from prep.verbs.baselines import baselines, relative_fold
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
@@ -150,8 +150,8 @@ def examine(
         described = _described(source, judging)
         folds = [fold for group in planned for fold in group]
         folds += [fold for each in described for fold in (each.moments, each.quantiles)]
-        identity = identity_fold(judging, spec)
-        folds += identity
+        relative = relative_fold(judging, spec)
+        folds += relative
         apply = originals if originals.inverses else None
         measured = run(source, folds, transform=apply, digests=True, workers=workers, progress=progress)
         digests = {**measured.digests, **source.constants()[1]}
@@ -174,7 +174,7 @@ def examine(
         rows=measured.rows,
         values=spec.rows * sum(field.row_values for field in spec.fields),
         results=tuple(results),
-        baselines=baselines(judging, described, identity, measured.results, results),
+        baselines=baselines(judging, described, relative, measured.results, results),
     )
 
 

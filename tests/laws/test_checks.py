@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from prep.blocks import SPLITS, Block, DatasetSpec, FieldSpec
 from prep.checks import CHECKS, Finding
-from prep.checks.boltzmann_slope import GAS_CONSTANT
+from prep.checks.slopes import GAS_CONSTANT
 from prep.errors import SchemaError
 from prep.kernels.alignment import align
 from prep.kernels.steering import steering
@@ -87,7 +87,9 @@ def sources(rng: np.random.Generator) -> Arrays:
 
 
 def received(rng: np.random.Generator, constant: bool = False) -> Arrays:
-    """Snapshots of the sources by four antennas under eight codes, every sample with a scene of its own, 30 dB."""
+    """Snapshots of unit RMS of the sources by four antennas under eight codes, every sample with a scene of its own; 30
+    dB, of every fourth sample 5 dB.
+    """
     data = sources(rng)
     channel, codes = (
         (rng.standard_normal((ROWS, size, SIDE)) + 1j * rng.standard_normal((ROWS, size, SIDE))) for size in (4, 8)
@@ -96,11 +98,13 @@ def received(rng: np.random.Generator, constant: bool = False) -> Arrays:
     fields = np.broadcast_to(np.einsum("bnk,blk->bln", data["factor"], symbols), (ROWS, 8, SIDE))
     clean = np.einsum("bmn,bln,bln->bml", channel, codes, fields)
     noise = rng.standard_normal((*clean.shape, 2)).view(np.complex128)[..., 0]
-    noise *= np.sqrt(np.mean(np.abs(clean) ** 2, axis=(1, 2), keepdims=True) / 2000)
+    snr = np.where(np.arange(ROWS) % 4 == 3, 5.0, 30.0).astype(np.float32)
+    power = np.mean(np.abs(clean) ** 2, axis=(1, 2)) / 10.0 ** (snr / 10)
+    y = clean + noise * np.sqrt(power / 2)[:, np.newaxis, np.newaxis]
     return {
         **data,
-        "y": (clean + noise).astype(np.complex64),
-        "snr": np.where(np.arange(ROWS) % 4 == 3, 5.0, 30.0).astype(np.float32),
+        "y": (y / np.sqrt(np.mean(np.abs(y) ** 2, axis=(1, 2), keepdims=True))).astype(np.complex64),
+        "snr": snr,
         "channel": channel.astype(np.complex64),
         "codes": codes.astype(np.complex64),
     }
@@ -115,6 +119,12 @@ def decaying(rng: np.random.Generator) -> Arrays:
     data = masked(rng)
     start = rng.standard_normal((ROWS, 1, 3)) * data["mask"][:, np.newaxis]
     return {**data, "x": (start * 0.9 ** np.arange(4)[:, np.newaxis]).astype(np.float32)}
+
+
+def windows(rng: np.random.Generator) -> Arrays:
+    """Windows of six steps, four apart, of walks that give four windows each and stay in one split."""
+    walks = rng.standard_normal((ROWS // 4, 18, 2)).cumsum(axis=1).astype(np.float32)
+    return {"x": np.stack([walks[:, start : start + 6] for start in range(0, 16, 4)], axis=1).reshape(ROWS, 6, 2)}
 
 
 def bits(rng: np.random.Generator) -> Arrays:
@@ -162,6 +172,20 @@ def molecules(rng: np.random.Generator) -> Arrays:
     return {"p": align(TETRAHEDRON + 0.05 * rng.standard_normal((ROWS, 4, 3)), TETRAHEDRON)}
 
 
+def trajectories(rng: np.random.Generator) -> Arrays:
+    """Two simulations with a frame each unit of time, cut into three blocks of time; four frames before a block are
+    dropped.
+    """
+    order = np.arange(ROWS) // 2
+    dropped = 4.0 * ((order >= ROWS * 3 // 10) * 1 + (order >= ROWS * 4 // 10))
+    return {"time": order + dropped, "replica": (np.arange(ROWS) % 2).astype(np.int32)}
+
+
+def frames_at_random(arrays: Arrays) -> None:
+    order = np.random.default_rng(2).permutation(ROWS)
+    arrays.update({name: arrays[name][order] for name in ("time", "replica")})
+
+
 def canonical(rng: np.random.Generator) -> Arrays:
     """Energies of two simulations at each of two temperatures: normal, with the exact slope of the densities' ratio."""
     replica = np.arange(ROWS) % 4
@@ -197,6 +221,7 @@ def changed(name: str, change: Callable[[Any], Any]) -> Callable[[Arrays], None]
 
 
 MATRICES = {"r": "a b", "factor": "a k", "sources": "source three", "mask": "source", "count": ""}
+RECEIVED = {**MATRICES, "y": "antenna snapshot", "snr": "", "channel": "antenna a", "codes": "snapshot a"}
 MASKED = {"x": "feature", "mask": "feature", "system": ""}
 SEQUENCES = {"signal": "step", "echo": "step", "selector": "choice", "time": "step", "reset": "step", "tone": ""}
 PROBE = {"input": "x", "input_mask": "", "last": ["time"], "group": "system", "mask": "", "var": "u"}
@@ -219,6 +244,7 @@ CASES: dict[str, Case] = {
             "temperatures": [300.0, 450.0],
             "tolerance": 0.2,
             "sigmas": 1.0,
+            "max_lag": 4,
         },
         CANONICAL,
         canonical,
@@ -238,6 +264,12 @@ CASES: dict[str, Case] = {
     ),
     "binary": Case(
         {"var": "e"}, {"e": "bit", "states": "state", "controls": "control"}, bits, changed("e", lambda e: e * 1.7)
+    ),
+    "chirality": Case(
+        {"var": "p", "centres": [0, 1, 2, 3, 1, 3, 2, 0]},
+        {"p": "atom axis"},
+        molecules,
+        changed("p", lambda p: p * [1, 1, -1]),
     ),
     "constant_feature": Case(
         {"var": "x", "mask": "mask", "group": "system", "features": ["feature"], "split": "train"},
@@ -270,11 +302,13 @@ CASES: dict[str, Case] = {
             "snr_min": 10.0,
             "share_max": 0.98,
         },
-        {**MATRICES, "y": "antenna snapshot", "snr": "", "channel": "antenna a", "codes": "snapshot a"},
+        RECEIVED,
         received,
         one_draw,
     ),
-    "group_count": Case({"var": "system", "count": 2}, MASKED, masked, set_to("system", np.s_[32:], 1)),
+    "group_count": Case(
+        {"var": "system", "count": 2, "balance_min": 0.8}, MASKED, masked, set_to("system", np.s_[32:], 1)
+    ),
     "fir_probe": Case(
         {
             "var": "echo",
@@ -284,7 +318,7 @@ CASES: dict[str, Case] = {
             "taps": 3,
             "spacing": 2,
             "ridge": 1e-6,
-            "mse_max": 0.05,
+            "nmse_max": 0.0125,
         },
         SEQUENCES,
         sequences,
@@ -302,10 +336,27 @@ CASES: dict[str, Case] = {
         decaying,
         lambda arrays: arrays["x"].__imul__(np.float32(1.4) ** np.arange(4, dtype=np.float32)[:, np.newaxis]) is None,
     ),
+    "held_out": Case(
+        {
+            "var": "x",
+            "mask": "mask",
+            "group": "system",
+            "features": ["feature"],
+            "split": "val",
+            "shift_max": 4.0,
+            "ratio_max": 30.0,
+        },
+        MASKED,
+        masked,
+        set_to("x", np.s_[24:32, 1], 0.0),
+    ),
     "hermitian": Case({"var": "r", "tolerance": 1e-6}, MATRICES, sources, set_to("r", np.s_[7, 0, 1], 2j)),
     "in_bounds": Case({"var": "x", "low": -9.0, "high": 9.0}, MASKED, masked, changed("x", lambda x: x * 60)),
     "learnability": Case(
-        {**PROBE, "ridge": 1e-6, "nmse_max": 0.2}, PROBED, linear, changed("u", lambda u: np.roll(u, 3, axis=0))
+        {**PROBE, "split": "val", "judged": "each", "ridge": 1e-6, "nmse_max": 0.2},
+        PROBED,
+        linear,
+        changed("u", lambda u: np.roll(u, 3, axis=0)),
     ),
     "linear_fit": Case(
         {**PROBE, "split": "train", "r2_min": 0.999}, PROBED, linear, changed("u", lambda u: np.roll(u, 2, axis=0))
@@ -317,6 +368,18 @@ CASES: dict[str, Case] = {
         set_to("x", np.s_[1::2, :2], 30.0),
     ),
     "mask_prefix": Case({"var": "mask"}, MATRICES, sources, set_to("mask", 3, [0, 1])),
+    "mean_probe": Case(
+        {"var": "signal", "group": "tone", "split": "val", "mse_min": 0.5},
+        SEQUENCES,
+        sequences,
+        changed("signal", lambda signal: signal[:1] + 0.01 * signal),
+    ),
+    "near_unique_rows": Case(
+        {"var": "x", "tolerance": 1e-4},
+        MASKED,
+        masked,
+        lambda arrays: arrays["x"].__setitem__(38, np.nextafter(arrays["x"][2], np.float32(9))),
+    ),
     "norm_bounds": Case({"var": "r", "slack": 1e-5}, MATRICES, sources, changed("r", lambda r: r * 72)),
     "one_hot": Case(
         {"var": "selector", "index": "tone"}, SEQUENCES, sequences, changed("selector", lambda s: s[:, ::-1])
@@ -327,6 +390,12 @@ CASES: dict[str, Case] = {
         MATRICES,
         sources,
         changed("r", lambda r: r + 0.01 * np.eye(SIDE)),
+    ),
+    "separated": Case(
+        {"var": "time", "group": "replica", "gap": 5.0},
+        {"time": "", "replica": ""},
+        trajectories,
+        frames_at_random,
     ),
     "split_flags": Case({"var": "split"}, {}, lambda rng: {}, set_to("split", 5, 2)),
     "standardised": Case(
@@ -376,6 +445,27 @@ CASES: dict[str, Case] = {
         MASKED,
         unit_rms,
         changed("x", lambda x: x * 3),
+    ),
+    "whitened_power": Case(
+        {
+            "var": "y",
+            "factor": "factor",
+            "snr": "snr",
+            "channel": "channel",
+            "codes": "codes",
+            "low": 0.3,
+            "high": 2.5,
+            "surprise_max": 12.0,
+        },
+        RECEIVED,
+        received,
+        changed("y", lambda y: np.roll(y, 1, axis=0)),
+    ),
+    "windows_disjoint": Case(
+        {"var": "x", "dim": "time", "overlap": 2},
+        {"x": "time feature"},
+        windows,
+        lambda arrays: arrays["x"].__setitem__([23, 24], arrays["x"][[24, 23]]),
     ),
     "zero_baseline": Case(
         {"var": "x", "mask": "mask", "split": "train", "low": 0.95, "high": 1.05},

@@ -15,11 +15,13 @@ from hypothesis import strategies as st
 from prep.blocks import Array, Block
 from prep.folds import Fold, Scope
 from prep.folds.autocorrelation import Autocorrelation
-from prep.folds.duplicates import RowHashes
+from prep.folds.duplicates import Part, RowHashes
 from prep.folds.gram import Gram, GramResult
 from prep.folds.histograms import Histograms
+from prep.folds.intervals import Intervals
 from prep.folds.lagged import LaggedGram
 from prep.folds.moments import Moments
+from prep.folds.relative import RelativeScores
 from prep.folds.rowwise import Rowwise
 from prep.folds.scales import Scales
 from prep.folds.sketch import Quantiles
@@ -38,6 +40,11 @@ MATRICES = field("matrices", "c8", ("row", 3), ("column", 3))
 
 def largest(arrays: Mapping[str, Array]) -> Array:
     return np.abs(arrays["states"]).reshape(len(arrays["states"]), -1).max(axis=1)
+
+
+def both_ends(arrays: Mapping[str, Array], steps: int) -> list[Part]:
+    states = arrays["states"]
+    return [Part(states[:, :steps]), Part(states[:, -steps:], states[:, 0, 0] > 10)]
 
 
 def data() -> dict[str, Array]:
@@ -77,6 +84,8 @@ class Case:
 CASES = {
     "autocorrelation": Case(Autocorrelation("energy", "group", 5, SCOPE), "energy"),
     "histograms": Case(Histograms("energy", "label", (1.0, 2.0), "group", 0.5, SCOPE), "energy", exact=True),
+    "intervals": Case(Intervals("energy", "group", SPLITS, 0.5), "energy", exact=True, scoped=False),
+    "intervals of one group": Case(Intervals("energy", "", SPLITS, 0.05), "energy", exact=True, scoped=False),
     "moments": Case(Moments(STATES, SCOPE), "states"),
     "moments, masked": Case(Moments(STATES, SCOPE, MASK), "states", masked=True),
     "moments, masked, grouped": Case(Moments(STATES, SCOPE, MASK, "group"), "states", masked=True),
@@ -90,8 +99,13 @@ CASES = {
     "gram, masked, grouped": Case(Gram(STATES, TARGETS, SCOPE, "group", MASK, last=("time",)), "states", masked=True),
     "lagged gram": Case(LaggedGram(SIGNAL, ECHO, SCOPE, 3, 2), "signal"),
     "lagged gram, grouped": Case(LaggedGram(SIGNAL, ECHO, SCOPE, 3, group="group"), "signal"),
+    "relative scores": Case(RelativeScores(STATES, SCOPE), "states"),
+    "relative scores, matrices": Case(RelativeScores(MATRICES, SCOPE), "matrices"),
     "row hashes": Case(RowHashes(("states", "group"), SPLITS), "states", exact=True, scoped=False),
     "row hashes of ids": Case(RowHashes(("group", "trajectory"), SPLITS), "trajectory", exact=True, scoped=False),
+    "row hashes of parts": Case(
+        RowHashes(("states",), SPLITS, "ends", both_ends, {"steps": 2}), "states", exact=True, scoped=False
+    ),
     "rowwise": Case(Rowwise("largest", ("states",), largest, 14.0, SCOPE), "states", exact=True),
 }
 every_fold = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())

@@ -260,7 +260,7 @@ def test_a_filter_that_sees_nothing_fails_and_says_what_it_scores(how: str):
 
     assert not finding.passed
     assert finding.worst is not None
-    assert finding.worst > 10 * case.statistics["mse_max"]
+    assert finding.worst > 10 * case.statistics["nmse_max"]
     assert "3 taps over 5 steps" in finding.message
 
 

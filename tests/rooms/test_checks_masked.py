@@ -122,6 +122,47 @@ def test_a_linear_probe_is_fitted_on_train_and_scored_on_val_and_never_sees_test
     assert not finding.passed
 
 
+def test_a_target_that_cannot_be_learnt_does_not_hide_behind_the_others():
+    case = case_of("learnability")
+    together = replace(case, statistics={**case.statistics, "nmse_max": 0.7, "judged": "together"})
+    one_by_one = replace(case, statistics={**case.statistics, "nmse_max": 0.7})
+    arrays = made(case)
+    arrays["u"][:, 0] = np.roll(arrays["u"][:, 0], 3)
+    arrays["u"][:, 1] *= 10
+
+    assert examine("learnability", together, arrays).passed
+    finding = examine("learnability", one_by_one, arrays)
+    assert not finding.passed
+    assert "for target 0 of system" in finding.message
+    assert finding.measured["each"]["0"]["1"] < 0.01
+    assert finding.measured["each"]["0"]["0"] > 0.7
+
+
+def test_a_probe_is_scored_on_the_split_that_is_named():
+    case = case_of("learnability")
+    arrays = made(case)
+    arrays["u"][TEST] *= -1
+    test = replace(case, statistics={**case.statistics, "split": "test"})
+
+    assert examine("learnability", case, arrays).passed
+    assert not examine("learnability", test, arrays).passed
+
+
+def test_a_group_that_lost_samples_is_named_and_so_is_one_that_is_gone():
+    case = CASES["group_count"]
+    arrays = made(case)
+    arrays["system"][:24] = 0
+    arrays["system"][:3] = 1
+    finding = examine("group_count", case, arrays)
+    assert not finding.passed
+    assert "system 1 has 3 samples in the train split, where the average one has 12" in finding.message
+
+    arrays["system"][:24] = 0
+    finding = examine("group_count", case, arrays)
+    assert "1 different system in the train split instead of 2 (1 of the other splits" in finding.message
+    assert finding.worst == 0
+
+
 def grouped(name: str, change: Callable[[Any, Any], None], **statistics: Any) -> tuple[Any, Any]:
     """The finding per system and without groups, after ``change(x, rows of system 1)``."""
     case = CASES[name]

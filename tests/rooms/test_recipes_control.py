@@ -277,3 +277,13 @@ def test_a_chosen_system_keeps_its_number_and_its_data():
         mine = everything[split]["system"] == number
         assert set(chosen[split]["system"].tolist()) == {number}
         assert np.array_equal(chosen[split]["states"], everything[split]["states"][mine])
+
+
+def test_a_task_all_of_whose_trajectories_diverge_gives_no_rows_and_is_counted():
+    _, rows, counts = built(divergence=1.0)
+
+    assert counts["diverged_trajectories"] > 0
+    assert {len(rows[split][field]) for split in SPLITS for field in rows[split]} == {
+        len(rows[split]["states"]) for split in SPLITS
+    }
+    assert all(rows[split]["states"].shape[1:] == (32, 12) for split in SPLITS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import pickle
 from functools import cache
 from pathlib import Path
@@ -136,8 +137,19 @@ def test_splits_are_time_blocks_with_a_gap_that_is_counted():
         }
 
     assert sum(part.counts["frames_simulated"] for part in parts) == 4 * 40
-    assert {block for _, block in blocks["train"]} == set(range(7))
+    assert {block for _, block in blocks["train"]} == set(range(5))
     assert sum(map(len, blocks.values())) == len(set().union(*blocks.values()))
+
+
+def test_frames_of_two_splits_are_a_gap_apart_in_time():
+    _, parts = made(frames=40, block_frames=4, gap_frames=3)
+    times = [part.arrays["time"] for part in parts if part.arrays["replica"][0] == 1]
+
+    assert times[0][0] == pytest.approx(0.02)
+    for time in times:
+        np.testing.assert_allclose(np.diff(time), 0.02)
+    for before, after in itertools.pairwise(times):
+        assert after[0] - before[-1] == pytest.approx(4 * 0.02)
 
 
 def test_replicas_with_other_thermostats_have_other_energies():
@@ -178,6 +190,8 @@ def test_the_schema_writes_out_the_reference_and_the_bonds_of_the_recipe():
     bonds = np.reshape(checks["bond_lengths"]["bonds"], (-1, 4))
 
     np.testing.assert_allclose(np.reshape(checks["aligned"]["reference"], (-1, 3)), REFERENCE, atol=1e-9)
+    names = [ATOMS[int(atom)] for atom in checks["chirality"]["centres"]]
+    assert names == [f"{residue}:{name}" for residue in (1, 2) for name in ("N", "C", "CB", "CA")]
     assert [tuple(pair) for pair in bonds[:, :2].astype(int)] == list(BONDS)
     assert excess({"positions": REFERENCE[np.newaxis]}, checks["bond_lengths"]["bonds"])[0] == 0.0
 
@@ -186,8 +200,8 @@ def test_the_schema_writes_out_the_reference_and_the_bonds_of_the_recipe():
     ("changes", "key"),
     [
         ({"temperatures": [300.0, 300.0]}, "temperatures"),
-        ({"block_frames": 10}, "block_frames"),
-        ({"gap_frames": 3}, "gap_frames"),
+        ({"block_frames": 22}, "block_frames"),
+        ({"gap_frames": 16}, "gap_frames"),
     ],
 )
 def test_parameters_that_cannot_be_divided_are_refused(changes: dict[str, Any], key: str):
@@ -264,7 +278,7 @@ def test_unaligned_positions_are_refused(raw: Path, tmp_path: Path):
 def test_angstrom_that_are_called_nanometre_are_refused(raw: Path, tmp_path: Path):
     found = verdicts(lambda arrays: arrays["positions"].__imul__(10), raw, tmp_path)
 
-    assert set(found) == {"bond_lengths"}
+    assert set(found) == {"bond_lengths", "in_bounds"}
 
 
 def test_a_replica_with_the_label_of_another_thermostat_is_refused_by_name(raw: Path, tmp_path: Path):
@@ -275,6 +289,27 @@ def test_a_replica_with_the_label_of_another_thermostat_is_refused_by_name(raw: 
 
     assert set(found) == {"boltzmann_slope"}
     assert "replica 1 is labelled 300 K" in found["boltzmann_slope"]
+
+
+def test_mirror_images_are_refused_by_their_hand(raw: Path, tmp_path: Path):
+    def mirror(arrays: Any) -> None:
+        half = np.s_[::2]
+        arrays["positions"][half] = align(arrays["positions"][half] * [1.0, 1.0, -1.0], REFERENCE)
+
+    found = verdicts(mirror, raw, tmp_path)
+
+    assert found["chirality"].startswith("88 of 176 samples")
+    assert not {"aligned", "bond_lengths"} & set(found)
+
+
+def test_the_identity_and_the_slope_are_in_the_certificate(certified_project: Path):
+    with working_in(certified_project):
+        (outcome,) = prep.validate("data/normalized/peptide.h5")
+
+    assert outcome.report is not None
+    (found,) = [each.finding.measured for each in outcome.report.results if each.check == "boltzmann_slope"]
+    assert found["slope"] == pytest.approx(0.1336, rel=0.4)
+    assert found["identity"] == pytest.approx(-345.0, abs=4.0)
 
 
 def test_the_certified_data_say_what_molecule_and_what_energies_they_are(certified_project: Path):

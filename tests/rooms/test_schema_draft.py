@@ -92,7 +92,7 @@ def test_odd_data_pass_the_schema_that_was_drafted_from_them(name: str):
 
 def test_a_target_of_which_nothing_can_be_learnt_fails_the_draft_until_a_floor_and_its_reason_are_stated():
     arrays = plain(np.random.default_rng(3))
-    assert failures(ingest(arrays)) == [("learnability", "targets")]
+    assert failures(ingest(arrays)) == [("learnability", "targets")] * 2  # on val and on test
 
     place = Path("schemas/mine.yaml")
     lines = [line for line in place.read_text().splitlines() if "check_name: learnability" not in line]
@@ -114,11 +114,29 @@ def test_a_target_that_follows_from_the_inputs_passes_the_draft_and_the_score_is
     assert failures(raw) == []
 
     found = prep.certify("data/normalized/mine.h5").report.baselines
-    (probe,) = found["probes"]
-    assert (probe["check"], probe["field"]) == ("learnability", "targets")
-    assert probe["nmse"] < 1e-6
+    assert [(probe["check"], probe["field"], probe["split"]) for probe in found["probes"]] == [
+        ("learnability", "targets", "val"),
+        ("learnability", "targets", "test"),
+    ]
+    assert all(probe["nmse"] < 1e-6 for probe in found["probes"])
     assert found["zero"] == pytest.approx(1.0, abs=1e-5)
     assert found["targets"]["targets"]["mean"] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_probe_that_predicting_zero_would_pass_needs_a_reason():
+    arrays = plain(np.random.default_rng(3))
+    ingest(arrays)
+    place = Path("schemas/mine.yaml")
+    text = place.read_text()
+    place.write_text(text.replace("nmse_max: 0.99", "nmse_max: 5.0"))
+    with pytest.raises(SchemaError, match="nothing checks that there is something to learn of 'targets'"):
+        drafted()
+    place.write_text(
+        place.read_text().replace(
+            "  fields:", "  learnability: {targets: {floor: 1.0, why: these are dice}}\n  fields:"
+        )
+    )
+    assert failures(Path("data/raw/mine.h5")) == []
 
 
 def test_inputs_too_wide_for_a_probe_get_a_stated_floor():

@@ -53,3 +53,19 @@ def test_only_certified_data_of_a_known_system_are_compared(certified_copy: Path
         prep.compare("regression", data="data/raw/regression.h5")
     with pytest.raises(UsageError, match="nobody knows"):
         prep.compare("mine", data="data/raw/regression.h5")
+    with pytest.raises(UsageError, match="not the dataset of that system"):
+        prep.compare("tones", data=dataset_of(certified_copy, "regression"))
+    (certified_copy / "taken").write_text("")
+    with pytest.raises(UsageError, match="written to a folder"):
+        prep.compare("regression", data=dataset_of(certified_copy, "regression"), output=certified_copy / "taken")
+
+
+def test_a_failure_is_seen_with_the_transforms_that_came_with_it(certified_copy: Path):
+    data = dataset_of(certified_copy, "peptide")
+
+    found = prep.compare("peptide", failure="unaligned", steps=3, data=data)
+
+    # The flow works on bonds, angles and torsions: where a molecule lies is all the same to it.
+    wrong, right = found.traces
+    assert wrong["step0"] == pytest.approx(right["step0"], abs=1e-3)
+    assert wrong["final"] == pytest.approx(right["final"], rel=1e-2, abs=1e-2)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import prep
+from prep.blocks import Array
 from prep.errors import DataError, SchemaError
 from prep.gate import CertifiedDataset
 from prep.recipes.dipeptide import ATOMS, REFERENCE
@@ -234,9 +235,29 @@ def test_energies_of_other_positions_are_refused(system: Peptide, monkeypatch: p
     monkeypatch.setattr(system, "_std", system._std * 10)
 
     with pytest.raises(DataError, match="stored energies are not those") as caught:
-        system.model()
+        system.examine()
     assert caught.value.where.field == "energy"
     assert "in nm" in caught.value.remedy
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_energies_of_other_positions_are_refused_in_any_split(
+    split: str, system: Peptide, monkeypatch: pytest.MonkeyPatch
+):
+    (begin, end), rows = system.data.bounds(split), system.data.rows
+
+    def shifted(field: str, start: int, stop: int) -> Array:
+        values = rows(field, start, stop)
+        place = np.arange(start, stop)
+        return values + 15.0 * ((begin <= place) & (place < end)) if field == "energy" else values
+
+    monkeypatch.setattr(system.data, "rows", shifted)
+
+    with pytest.raises(DataError, match="stored energies are not those") as caught:
+        system.examine()
+    assert caught.value.where.split == split
+    assert begin <= caught.value.where.samples[0] < end
+    assert "off by 15" in caught.value.measured
 
 
 @pytest.mark.parametrize("name", ["topology_digest", "energy_constraints"])

@@ -160,7 +160,7 @@ def test_the_estimators_beside_the_model_score_what_they_should(system: Tones):
     assert found["zero"] == pytest.approx(0.5, rel=1e-3)
     assert found["identity"] > 0.5
     assert found["clock"] > 0.45
-    assert found["filter"] < 0.0005
+    assert found["filter_settled"] < 0.0005
 
 
 def metrics(run: Path) -> list[dict[str, str]]:

@@ -135,11 +135,16 @@ def test_a_failing_report_is_kept_apart_until_the_data_pass_again(project: Path)
 
 def test_training_everything_ends_in_one_table(project: Path):
     only_regression(project)
+    by_hand = project / "runs/regression"
+    by_hand.mkdir(parents=True)
+    (by_hand / "log.txt").write_text("regression on regression 1.0.0, root blake3:0\n")
+    (by_hand / "result.json").write_text("a run of one epoch, made by hand")
 
     snakemake("train")
 
-    table = (project / "runs/trained.txt").read_text()
-    assert re.search(r"regression +mse +\d.* < 0.05 +(yes|no)", table)
+    table = (project / "runs/trained/table.txt").read_text()
+    assert re.search(r"regression +mse +\d.* < 0.05 +(yes|no) +100 ", table)
+    assert (project / "runs/regression.1/result.json").read_text() == "a run of one epoch, made by hand"
     assert "zero 0." in table or "zero 1." in table
 
 

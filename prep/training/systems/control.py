@@ -87,8 +87,9 @@ class Control(System):
         }
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Predicting zero on the same rows."""
-        return {"zero": score_of_zero((numpy(each["control_mask"]), numpy(each["controls"])) for each in batches)}
+        """Predicting zero on the same rows, and the certificate's linear probe, fitted for each system."""
+        zero = score_of_zero((numpy(each["control_mask"]), numpy(each["controls"])) for each in batches)
+        return {"zero": zero, **self.certified_probe("controls", zero)}
 
     @property
     def _systems(self) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional
 from prep.blocks import Array
 from prep.gate import CertifiedDataset
 from prep.training.systems.near_field import Scene, pursue
-from prep.training.systems.system import Batch, Hyperparameters, System, Target, numpy, require
+from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require
 
 _RANK, _WIDTH, _BEAMS = 10, 1024, (13, 7, 6)
 # Snapshots have unit RMS and beams unit gain, so that powers are near one: this is where noise ends what a beam tells.
@@ -107,6 +107,13 @@ class Covariance(System):
             error, energy = _errors(outputs["factor"], outputs["loading"], batch["factor"])
         entropy = functional.cross_entropy(outputs["count"], batch["num_sources"].long() - 1)
         return (error / energy).mean() + _COUNT_WEIGHT * entropy
+
+    def known(self, batch: Batch) -> Iterator[tuple[str, Outputs, float]]:
+        """The factor itself, at whatever scale, with K for certain: 0. Zero has no trace to divide by."""
+        factor = batch["factor"]
+        certain = 1e3 * functional.one_hot(batch["num_sources"].long() - 1, self._most).to(torch.float32)
+        none = torch.zeros(len(factor), dtype=torch.float32, device=factor.device)
+        yield "a perfect prediction", {"factor": 72.0 * factor, "loading": none, "count": certain}, 0.0
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Rows, NMSE and right K for each K (most,); squared error and energy in original units, over all rows."""

@@ -145,14 +145,15 @@ class PerceptronSystem(System):
         return result
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
-        """Predicting zero, which is the train mean of standardised targets."""
-        return {
-            "zero": score_of_zero(
-                (numpy(self._mask(spec, batch, batch[spec.name])), numpy(batch[spec.name]))
-                for batch in batches
-                for spec in self.targets
-            )
-        }
+        """Predicting zero, which is the train mean of standardised targets, and of a single target the certificate's
+        linear probe.
+        """
+        zero = score_of_zero(
+            (numpy(self._mask(spec, batch, batch[spec.name])), numpy(batch[spec.name]))
+            for batch in batches
+            for spec in self.targets
+        )
+        return {"zero": zero, **(self.certified_probe(self.targets[0].name, zero) if len(self.targets) == 1 else {})}
 
     def _reads(self, spec: FieldSpec) -> tuple[str, ...]:
         return tuple(sorted(self.data.transforms[spec.name].reads))

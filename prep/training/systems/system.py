@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from prep.blocks import Array, FieldSpec
 from prep.errors import CertificateError, SchemaError, Where
 from prep.gate import CertifiedDataset
+
+STEP0_FACTOR = 3.0
 
 Batch = Mapping[str, Tensor]
 Outputs = Mapping[str, Tensor]
@@ -68,6 +71,10 @@ class System(abc.ABC):
             )
         return float(known[field]["zero"])
 
+    def examine(self) -> None:
+        """Refuse data that only this system can know to be wrong (`DataError`); every byte is verified by then."""
+        return
+
     @property
     @abc.abstractmethod
     def fields(self) -> tuple[str, ...]:
@@ -101,6 +108,42 @@ class System(abc.ABC):
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The training loss, a finite scalar."""
 
+    def certified_probe(self, field: str, zero: float) -> dict[str, float]:
+        """The mean squared error of the certificate's linear probe on the test split, as a reference; nothing where
+        there is none. ``zero`` is what predicting zero scores there.
+        """
+        for probe in self.data.baselines.get("probes", ()):
+            about = probe["check"], probe["field"], probe.get("split")
+            if about == ("learnability", field, "test") and "nmse" in probe:
+                return {"linear_probe": float(probe["nmse"]) * zero}
+        return {}
+
+    @property
+    def first_loss(self) -> tuple[float, float]:
+        """Between what the very first loss lies, weights as they are made: within a factor of three of the baseline."""
+        return self.baseline / STEP0_FACTOR, self.baseline * STEP0_FACTOR
+
+    def known(self, batch: Batch) -> Iterator[tuple[str, Outputs, float]]:
+        """Predictions whose score, in the loss and in ``metric``, is known beforehand: what each is, outputs, score.
+
+        Of a system that can say what is `perfect`: that scores 0, zero its mean square, unit normal noise on all that
+        counts 1.
+        """
+        perfect = self.perfect(batch)
+        if perfect is None:
+            return
+        outputs, counted = perfect
+        generator = torch.Generator().manual_seed(0)
+        noise = {
+            name: torch.randn(value.shape, generator=generator, dtype=value.dtype).to(value.device)
+            for name, value in outputs.items()
+        }
+        yield "a perfect prediction", outputs, 0.0
+        zero = {name: torch.zeros_like(value) for name, value in outputs.items()}
+        yield "predicting zero", zero, _mean_square(outputs, counted)
+        noisy = {name: value + noise[name] for name, value in outputs.items()}
+        yield "unit normal noise", noisy, _mean_square(noise, counted)
+
     def perfect(self, batch: Batch) -> tuple[Outputs, Outputs] | None:
         """Outputs that predict ``batch`` exactly, and for each of them 1 where a value counts and 0 where not; None for
         a system whose loss is no mean square of its outputs.
@@ -118,6 +161,11 @@ class System(abc.ABC):
     @abc.abstractmethod
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
         """What simple estimators score in ``metric`` on the same batches, by name."""
+
+
+def _mean_square(outputs: Outputs, counted: Outputs) -> float:
+    total = sum(float((counted[name] * value.double().square()).sum()) for name, value in outputs.items())
+    return total / sum(float(each.sum()) for each in counted.values())
 
 
 def require(data: CertifiedDataset, *names: str) -> None:

@@ -21,7 +21,7 @@ _WIDTH, _WINDOW = 64, 250
 _MEMORY = 100  # steps that the slowest cells remember before anything is learnt
 _SETTLED = 1.0  # s
 _TAPS, _SPACING, _RIDGE = 200, 5, 1e-6
-_PROBED = 64  # sequences that the filter is fitted on
+_PROBED = 512  # sequences that the filter is fitted on at most
 
 
 class Tones(System):
@@ -108,7 +108,8 @@ class Tones(System):
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
         """Zero; the signal itself; a clock, which knows tone and time only and predicts the mean of train sequences;
-        and, where there is a past of a second, the linear filter of the check ``fir_probe`` fitted on these sequences.
+        and, for steps with a past of a second (as ``mse_settled``), the filter of the check ``fir_probe``, fitted on
+        these.
         """
         clock, fitted = self._fitted()
         rows = self.data.row_count("test")
@@ -124,7 +125,7 @@ class Tones(System):
             seen += len(tone)
         values = rows * self.data.spec["target"].row_values
         result = {name: error / values for name, error in errors.items()}
-        return result | {"filter": fold.finish(state).mse(_RIDGE, fitted)}
+        return result | {"filter_settled": fold.finish(state).mse(_RIDGE, fitted)}
 
     def _fitted(self) -> tuple[Array, GramResult]:
         """Mean target of each tone at each step (tones, steps), and the equations of the filter, of train sequences."""
