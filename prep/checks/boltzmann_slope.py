@@ -31,8 +31,9 @@ class BoltzmannSlope:
     compared. The slope is that of logistic regression of the label on U, which is its maximum likelihood estimate
     (Shirts, J. Chem. Theory Comput. 9, 909, 2013). It may be off by the share ``tolerance`` or, where samples are too
     few to tell, by ``sigmas`` standard errors; it is above 0 by as many. ``group`` is the id of a simulation: the
-    slope of each one, against all samples of a neighbouring temperature, is as near to what it should be, and above 0
-    by one standard error, so that one wrong thermostat is not lost among many right ones.
+    slope of each one, against all samples of a neighbouring temperature, is within ``tolerance`` or ``group_sigmas``
+    standard errors too, and above 0 by one, so that one wrong thermostat is not lost among many right ones. (Of many
+    simulations one is farther off by chance than all of them together: a good one of 64 ps was off by 3.5.)
 
     A simulation remembers its past, so errors are those of as many independent samples as all groups are worth
     (`prep.folds.autocorrelation`, up to ``max_lag`` samples in stored order). Errors of n independent samples are too
@@ -51,6 +52,7 @@ class BoltzmannSlope:
         "temperatures": _TEMPERATURES,
         "tolerance": FRACTION,
         "sigmas": NOT_NEGATIVE,
+        "group_sigmas": NOT_NEGATIVE,
         "max_lag": COUNT,
     }
 
@@ -75,14 +77,14 @@ class BoltzmannSlope:
         result: HistogramsResult = measured[fold.key]
         inefficiency = _inefficiency(measured[memory_fold.key])
         misplaced = _misplaced(result, len(fold.labels))
-        tolerance, sigmas = float(statistics["tolerance"]), float(statistics["sigmas"])
+        tolerance, sigmas, own_sigmas = (float(statistics[key]) for key in ("tolerance", "sigmas", "group_sigmas"))
         slopes = list(_slopes(fold.labels, result, inefficiency))
         wrong = [each for each in slopes if not (each.right(tolerance, sigmas) and each.value > sigmas * each.error)]
         shown = max(wrong or slopes, key=lambda each: each.off, default=None)
         alone = {
             key: each
             for key, each in _of_groups(fold.labels, result, inefficiency).items()
-            if not (each.right(tolerance, sigmas) and each.value > each.error)
+            if not (each.right(tolerance, own_sigmas) and each.value > each.error)
         }
         problems = []
         if result.unusable or result.unlabelled:
@@ -110,7 +112,7 @@ class BoltzmannSlope:
             examined=result.rows,
             present=rows,
             limit=f"slope, of all and of each {fold.group}, within {tolerance:g} of β_cold − β_hot, or {sigmas:g} "
-            "standard errors where that is more",
+            f"standard errors ({own_sigmas:g} of a {fold.group}) where that is more",
             message="; ".join(problems) or (str(shown) if shown else "a temperature has no samples"),
             remedy="see that every simulation carries its own thermostat's temperature, that energies are those of "
             "these positions, in kJ/mol, and that the simulations are equilibrated",
@@ -130,6 +132,7 @@ class BoltzmannSlope:
         temperatures: list[float],
         tolerance: float,
         sigmas: float,
+        group_sigmas: float,
         max_lag: int,
     ) -> bool:
         energy, label = memory.values(ds, var).astype(np.float64), memory.values(ds, temperature)
@@ -160,7 +163,7 @@ class BoltzmannSlope:
                 for one in np.unique(groups[label == own]):
                     chosen = ((label == own) & (groups == one)) | (label == other)
                     slope, error = _in_memory(energy[chosen], (label[chosen] == hot).astype(float), widened)
-                    if not (abs(slope - expected) <= max(tolerance * expected, sigmas * error) and slope > error):
+                    if not (abs(slope - expected) <= max(tolerance * expected, group_sigmas * error) and slope > error):
                         return False
         return True
 

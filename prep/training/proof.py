@@ -18,7 +18,7 @@ from prep.training.systems import System
 from prep.training.systems.system import Batch
 
 _EXACT = 1e-3
-_SETTLED = 200
+_FEWEST, _SETTLED = 50, 200
 
 
 def prove_scores(system: System, batch: Batch) -> None:
@@ -111,9 +111,9 @@ def score_of_nothing(system: System, batches: Iterable[Batch]) -> float:
 
 
 def settled(system: System, steps: int, planned: int) -> bool:
-    """Whether the rate has risen, and after that 200 steps more were made, or half of all that are left."""
+    """Whether the rate has risen, and after that 200 steps more were made, or half of all that are left, but 50."""
     warm = system.hyperparameters.warmup * planned
-    return steps >= warm + min(_SETTLED, (planned - warm) / 2)
+    return steps >= warm + max(_FEWEST, min(_SETTLED, (planned - warm) / 2))
 
 
 def prove_learning(system: System, score: float, nothing: float) -> None:

@@ -244,6 +244,7 @@ CASES: dict[str, Case] = {
             "temperatures": [300.0, 450.0],
             "tolerance": 0.2,
             "sigmas": 1.0,
+            "group_sigmas": 1.0,
             "max_lag": 4,
         },
         CANONICAL,

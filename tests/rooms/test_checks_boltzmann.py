@@ -21,6 +21,7 @@ STATISTICS = {
     "temperatures": [300.0, 450.0],
     "tolerance": 0.2,
     "sigmas": 3.0,
+    "group_sigmas": 4.0,
     "max_lag": 64,
 }
 
