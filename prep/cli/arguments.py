@@ -1,0 +1,24 @@
+"""Options that several commands share, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON; `-` is stdout.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads that read and compute; all cores by default. Never changes a result."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Run even if inputs and output are unchanged.")]
+SchemaFile = Annotated[
+    Path | None, typer.Option("--schema", metavar="FILE", help="Schema; by default schemas/<dataset>.yaml.")
+]
+LockFile = Annotated[
+    Path | None, typer.Option("--lock", metavar="FILE", help="The lock to trust; by default prep.lock.")
+]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Configuration; by default config/config.yaml.")
+]

@@ -1,0 +1,172 @@
+"""Commands that judge data and say what is known of them: validate, certify, verify, inspect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prep.cli.arguments import Json, LockFile, SchemaFile, Workers
+
+
+def validate(
+    paths: Annotated[list[Path], typer.Argument(help="Datasets, or folders that hold normalised ones.")],
+    schema: SchemaFile = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every check, also those that passed.")] = False,
+    workers: Workers = None,
+    json: Json = None,
+) -> None:
+    """Re-measure datasets from their stored bytes and judge them by their schema.
+
+    Exit code: 0 all passed, 1 data failed, 2 usage or schema, 3 stored bytes or certificate, 4 not finished.
+
+    Examples: `prep validate data/` · `prep validate data/normalized/control.h5 -v --json report.json`
+    """
+    from prep.cli.output import progress, write_json
+    from prep.cli.render import show_validations, validations_to_dict
+    from prep.errors import worst_exit_code
+    from prep.verbs.validate import validate as verb
+
+    with progress("validate " + ", ".join(path.name for path in paths)) as show:
+        found = verb(*paths, schema=schema, workers=workers, progress=show)
+    code = worst_exit_code(each.exit_code(strict=strict) for each in found)
+    if json:
+        write_json(validations_to_dict(found, strict=strict), json)
+    if json != "-":
+        show_validations(found, verbose=verbose)
+    raise typer.Exit(code)
+
+
+def certify(
+    dataset: Annotated[Path, typer.Argument(help="A normalised dataset.")],
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A report of `prep validate --json`; it has to agree with what is measured."),
+    ] = None,
+    schema: SchemaFile = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings prevent a certificate.")] = False,
+    locked: Annotated[bool, typer.Option("--locked", help="Refuse to change prep.lock.")] = False,
+    lock: LockFile = None,
+    workers: Workers = None,
+    json: Json = None,
+) -> None:
+    """Measure and hash the dataset, state what was examined, and pin it in prep.lock.
+
+    Example: `prep certify data/normalized/control.h5 --report data/reports/control.json`
+    """
+    from prep.cli.output import progress, say, write_json
+    from prep.verbs.certify import certify as verb
+
+    with progress(f"certify {dataset.name}") as show:
+        done = verb(
+            dataset,
+            report=report,
+            schema=schema,
+            strict=strict,
+            locked=locked,
+            lock_path=lock,
+            workers=workers,
+            progress=show,
+        )
+    if json:
+        write_json(
+            {
+                "dataset": done.dataset,
+                "version": done.version,
+                "path": str(done.path),
+                "root": done.root,
+                "certificate": done.certificate,
+                "lock": str(done.pinned),
+                "verdict": done.report.verdict,
+            },
+            json,
+        )
+    else:
+        say(f"certified {done.dataset} {done.version}, root {done.root}", "good")
+        say(f"pinned in {done.pinned}")
+
+
+def verify(
+    dataset: Annotated[Path, typer.Argument(help="A certified dataset.")],
+    deep: Annotated[bool, typer.Option("--deep", help="Hash every stored byte again.")] = False,
+    lock: LockFile = None,
+    workers: Workers = None,
+    json: Json = None,
+) -> None:
+    """Pass a dataset through the gate, as a training run would.
+
+    Examples: `prep verify data/normalized/control.h5` · `prep verify data/normalized/covariance.zarr --deep`
+    """
+    from prep.cli.output import progress, say, write_json
+    from prep.verbs.verify import verify as verb
+
+    with progress(f"verify {dataset.name}") as show:
+        found = verb(dataset, deep=deep, lock_path=lock, workers=workers, progress=show)
+    admitted = found.dataset
+    if json:
+        write_json(
+            {
+                "dataset": admitted.id,
+                "version": admitted.version,
+                "root": admitted.root,
+                "certificate": admitted.certificate_digest,
+                "chunks_hashed": found.chunks,
+            },
+            json,
+        )
+    else:
+        how = f"all {found.chunks} chunks hashed" if deep else "admitted; each chunk is verified when it is first read"
+        say(f"{admitted.id} {admitted.version} holds: {how}", "good")
+        say(f"root {admitted.root}")
+
+
+def inspect(
+    datasets: Annotated[list[Path], typer.Argument(help="A dataset; several, or run folders, with --table.")],
+    as_table: Annotated[bool, typer.Option("--table", help="One line a certified dataset or finished run.")] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table to a file.")] = None,
+    lock: LockFile = None,
+    json: Json = None,
+) -> None:
+    """Show everything a dataset says about itself.
+
+    Examples: `prep inspect data/normalized/control.h5` · `prep inspect --table data/normalized/*.h5` ·
+    `prep inspect --table runs/*`
+    """
+    from prep.cli.output import write_json
+    from prep.cli.render import show_inspection, show_runs, show_summary, summary_to_dict
+    from prep.verbs.inspect import inspect as verb
+    from prep.verbs.inspect import summary
+    from prep.verbs.runs import are_runs, runs
+
+    if output is not None and not as_table:
+        from prep.errors import UsageError, Where
+
+        raise UsageError(
+            "only the table is written to a file",
+            where=Where(key="--output"),
+            measured=str(output),
+            allowed="-o together with --table",
+            remedy="add --table, or use --json FILE for everything a dataset says",
+        )
+    if as_table and are_runs(datasets):
+        found_runs = runs(*datasets)
+        if json:
+            write_json(list(found_runs), json)
+        if json != "-":
+            show_runs(found_runs, output)
+        return
+    if as_table:
+        rows = summary(*datasets, lock_path=lock)
+        if json:
+            write_json(summary_to_dict(rows), json)
+        if json != "-":
+            show_summary(rows, output)
+        return
+    found = [verb(path, lock_path=lock) for path in datasets]
+    if json:
+        write_json([each.to_dict() for each in found] if len(found) > 1 else found[0].to_dict(), json)
+        return
+    for each in found:
+        show_inspection(each)
