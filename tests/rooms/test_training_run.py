@@ -306,3 +306,15 @@ def test_data_certified_by_an_older_schema_do_not_train_under_their_name(certifi
 
     with pytest.raises(CertificateError, match="another schema than the project has now"):
         prep.train("regression")
+
+
+def test_unit_normal_errors_score_a_mean_square_of_1_and_a_likelihood_of_1_4189(regression: prep.CertifiedDataset):
+    system = Regression(regression)
+    rng = np.random.default_rng(0)
+    targets = torch.from_numpy(rng.standard_normal((200_000, 4)).astype(np.float32))
+    noise = torch.from_numpy(rng.standard_normal((200_000, 4)).astype(np.float32))
+
+    found = system.metrics(system.sums({"targets": targets + noise}, {"targets": targets}))
+
+    assert found["mse"] == pytest.approx(1.0, abs=5e-3)
+    assert found["nll"] == pytest.approx(1.4189, abs=3e-3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -129,9 +130,12 @@ class PerceptronSystem(System):
         return result
 
     def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
-        """mse over all values; for each target its R² and root mean squared error in original units."""
+        """mse over all values and nll, ½ (mse + ln 2π), that of unit normal errors; for each target its R² and root
+        mean squared error in original units.
+        """
         totals = {part: sum(float(sums[f"{spec.name}/{part}"].sum()) for spec in self.targets) for part in _PARTS}
-        result = {"mse": totals["error"] / totals["count"]}
+        mse = totals["error"] / totals["count"]
+        result = {"mse": mse, "nll": 0.5 * (mse + math.log(2.0 * math.pi))}
         for spec in self.targets:
             count, residual, first, second = (
                 np.atleast_1d(sums[f"{spec.name}/{name}"]) for name in ("count", "residual", "first", "second")
