@@ -152,6 +152,7 @@ def test_frames_of_two_splits_are_a_gap_apart_in_time():
         assert after[0] - before[-1] == pytest.approx(4 * 0.02)
 
 
+@pytest.mark.long
 def test_replicas_with_other_thermostats_have_other_energies():
     energies, temperatures = rows("energy", frame_ps=0.2, burn_in_ps=2.0), rows("temperature")
 
