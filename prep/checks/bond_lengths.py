@@ -9,7 +9,7 @@ import numpy as np
 
 from prep.blocks import Array, DatasetSpec
 from prep.checks import Finding, memory
-from prep.checks.demands import demand_kind, refuse
+from prep.checks.demands import demand_positions, refuse
 from prep.checks.statistics import FIELD, NOT_NEGATIVE, Statistics
 from prep.checks.verdict import row_verdict
 from prep.folds import Scope
@@ -31,10 +31,8 @@ class BondLengths:
         return (statistics["var"],)
 
     def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[Rowwise]:
-        field = demand_kind(spec, statistics["var"], self.name, "f", "float")
+        field = demand_positions(spec, statistics["var"], self.name)
         flat = [float(each) for each in statistics["bonds"]]
-        if len(field.shape) != 2 or field.shape[1] != 3:
-            raise refuse(spec, field.name, self.name, measured=f"sizes {field.shape}", allowed="dims (sample, n, 3)")
         for bond in (flat[start : start + 4] for start in range(0, len(flat), 4)):
             ends = set(bond[:2])
             if len(bond) < 4 or not ends <= set(range(field.shape[0])) or len(ends) < 2 or bond[2] > bond[3]:

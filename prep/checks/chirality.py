@@ -9,7 +9,7 @@ import numpy as np
 
 from prep.blocks import Array, DatasetSpec
 from prep.checks import Finding, memory
-from prep.checks.demands import demand_kind, refuse
+from prep.checks.demands import demand_positions, refuse
 from prep.checks.statistics import FIELD, Statistics
 from prep.checks.verdict import row_verdict
 from prep.folds import Scope
@@ -33,10 +33,8 @@ class Chirality:
         return (statistics["var"],)
 
     def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[Rowwise]:
-        field = demand_kind(spec, statistics["var"], self.name, "f", "float")
+        field = demand_positions(spec, statistics["var"], self.name)
         flat = [int(each) for each in statistics["centres"]]
-        if len(field.shape) != 2 or field.shape[1] != 3:
-            raise refuse(spec, field.name, self.name, measured=f"sizes {field.shape}", allowed="dims (sample, n, 3)")
         for centre in (flat[start : start + 4] for start in range(0, len(flat), 4)):
             if len(set(centre)) < 4 or max(centre) >= field.shape[0]:
                 allowed = f"i, j, k, c: four different points below {field.shape[0]}"

@@ -37,6 +37,14 @@ def demand_matrices(spec: DatasetSpec, name: str, check: str) -> FieldSpec:
     return field
 
 
+def demand_positions(spec: DatasetSpec, name: str, check: str) -> FieldSpec:
+    """The field, which holds positions (sample, points, 3) of real floats."""
+    field = demand_kind(spec, name, check, "f", "float")
+    if len(field.shape) != 2 or field.shape[1] != 3:
+        raise refuse(spec, name, check, measured=f"sizes {field.shape}", allowed="dims (sample, n, 3)")
+    return field
+
+
 def demand_one_integer(spec: DatasetSpec, name: str, check: str) -> FieldSpec:
     """The field, which holds one integer for each sample."""
     field = demand_kind(spec, name, check, "biu", "integer")

@@ -12,8 +12,8 @@ from prep.blocks import Array, DatasetSpec
 from prep.checks import Finding, memory
 from prep.checks.demands import demand_kind
 from prep.checks.statistics import FIELD, POSITIVE, Statistics
-from prep.checks.verdict import verdict
-from prep.folds.duplicates import DuplicatesResult, Part, RowHashes
+from prep.checks.verdict import across_verdict
+from prep.folds.duplicates import Part, RowHashes
 from prep.kernels.matrices import real_view
 
 _PROJECTIONS = 8
@@ -51,31 +51,18 @@ class NearUniqueRows:
 
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         (fold,) = self.folds(spec, statistics)
-        result: DuplicatesResult = measured[fold.key]
         name = statistics["var"]
-        values = spec[name].row_values
-        samples = [second for _, second in result.across]
-        # A sample counts on each of the two grids, but near a border of one.
-        failing = max(-(-result.across_count // 2), len(samples))
-        message = f"no row of {name} is in two splits, even up to rounding"
-        if result.across:
-            first, second = result.across[0]
-            message = (
-                f"{failing} rows of {name} or more are in two splits up to rounding; first: sample {second} "
-                f"({spec.split_of(second)}) is nearly sample {first} ({spec.split_of(first)})"
-            )
-        return verdict(
+        return across_verdict(
             spec,
-            result.across_count == 0,
-            examined=result.rows // 2 * values,
-            present=spec.rows * values,
+            fold,
+            measured,
+            parts=2,  # a sample counts on each of the two grids, but near a border of one
             limit=f"no row in two splits within {statistics['tolerance']:g}",
-            message=message,
+            good=f"no row of {name} is in two splits, even up to rounding",
+            bad=lambda count, second, first: (
+                f"{count} rows of {name} or more are in two splits up to rounding; first: {second} is nearly {first}"
+            ),
             remedy="draw each split from its own seeds and remove repeated rows before splitting, then build again",
-            worst=float(failing),
-            failing=failing,
-            samples=samples,
-            worst_sample=samples[0] if samples else None,
         )
 
     @staticmethod

@@ -10,8 +10,8 @@ import numpy as np
 from prep.blocks import DatasetSpec
 from prep.checks import Finding, memory
 from prep.checks.statistics import FIELD, FIELDS, Statistics, named
-from prep.checks.verdict import verdict
-from prep.folds.duplicates import DuplicatesResult, RowHashes
+from prep.checks.verdict import across_verdict
+from prep.folds.duplicates import RowHashes
 
 
 class UniqueRows:
@@ -34,28 +34,17 @@ class UniqueRows:
 
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         (fold,) = self.folds(spec, statistics)
-        result: DuplicatesResult = measured[fold.key]
         what = ", ".join(fold.names)
-        values = sum(spec[name].row_values for name in fold.names)
-        message = f"no row of {what} is in two splits ({result.rows} rows)"
-        if result.across:
-            first, second = result.across[0]
-            message = (
-                f"{result.across_count} rows of {what} are in two splits; first: sample {second} "
-                f"({spec.split_of(second)}) equals sample {first} ({spec.split_of(first)})"
-            )
-        return verdict(
+        return across_verdict(
             spec,
-            result.across_count == 0,
-            examined=result.rows * values,
-            present=spec.rows * values,
+            fold,
+            measured,
             limit="no row in two splits",
-            message=message,
+            good=f"no row of {what} is in two splits ({measured[fold.key].rows} rows)",
+            bad=lambda count, second, first: (
+                f"{count} rows of {what} are in two splits; first: {second} equals {first}"
+            ),
             remedy="draw each split from its own seeds, or split by group before windowing, and build again",
-            worst=float(result.across_count),
-            failing=result.across_count,
-            samples=[second for _, second in result.across],
-            worst_sample=result.across[0][1] if result.across else None,
         )
 
     @staticmethod

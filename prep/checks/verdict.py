@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prep.blocks import DatasetSpec
 from prep.checks import Finding
 from prep.folds import Scope
+from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.folds.rowwise import KEEP, Rowwise, RowwiseResult
 
 
@@ -98,6 +99,44 @@ def row_verdict(
         failing=result.failing,
         samples=result.samples,
         worst_sample=result.worst_sample,
+    )
+
+
+def across_verdict(
+    spec: DatasetSpec,
+    fold: RowHashes,
+    measured: Mapping[str, Any],
+    *,
+    parts: int = 1,
+    limit: str,
+    good: str,
+    bad: Callable[[int, str, str], str],
+    remedy: str,
+) -> Finding:
+    """The finding of a check that nothing is in two splits. ``parts`` hashes stand for a row, all of which count where
+    it is repeated, so that the number of failing rows is one at least. ``bad`` words it from that number, and the first
+    repeated sample and the one that it repeats, each with its split.
+    """
+    result: DuplicatesResult = measured[fold.key]
+    values = sum(spec[name].row_values for name in fold.names)
+    samples = [second for _, second in result.across]
+    failing = max(-(-result.across_count // parts), len(samples))
+    message = good
+    if result.across:
+        first, second = (f"sample {row} ({spec.split_of(row)})" for row in result.across[0])
+        message = bad(failing, second, first)
+    return verdict(
+        spec,
+        result.across_count == 0,
+        examined=result.rows // parts * values,
+        present=spec.rows * values,
+        limit=limit,
+        message=message,
+        remedy=remedy,
+        worst=float(failing),
+        failing=failing,
+        samples=samples,
+        worst_sample=samples[0] if samples else None,
     )
 
 

@@ -11,8 +11,8 @@ from prep.blocks import Array, DatasetSpec
 from prep.checks import Finding, memory
 from prep.checks.demands import refuse
 from prep.checks.statistics import COUNT, FIELD, Statistics
-from prep.checks.verdict import verdict
-from prep.folds.duplicates import DuplicatesResult, Part, RowHashes
+from prep.checks.verdict import across_verdict
+from prep.folds.duplicates import Part, RowHashes
 
 
 class WindowsDisjoint:
@@ -46,31 +46,19 @@ class WindowsDisjoint:
 
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         (fold,) = self.folds(spec, statistics)
-        result: DuplicatesResult = measured[fold.key]
         name, dim, overlap = statistics["var"], statistics["dim"], statistics["overlap"]
-        values = spec[name].row_values
-        samples = [second for _, second in result.across]
-        # A window counts for each of its ends.
-        failing = max(-(-result.across_count // 2), len(samples))
-        message = f"no {overlap} steps of {dim} that begin or end a window of {name} are in two splits"
-        if result.across:
-            first, second = result.across[0]
-            message = (
-                f"{failing} windows of {name} or more share {overlap} steps of {dim} with a window of another split; "
-                f"first: sample {second} ({spec.split_of(second)}) overlaps sample {first} ({spec.split_of(first)})"
-            )
-        return verdict(
+        return across_verdict(
             spec,
-            result.across_count == 0,
-            examined=result.rows // 2 * values,
-            present=spec.rows * values,
+            fold,
+            measured,
+            parts=2,  # a window counts for each of its ends
             limit="no window of one series in two splits",
-            message=message,
+            good=f"no {overlap} steps of {dim} that begin or end a window of {name} are in two splits",
+            bad=lambda count, second, first: (
+                f"{count} windows of {name} or more share {overlap} steps of {dim} with a "
+                f"window of another split; first: {second} overlaps {first}"
+            ),
             remedy="give each window the id of its series, split by series before cutting windows, and build again",
-            worst=float(failing),
-            failing=failing,
-            samples=samples,
-            worst_sample=samples[0] if samples else None,
         )
 
     @staticmethod

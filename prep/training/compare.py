@@ -139,10 +139,10 @@ def _batches(system: System, rows: Mapping[str, torch.Tensor], settings: Hyperpa
 def _zero(system: System, batch: Batch) -> float | None:
     scores: list[float] = []
     for piece in system.cut(batch):
-        perfect = system.perfect(piece)
-        if perfect is None:
+        zero = system.nothing(piece)
+        if zero is None:
             return None
-        scores.append(float(system.loss({name: torch.zeros_like(value) for name, value in perfect[0].items()}, piece)))
+        scores.append(float(system.loss(zero, piece)))
     return float(np.mean(scores))
 
 

@@ -101,10 +101,9 @@ def score_of_nothing(system: System, batches: Iterable[Batch]) -> float:
     """The metric of predicting zero on ``batches``; the system's baseline where zero is not a prediction of it."""
     sums: dict[str, Array] = {}
     for batch in batches:
-        perfect = system.perfect(batch)
-        if perfect is None:
+        zero = system.nothing(batch)
+        if zero is None:
             return system.baseline
-        zero = {name: torch.zeros_like(value) for name, value in perfect[0].items()}
         for name, value in system.sums(zero, batch).items():
             sums[name] = sums[name] + value if name in sums else value
     return system.metrics(sums)[system.metric]

@@ -98,7 +98,6 @@ class _Run(Callback):
         self.epochs = 0
         self._begin = 0.0
         self._drawn = -math.inf
-        self._learned = False
 
     def record(self, epochs: int) -> dict[str, Any]:
         """What every checkpoint of the run says of it."""
@@ -189,10 +188,12 @@ class _Run(Callback):
         records.write_metrics(self.folder / "metrics.csv", self.history)
         if time.monotonic() - self._drawn > _REDRAW:
             self._draw()
-        if not self._learned and settled(self.system, trainer.global_step, int(trainer.estimated_stepping_batches)):
+        # Once, at the same epoch in a resumed run as in one that was never stopped.
+        steps, planned = trainer.global_step, int(trainer.estimated_stepping_batches)
+        before = steps - int(trainer.num_training_batches)
+        if settled(self.system, steps, planned) and not settled(self.system, before, planned):
             nothing = score_of_nothing(self.system, demand_verified(trainer.val_dataloaders))
             prove_learning(self.system, epoch[metric], nothing)
-            self._learned = True
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """The curve so far, however the run ends."""

@@ -318,3 +318,15 @@ def test_unit_normal_errors_score_a_mean_square_of_1_and_a_likelihood_of_1_4189(
 
     assert found["mse"] == pytest.approx(1.0, abs=5e-3)
     assert found["nll"] == pytest.approx(1.4189, abs=3e-3)
+
+
+def test_whether_anything_was_learned_is_judged_once_and_not_again_when_a_run_goes_on(
+    regression: prep.CertifiedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    judged: list[float] = []
+    monkeypatch.setattr("prep.training.run.prove_learning", lambda system, score, nothing: judged.append(score))
+
+    prep.train(regression, epochs=25, run_dir=tmp_path / "run", device="cpu")
+    assert len(judged) == 1
+    prep.train(regression, epochs=27, run_dir=tmp_path / "run", device="cpu", resume=True)
+    assert len(judged) == 1

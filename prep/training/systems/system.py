@@ -144,6 +144,11 @@ class System(abc.ABC):
         noisy = {name: value + noise[name] for name, value in outputs.items()}
         yield "unit normal noise", noisy, _mean_square(noise, counted)
 
+    def nothing(self, batch: Batch) -> Outputs | None:
+        """Outputs that predict zero everywhere; None for a system without `perfect` ones."""
+        perfect = self.perfect(batch)
+        return None if perfect is None else {name: torch.zeros_like(value) for name, value in perfect[0].items()}
+
     def perfect(self, batch: Batch) -> tuple[Outputs, Outputs] | None:
         """Outputs that predict ``batch`` exactly, and for each of them 1 where a value counts and 0 where not; None for
         a system whose loss is no mean square of its outputs.
