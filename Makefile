@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: all test test-long lint format clean
+.PHONY: all test test-long bench bench-large lint format clean
 
 all: $(VENV)/.workflow
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake all
@@ -16,6 +16,12 @@ test: $(VENV)/.dev
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks
+
+bench-large: $(VENV)/.bench
+	$(BIN)/python -m benchmarks --large
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -38,6 +44,10 @@ $(VENV)/.workflow: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[workflow]"
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[bench]"
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
-	@touch $@ $(VENV)/.workflow
+	@touch $@ $(VENV)/.workflow $(VENV)/.bench

@@ -20,10 +20,10 @@ from prep.blocks import Array, ChunkKey, DatasetSpec
 from prep.canonical import sha256_hex
 from prep.certificate import envelope, lock, manifest, statement
 from prep.certificate.policy import Policy
-from prep.engine import DatasetSource, Progress, all_digests, silent
-from prep.engine.source import digest_chunk
+from prep.engine import DatasetSource, Progress, Workers, all_digests, silent
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
 from prep.formats import no_such_dataset
+from prep.formats.digests import digest_chunk
 from prep.formats.reader import ChunkReader, joined_rows
 from prep.registry import Table
 from prep.transforms.pipeline import BoundTransform, bound_transforms
@@ -139,7 +139,7 @@ class CertifiedDataset:
         """Fitted transforms by raw field; ``transforms[f].invert(values, …)`` gives original units."""
         return bound_transforms(json.loads(self.documents["transforms"]))
 
-    def verify(self, workers: int | None = None, progress: Progress = silent) -> int:
+    def verify(self, workers: Workers = None, progress: Progress = silent) -> int:
         """Hash every stored chunk again and return how many there are; `IntegrityError` naming field, chunk and samples
         of the first that changed.
         """

@@ -21,8 +21,8 @@ from blake3 import blake3
 
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.canonical import canonical_json, framed_digest, parse_json, sha256_hex
-from prep.engine import ChunkDigests
 from prep.errors import IntegrityError, Where
+from prep.formats.digests import ChunkDigests
 from prep.formats.layout import ByteRange, Container, FieldLayout
 
 MAGIC = b"PREPMAN\x01"
@@ -73,7 +73,7 @@ def encode(container: Container, digests: Mapping[str, ChunkDigests]) -> bytes:
         "attributes": dict(spec.attributes),
         "documents": dict(spec.documents),
         "arrays": [_describe(container.layouts[name]) for name in order],
-        "metadata_files": sorted({item.path for item in container.metadata if item.path}),
+        "metadata_files": sorted({item.path for item in container.metadata if item.path} - _shards(container)),
         "metadata_digest": metadata_digest(container.path, container.metadata),
         "root": logical_root(spec, container.layouts, digests),
     }
@@ -122,6 +122,7 @@ def _parse(data: bytes, path: str) -> Manifest:
             offsets=records["offset"],
             sizes=records["size"],
             template=entry["template"],
+            chunks_per_file=_positive(entry.get("chunks_per_file", 1)),
         )
         digests[field.name] = ChunkDigests(_rows(records["stored"]), _rows(records["logical"]))
     if position != len(data):
@@ -180,21 +181,24 @@ def match_container(path: Path, contents: Manifest) -> None:
 
 
 def metadata_ranges(manifest: Manifest, path: Path) -> Iterator[ByteRange]:
-    """Every byte of the container that is no chunk, as the manifest implies it: whole files, or the gaps between
-    chunks.
+    """Every byte of the container that is no chunk, as the manifest implies it: whole files and the indices of shards,
+    or the gaps between chunks.
     """
     if manifest.metadata_files:
         for name in manifest.metadata_files:
-            try:
-                yield ByteRange(name, 0, (path / name).stat().st_size)
-            except OSError as error:
-                raise IntegrityError(
-                    "part of the container's metadata is gone",
-                    where=Where(path=str(path), key=name),
-                    measured=error.strerror,
-                    allowed=f"a file {name}",
-                    remedy="restore the dataset or build it again",
-                ) from error
+            yield ByteRange(name, 0, _size_of(path, name))
+        for layout in manifest.layouts.values():
+            for index in layout.indices():
+                size = _size_of(path, index.path)
+                if size != index.offset + index.size:
+                    raise IntegrityError(
+                        "a file of chunks does not have the certified size",
+                        where=Where(path=str(path), field=layout.spec.name, key=index.path),
+                        measured=f"{size} bytes",
+                        allowed=f"{index.offset + index.size} bytes",
+                        remedy="restore the dataset or build it again",
+                    )
+                yield index
         return
     ranges = sorted(
         (int(offset), int(size))
@@ -270,7 +274,31 @@ def _describe(layout: FieldLayout) -> dict[str, Any]:
         "chunk_rows": layout.chunk_rows,
         "codecs": [json.loads(json.dumps(dict(codec))) for codec in layout.codecs],
         "template": layout.template,
+        **({"chunks_per_file": layout.chunks_per_file} if layout.chunks_per_file > 1 else {}),
     }
+
+
+def _shards(container: Container) -> set[str]:
+    return {index.path for layout in container.layouts.values() for index in layout.indices()}
+
+
+def _size_of(path: Path, name: str) -> int:
+    try:
+        return (path / name).lstat().st_size
+    except OSError as error:
+        raise IntegrityError(
+            "part of the dataset is gone",
+            where=Where(path=str(path), key=name),
+            measured=error.strerror,
+            allowed=f"a file {name}",
+            remedy="restore the dataset or build it again",
+        ) from error
+
+
+def _positive(number: int) -> int:
+    if type(number) is not int or number < 1:
+        raise ValueError(f"{number!r} chunks in a file")
+    return number
 
 
 def _bounds(pair: list[int]) -> tuple[int, int]:

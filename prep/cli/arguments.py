@@ -12,6 +12,13 @@ Workers = Annotated[
     int | None,
     typer.Option(min=1, help="Threads that read and compute; all cores by default. Never changes a result."),
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS|FILE",
+        help="A dask scheduler whose workers do this instead, by address or scheduler file. Never changes a result.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Run even if inputs and output are unchanged.")]
 SchemaFile = Annotated[
     Path | None, typer.Option("--schema", metavar="FILE", help="Schema; by default schemas/<dataset>.yaml.")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli.arguments import ConfigFile, Force, Json, SchemaFile, Workers
+from prep.cli.arguments import ConfigFile, Force, Json, Scheduler, SchemaFile, Workers
 
 
 def generate(
@@ -18,16 +18,19 @@ def generate(
     config: ConfigFile = None,
     force: Force = False,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
     """Make a raw dataset of the configuration: run its recipe, or bring in its source.
 
     Examples: `prep generate control` · `prep generate regression --scale smoke -o /tmp/regression.zarr`
     """
+    from prep.cli.options import executor
     from prep.cli.output import progress, say, write_json
     from prep.verbs.generate import generate as verb
 
     remarks: list[str] = []
+    work = executor(workers, scheduler)
     with progress(f"generate {name}") as show:
         path = verb(
             name,
@@ -36,7 +39,7 @@ def generate(
             seed=seed,
             output=output,
             force=force,
-            workers=workers,
+            workers=work,
             say=remarks.append,
             progress=show,
         )
@@ -66,6 +69,7 @@ def ingest(
     compression: Annotated[str, typer.Option(help="none, gzip, zstd or blosc.")] = "none",
     force: Force = False,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
     """Bring own data into the pipeline, and draft a schema where there is none.
@@ -73,11 +77,12 @@ def ingest(
     Examples: `prep ingest minari:pendulum/expert-v0 -o data/raw/pendulum.h5` ·
     `prep ingest tree.h5 --mapping mapping.yaml -o data/raw/mine.zarr`
     """
-    from prep.cli.options import ingest_options
+    from prep.cli.options import executor, ingest_options
     from prep.cli.output import progress, say, write_json
     from prep.verbs.ingest import ingest as verb
 
     options = ingest_options(mapping, role or [], group, fractions, seed)
+    work = executor(workers, scheduler)
     with progress(f"ingest {source}") as show:
         found = verb(
             source,
@@ -87,7 +92,7 @@ def ingest(
             schema=schema,
             compression=compression,
             force=force,
-            workers=workers,
+            workers=work,
             progress=show,
         )
     if json:
@@ -112,17 +117,20 @@ def stats(
     schema: SchemaFile = None,
     force: Force = False,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
     """Measure the train split and fit the transforms that the schema plans.
 
     Example: `prep stats data/raw/control.h5 -o data/stats/control.json`
     """
+    from prep.cli.options import executor
     from prep.cli.output import progress, say, write_json
     from prep.verbs.stats import stats as verb
 
+    work = executor(workers, scheduler)
     with progress(f"stats {raw.name}") as show:
-        path = verb(raw, output=output, schema=schema, force=force, workers=workers, progress=show)
+        path = verb(raw, output=output, schema=schema, force=force, workers=work, progress=show)
     if json:
         write_json({"path": str(path)}, json)
     else:
@@ -137,15 +145,18 @@ def normalize(
     compression: Annotated[str, typer.Option(help="none, gzip, zstd or blosc.")] = "none",
     force: Force = False,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
     """Apply the fitted transforms to every split and embed what undoes them.
 
     Example: `prep normalize data/raw/control.h5 --stats data/stats/control.json -o data/normalized/control.h5`
     """
+    from prep.cli.options import executor
     from prep.cli.output import progress, say, write_json
     from prep.verbs.normalize import normalize as verb
 
+    work = executor(workers, scheduler)
     with progress(f"normalize {raw.name}") as show:
         path = verb(
             raw,
@@ -154,7 +165,7 @@ def normalize(
             schema=schema,
             compression=compression,
             force=force,
-            workers=workers,
+            workers=work,
             progress=show,
         )
     if json:

@@ -11,6 +11,7 @@ from prep.errors import UsageError, Where
 
 if TYPE_CHECKING:
     from prep.certificate.policy import Level
+    from prep.engine import Workers
     from prep.importers import IngestOptions
 
 
@@ -26,6 +27,24 @@ def ingest_options(mapping: Path | None, roles: Sequence[str], group: str, fract
     return IngestOptions(
         mapping=body, fractions=_fractions(fractions), seed=seed, roles=dict(map(_role, roles)), group=group
     )
+
+
+def executor(workers: int | None, scheduler: str | None) -> Workers:
+    """Who does the work: threads, or the workers of a scheduler, which answers and has one before anything is done."""
+    if scheduler is None:
+        return workers
+    if workers is not None:
+        raise UsageError(
+            "the work is done by threads here or by the workers of a scheduler, not by both",
+            where=Where(key="--workers, --scheduler"),
+            measured=f"--workers {workers} --scheduler {scheduler}",
+            allowed="one of the two",
+            remedy="leave --workers out; `dask worker --nworkers N --nthreads M` says how many do the work",
+        )
+    from prep.engine import demand_scheduler
+
+    demand_scheduler(scheduler)
+    return scheduler
 
 
 def level(text: str) -> Level:

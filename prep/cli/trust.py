@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli.arguments import Json, LockFile, SchemaFile, Workers
+from prep.cli.arguments import Json, LockFile, Scheduler, SchemaFile, Workers
 
 
 def validate(
@@ -16,6 +16,7 @@ def validate(
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every check, also those that passed.")] = False,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
     """Re-measure datasets from their stored bytes and judge them by their schema.
@@ -24,13 +25,15 @@ def validate(
 
     Examples: `prep validate data/` · `prep validate data/normalized/control.h5 -v --json report.json`
     """
+    from prep.cli.options import executor
     from prep.cli.output import progress, write_json
     from prep.cli.render import show_validations, validations_to_dict
     from prep.errors import worst_exit_code
     from prep.verbs.validate import validate as verb
 
+    work = executor(workers, scheduler)
     with progress("validate " + ", ".join(path.name for path in paths)) as show:
-        found = verb(*paths, schema=schema, workers=workers, progress=show)
+        found = verb(*paths, schema=schema, workers=work, progress=show)
     code = worst_exit_code(each.exit_code(strict=strict) for each in found)
     if json:
         write_json(validations_to_dict(found, strict=strict), json)
@@ -50,15 +53,18 @@ def certify(
     locked: Annotated[bool, typer.Option("--locked", help="Refuse to change prep.lock.")] = False,
     lock: LockFile = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
     """Measure and hash the dataset, state what was examined, and pin it in prep.lock.
 
     Example: `prep certify data/normalized/control.h5 --report data/reports/control.json`
     """
+    from prep.cli.options import executor
     from prep.cli.output import progress, say, write_json
     from prep.verbs.certify import certify as verb
 
+    work = executor(workers, scheduler)
     with progress(f"certify {dataset.name}") as show:
         done = verb(
             dataset,
@@ -67,7 +73,7 @@ def certify(
             strict=strict,
             locked=locked,
             lock_path=lock,
-            workers=workers,
+            workers=work,
             progress=show,
         )
     if json:
@@ -93,17 +99,20 @@ def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Hash every stored byte again.")] = False,
     lock: LockFile = None,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
     """Pass a dataset through the gate, as a training run would.
 
     Examples: `prep verify data/normalized/control.h5` · `prep verify data/normalized/covariance.zarr --deep`
     """
+    from prep.cli.options import executor
     from prep.cli.output import progress, say, write_json
     from prep.verbs.verify import verify as verb
 
+    work = executor(workers, scheduler)
     with progress(f"verify {dataset.name}") as show:
-        found = verb(dataset, deep=deep, lock_path=lock, workers=workers, progress=show)
+        found = verb(dataset, deep=deep, lock_path=lock, workers=work, progress=show)
     admitted = found.dataset
     if json:
         write_json(

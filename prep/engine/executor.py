@@ -1,14 +1,25 @@
-"""Run independent jobs on dask's threads and hand results back in order, with bounded look-ahead."""
+"""Run independent jobs on threads, or on the workers of a dask scheduler, and hand results back in order."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
+
+from prep.engine.algebra import one_thread
+from prep.engine.window import window
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+Workers = int | str | None
+"""Who does the work: a number of threads, the address of a dask scheduler (``tcp://host:port``) or the path of its
+scheduler file, or None for a thread a core.
+"""
+
+PATIENCE = 60.0
+"""Seconds that work waits for a scheduler without workers."""
 
 
 class Progress(Protocol):
@@ -26,23 +37,41 @@ def available_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ordered(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
-    """``function(item)`` for each item, in order, at most ``2 * workers`` results in memory.
+def ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: Workers = None, *, patience: float = PATIENCE
+) -> Iterator[Result]:
+    """``function(item)`` for each item, in order; at most 2 jobs a worker are handed in before the oldest is taken.
 
-    The first exception, in order, is raised as it was. Linear algebra inside a job stays on the job's own thread:
-    a pool within each worker only waits for the others' cores, and its sums would depend on how many there are.
+    The first exception, in order, is raised as it was, and what has not begun then never does; so too when whoever
+    iterates stops early. Linear algebra inside a job stays on the job's own thread: a pool within each worker only
+    waits for the others' cores, and its sums would depend on how many there are. With the address or file of a
+    scheduler, ``function``, items and results travel by pickle; see `prep.engine.cluster` for what is demanded of the
+    workers. Raises then `UsageError` for what is no scheduler's address or file, `UnfinishedError` for a scheduler that
+    does not answer, has no running worker for ``patience`` seconds, or whose workers do not fit this process.
     """
-    from dask.base import compute
-    from dask.delayed import delayed
-    from threadpoolctl import ThreadpoolController
+    if isinstance(workers, str):
+        from prep.engine.cluster import on_cluster
 
-    pools = ThreadpoolController()
-    remaining = iter(items)
-    while batch := list(islice(remaining, 2 * workers if workers > 1 else 1)):
-        with pools.limit(limits=1, user_api="blas"):
-            if workers > 1:
-                jobs = [delayed(function, pure=False)(item) for item in batch]
-                results = compute(*jobs, scheduler="threads", num_workers=workers)  # type: ignore[no-untyped-call]
-            else:
-                results = [function(batch[0])]
-        yield from results
+        return on_cluster(function, items, workers, patience)
+    return _on_threads(function, items, workers or available_workers())
+
+
+def demand_scheduler(workers: Workers, *, patience: float = PATIENCE) -> None:
+    """Ask a scheduler, where ``workers`` is one, for a running worker, before any work is done; raises as `ordered`."""
+    if isinstance(workers, str):
+        from prep.engine.cluster import demand_workers
+
+        demand_workers(workers, patience)
+
+
+def _on_threads(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Iterator[Result]:
+    with one_thread:
+        if workers <= 1:
+            yield from map(function, items)
+            return
+        pool = ThreadPoolExecutor(workers, thread_name_prefix="prep")
+        try:
+            for future in window(lambda item: pool.submit(function, item), items, lambda: 2 * workers):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)

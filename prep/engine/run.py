@@ -9,18 +9,30 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from prep.blocks import Array, Block
-from prep.engine.executor import Progress, available_workers, ordered, silent
-from prep.engine.source import ChunkDigests, DatasetSource
+from prep.canonical import blake3_digest
+from prep.engine.buffers import Buffers, Pool
+from prep.engine.executor import Progress, Workers, ordered, silent
+from prep.engine.journal import Journal
+from prep.engine.source import DatasetSource
 from prep.errors import DataError
 from prep.folds import Fold
+from prep.folds.states import encode_states
+from prep.formats.chunks import Cutter, Portion
+from prep.formats.digests import ChunkDigests
+from prep.formats.layout import flat
 
 Apply = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
 
 class Sink(Protocol):
-    """Takes the rows of a field, in order."""
+    """Takes the rows of every field, in order, after its ``cutter`` has prepared them on a worker.
 
-    def write(self, name: str, array: Array) -> None: ...
+    See `prep.formats.writer.Writer`.
+    """
+
+    cutter: Cutter
+
+    def put(self, name: str, portion: Portion) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +46,12 @@ class Measurements:
 
 @dataclass(frozen=True, slots=True)
 class _Examined:
-    block: Block | None
+    portions: dict[str, Portion]
     states: dict[str, Any]
     digests: dict[str, ChunkDigests]
     rows: int
+    buffers: Buffers | None
+    record: tuple[bytes, bytes] | None
 
 
 def run(
@@ -47,13 +61,15 @@ def run(
     transform: Apply | None = None,
     sink: Sink | None = None,
     digests: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = silent,
+    journal: Journal | None = None,
 ) -> Measurements:
     """Read every row of ``source`` once.
 
     Folds see blocks after ``transform`` (if any); ``sink`` receives the same blocks in row order. With ``digests``
-    every field is read and every chunk hashed. Memory is bounded by a few segments a worker, whatever the size of the
+    every field is read and every chunk hashed. What ``journal`` knows of the very same rows is not measured again.
+    Memory is bounded by a few segments a worker, whatever the size of the
     dataset. Errors: those of the source (`IntegrityError`), the transform (`DataError`, samples counted from the first
     of the dataset) and the sink (`StorageError`).
     """
@@ -63,16 +79,23 @@ def run(
         wanted |= frozenset(spec.name for spec in source.spec.fields)
     names = wanted & {spec.name for spec in source.spec.constants}
     constants = {name: array for name, array in (source.constants()[0] if names else {}).items() if name in names}
-    job = _Job(source, unique, wanted, constants, transform, sink is not None, digests)
+    pool = Pool()
+    cutter = sink.cutter if sink is not None else None
+    job = _Job(source, unique, wanted, constants, transform, cutter, digests, pool, journal)
+    least = max((each.chunk_rows for each in cutter.variables.values()), default=1) if cutter else 1
     total = source.spec.rows
     states: dict[str, Any] = {}
     seen: dict[str, list[ChunkDigests]] = {}
     done = 0
     progress(0, total)
-    for examined in ordered(job, source.segments() if wanted else [], workers or available_workers()):
-        if sink is not None and examined.block is not None:
-            for name, array in examined.block.arrays.items():
-                sink.write(name, array)
+    for examined in ordered(job, source.segments(least) if wanted else [], workers):
+        if sink is not None:
+            for name, portion in examined.portions.items():
+                sink.put(name, portion)
+        if examined.buffers is not None:
+            pool.give(examined.buffers)
+        if journal is not None and examined.record is not None:
+            journal.put(*examined.record)
         for key, state in examined.states.items():
             states[key] = unique[key].merge(states[key], state) if key in states else state
         for name, chunk in examined.digests.items():
@@ -90,16 +113,58 @@ class _Job:
     names: frozenset[str]
     constants: Mapping[str, Array]
     transform: Apply | None
-    keep: bool
+    cutter: Cutter | None
     hashed: bool
+    pool: Pool
+    journal: Journal | None
 
     def __call__(self, segment: tuple[int, int]) -> _Examined:
         start, stop = segment
-        block, digests = self.source.read(start, stop, self.names, self.hashed)
-        arrays = block.arrays if self.transform is None else self._transformed(self.transform, block)
-        block = Block(start, stop, arrays, self.constants)
-        states = {key: fold.absorb(fold.empty(), block) for key, fold in self.folds.items()}
-        return _Examined(block if self.keep else None, states, digests, stop - start)
+        buffers = self.pool.take()
+        hashed = self.hashed or self.journal is not None
+        read, digests = self.source.read(start, stop, self.names, hashed, buffers)
+        known, key = self._known(read, digests)
+        todo = {name: fold for name, fold in self.folds.items() if name not in known}
+        states, record = dict(known), None
+        arrays: Mapping[str, Array] = {}
+        if todo or self.cutter is not None or not known:
+            arrays = read.arrays if self.transform is None else self._transformed(self.transform, read)
+            block = Block(start, stop, arrays, self.constants)
+            # In the order of the folds, so that what is merged does not depend on what was known.
+            states = {
+                name: known[name] if name in known else fold.absorb(fold.empty(), block)
+                for name, fold in self.folds.items()
+            }
+            if not known:
+                record = self._record(key, states)
+        if self.cutter is None:
+            self.pool.give(buffers)
+            return _Examined({}, states, digests, stop - start, None, record)
+        portions = {name: self.cutter(name, start, array) for name, array in arrays.items()}
+        return _Examined(portions, states, digests, stop - start, buffers, record)
+
+    def _known(self, read: Block, digests: Mapping[str, ChunkDigests]) -> tuple[dict[str, Any], bytes]:
+        """What the journal says of these rows, and the key that it says it under."""
+        if self.journal is None:
+            return {}, b""
+        content = [digest for name in sorted(digests) for digest in digests[name].logical]
+        content += [blake3_digest(flat(self.constants[name])) for name in sorted(self.constants)]
+        key = self.journal.key(self._kept, read.start, read.stop, content)
+        known = self.journal.get(key) or {}
+        return (known if known.keys() == self._kept.keys() else {}), key
+
+    def _record(self, key: bytes, states: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
+        if self.journal is None or not self.journal.writes:
+            return None
+        try:
+            return key, encode_states({name: states[name] for name in self._kept})
+        except TypeError:  # a fold from elsewhere
+            return None
+
+    @property
+    def _kept(self) -> dict[str, Fold]:
+        """The folds whose states are worth keeping."""
+        return {name: fold for name, fold in self.folds.items() if getattr(fold, "journaled", True)}
 
     def _transformed(self, transform: Apply, block: Block) -> Mapping[str, Array]:
         try:

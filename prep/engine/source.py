@@ -7,26 +7,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from prep.blocks import Array, Block, ChunkKey, DatasetSpec, row_ranges, segment_rows
-from prep.canonical import blake3_digest
+from prep.blocks import Array, Block, ChunkKey, DatasetSpec, FieldSpec, row_ranges, segment_rows
+from prep.engine.buffers import Buffers
 from prep.errors import IntegrityError, Where
 from prep.formats import open_container
+from prep.formats.digests import ChunkDigests, digest_chunk
 from prep.formats.layout import Container
 from prep.formats.reader import ChunkReader
 
-
-@dataclass(frozen=True, slots=True)
-class ChunkDigests:
-    """Plain BLAKE3 of every chunk of one field, in chunk order: bytes as stored, and values as decoded (valid rows
-    only, little-endian, C order). Each element is 32 bytes.
-    """
-
-    stored: tuple[bytes, ...]
-    logical: tuple[bytes, ...]
+# Small enough that a unit is still in the cache when the folds look at it, large enough that they have work to do.
+UNIT_BYTES = 16 << 20
+# How many units further on the disk is asked to read.
+_AHEAD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,49 +51,74 @@ class DatasetSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def segments(self) -> list[tuple[int, int]]:
-        """Row ranges that are read and measured as one unit."""
-        return list(row_ranges(self.spec.rows, segment_rows(self.spec)))
+    def segments(self, least: int = 1) -> list[tuple[int, int]]:
+        """Row ranges that are read and measured as one unit; no chunk lies in two of them, nor do ``least`` rows (a
+        power of two) of which somebody makes chunks.
+        """
+        rows = max(segment_rows(self.spec), least)
+        least = max([layout.chunk_rows for layout in self.container.layouts.values()] + [least])
+        while rows > 1 and rows // 2 >= least and rows // 2 * self.spec.row_bytes >= UNIT_BYTES:
+            rows //= 2
+        return list(row_ranges(self.spec.rows, rows))
 
-    def read(self, start: int, stop: int, names: frozenset[str], hashed: bool) -> tuple[Block, dict[str, ChunkDigests]]:
+    def read(
+        self, start: int, stop: int, names: frozenset[str], hashed: bool, buffers: Buffers | None = None
+    ) -> tuple[Block, dict[str, ChunkDigests]]:
         """Rows ``start:stop`` of fields ``names`` and, if ``hashed`` or digests are expected, the digests of their
         chunks.
+
+        The rows lie in ``buffers``, where given, until these are used again. The system is asked to read what comes
+        next ahead.
         """
+        room = buffers or Buffers()
+        wanted = [spec for spec in self.spec.fields if spec.name in names]
+        unit = stop - start
+        self.reader.expect(
+            ChunkKey(spec.name, index)
+            for spec in wanted
+            for index in self._chunks(spec.name, start + _AHEAD * unit, min(stop + _AHEAD * unit, self.spec.rows))
+        )
         arrays: dict[str, Array] = {}
         digests: dict[str, ChunkDigests] = {}
-        for spec in self.spec.fields:
-            if spec.name in names:
-                arrays[spec.name], digests[spec.name] = self._field(spec.name, start, stop, hashed)
+        for spec in wanted:
+            arrays[spec.name], digests[spec.name] = self._field(spec, start, stop, hashed, room)
         return Block(start, stop, arrays), digests
 
     def constants(self) -> tuple[dict[str, Array], dict[str, ChunkDigests]]:
         """The arrays that are stored once, with their digests."""
         arrays, digests = {}, {}
         for spec in self.spec.constants:
-            arrays[spec.name], digests[spec.name] = self._field(
-                spec.name, 0, self.container.layouts[spec.name].rows, hashed=True
-            )
+            rows = self.container.layouts[spec.name].rows
+            arrays[spec.name], digests[spec.name] = self._field(spec, 0, rows, True, Buffers())
         return arrays, digests
 
-    def _field(self, name: str, start: int, stop: int, hashed: bool) -> tuple[Array, ChunkDigests]:
-        layout = self.container.layouts[name]
+    def _chunks(self, name: str, start: int, stop: int) -> range:
+        rows = self.container.layouts[name].chunk_rows
+        return range(start // rows, -(-stop // rows) if stop > start else start // rows)
+
+    def _field(self, spec: FieldSpec, start: int, stop: int, hashed: bool, room: Buffers) -> tuple[Array, ChunkDigests]:
+        layout = self.container.layouts[spec.name]
         hashed = hashed or self.expected is not None
-        pieces: list[Array] = []
+        whole = room.rows(spec, stop - start)
         stored_digests: list[bytes] = []
         logical_digests: list[bytes] = []
-        for index in range(start // layout.chunk_rows, -(-stop // layout.chunk_rows)):
-            key = ChunkKey(name, index)
-            stored = self.reader.stored(key)
-            rows = self.reader.decode(key, stored)
+        for index in self._chunks(spec.name, start, stop):
+            key = ChunkKey(spec.name, index)
+            first, last = layout.row_range(index)
+            if start <= first and last <= stop:
+                rows = whole[first - start : last - start]
+                stored = self.reader.fill(key, rows, room.scratch)
+            else:
+                stored = self.reader.stored(key)
+                rows = self.reader.decode(key, stored)
+                low, high = max(first, start), min(last, stop)
+                whole[low - start : high - start] = rows[low - first : high - first]
             if hashed:
                 pair = digest_chunk(stored, rows, plain=not layout.codecs)
                 self._verify(key, pair)
                 stored_digests.append(pair[0])
                 logical_digests.append(pair[1])
-            first = index * layout.chunk_rows
-            pieces.append(rows[max(start - first, 0) : stop - first])
-        array = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        return array, ChunkDigests(tuple(stored_digests), tuple(logical_digests))
+        return whole, ChunkDigests(tuple(stored_digests), tuple(logical_digests))
 
     def _verify(self, key: ChunkKey, pair: tuple[bytes, bytes]) -> None:
         if self.expected is None:
@@ -119,11 +137,3 @@ class DatasetSource:
                 else "no chunk",
                 remedy="restore the file or run the stage that wrote it again",
             )
-
-
-def digest_chunk(stored: Any, rows: Array, *, plain: bool) -> tuple[bytes, bytes]:
-    """BLAKE3 of a chunk's stored bytes and of its decoded valid rows; one hash where the two are the same bytes."""
-    first = blake3_digest(stored)
-    if plain and rows.nbytes == memoryview(stored).nbytes:
-        return first, first
-    return first, blake3_digest(np.ascontiguousarray(rows).data.cast("B"))

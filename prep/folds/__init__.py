@@ -15,7 +15,11 @@ from prep.blocks import Block, DatasetSpec
 
 @runtime_checkable
 class Fold(Protocol):
-    """Measures something over rows. ``fields`` are the fields it has to be offered."""
+    """Measures something over rows. ``fields`` are the fields it has to be offered.
+
+    A state keeps no view of a block: its memory holds other rows soon. Where a class says ``journaled = False``, its
+    states are not kept for a pass that goes on later.
+    """
 
     @property
     def key(self) -> str: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -78,6 +78,9 @@ class RowHashes:
     JSON-ready.
     """
 
+    # A record a row is more than it costs to hash the row again.
+    journaled: ClassVar[bool] = False
+
     names: tuple[str, ...]
     splits: Mapping[str, tuple[int, int]]
     label: str = ""
@@ -104,16 +107,16 @@ class RowHashes:
             records[:, :_ROW] = hashes
             records[:, _ROW] = numbers
             records[:, _COUNT] = 1
-            state = self.merge(state, HashesState((self._collapsed(records),)))
+            state = HashesState((*state.recent, records), state.spilled)
         return state
 
     def _hashes(self, block: Block, numbers: Array) -> Iterator[Array]:
         """Hashes (rows, 2) of whole rows, or of each part in turn."""
         if self.parts is None:
-            yield row_hashes([_same_zero(block[name]) for name in self.names])
+            yield row_hashes([block[name] for name in self.names], same_zero=True)
             return
         for part in self.parts({name: block[name] for name in self.names}, **self.arguments):
-            hashes = row_hashes([_same_zero(part.values)])
+            hashes = row_hashes([part.values], same_zero=True)
             if part.telling is not None and not part.telling.all():
                 alone = numbers[~part.telling]
                 hashes[~part.telling] = row_hashes([alone, np.full(len(alone), _ALONE, np.uint64)])
@@ -205,11 +208,6 @@ class RowHashes:
         for number, (start, stop) in enumerate(self.splits.values()):
             numbers[(rows >= start) & (rows < stop)] = number
         return numbers
-
-
-def _same_zero(values: Array) -> Array:
-    """The values with -0.0 as 0.0, which they equal."""
-    return values + values.dtype.type(0) if values.dtype.kind in "fc" else values
 
 
 def _starts(*columns: Array) -> Array:

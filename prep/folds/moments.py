@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from prep.blocks import Array, Block, FieldSpec
 from prep.folds import Scope
 from prep.folds.jsonable import decode, encode
 from prep.folds.layout import Layout, group_ids
+from prep.folds.lines import lines_of, stretches, whole_columns
+from prep.kernels.compiled import lanes_for
 from prep.kernels.matrices import real_view
 from prep.kernels.moments import PIECE_VALUES, PowerSums, dense_sums, masked_sums, merge
+from prep.kernels.slots import slot_sums
 
 KEEP = 10
 _RUN_VALUES = 8192
@@ -108,7 +112,9 @@ class Moments:
         part = block.clip(self.scope.start, self.scope.stop)
         if part is None:
             return state
-        for ids, sums in self._pieces(part, state):
+        loops = lanes_for(part[self.field.name].nbytes)
+        pieces = self._pieces(part, state) if loops is None else self._compiled(loops, part, state)
+        for ids, sums in pieces:
             _include(state, ids, sums)
         return state
 
@@ -145,6 +151,21 @@ class Moments:
         groups = tuple(int(value) for value in state.ids) if self.group else ()
         return MomentsResult(groups, **shaped, nonfinite_samples=state.nonfinite)
 
+    def _compiled(self, loops: ModuleType, part: Block, state: MomentsState) -> Iterator[tuple[Array, PowerSums]]:
+        """Sums by group, of the compiled loops."""
+        lines, runs, own = lines_of(
+            self.layout,
+            part[self.field.name],
+            group_ids(part, self.group) if self.group else None,
+            part[self.mask.name] if self.mask else None,
+            self.mask,
+        )
+        sums, bad = slot_sums(loops, lines, runs)
+        places = np.unique(bad * (part.stop - part.start) // max(lines.count, 1))[:KEEP] + part.start
+        state.nonfinite = (*state.nonfinite, *places.tolist())[:KEEP]
+        for place in range(len(own)):
+            yield own[place : place + 1], sums.take(slice(place, place + 1))
+
     def _pieces(self, part: Block, state: MomentsState) -> Iterator[tuple[Array, PowerSums]]:
         """Sums by group: by column over long stretches of rows that share group and mask, else value by value."""
         values = part[self.field.name]
@@ -152,7 +173,7 @@ class Moments:
         ids = group_ids(part, self.group)
         order = _grouping(ids)
         step = max(PIECE_VALUES // self.layout.row_values, 1)
-        bounds = _stretches(ids, mask, order) if self._whole_columns else np.zeros(0, np.int64)
+        bounds = stretches(ids, mask, order) if whole_columns(self.field, self.mask) else np.zeros(0, np.int64)
         dense = len(values) * self.layout.row_values >= _RUN_VALUES * (len(bounds) - 1) > 0
         if not dense:
             bounds = np.asarray([0, len(values)])
@@ -166,11 +187,6 @@ class Moments:
                 continue
             for low in range(start, stop, step):
                 yield self._mixed(part, mask, ids, _rows(order, low, min(low + step, stop)), state)
-
-    @property
-    def _whole_columns(self) -> bool:
-        """Whether the mask only ever leaves out whole features of a sample."""
-        return self.mask is None or set(self.mask.dims[1:]) <= set(self.field.features)
 
     def _dense(self, values: Array, mask: Array | None, pieces: list[Any]) -> PowerSums | None:
         """Sums over rows of one group and one mask line; None where a counted value is not finite."""
@@ -209,16 +225,6 @@ def _grouping(ids: Array) -> Array | None:
     starts = np.flatnonzero(np.diff(ids)) + 1
     firsts = ids[np.append(0, starts)] if len(ids) else ids
     return None if len(np.unique(firsts)) == len(firsts) else np.argsort(ids, kind="stable")
-
-
-def _stretches(ids: Array, mask: Array | None, order: Array | None) -> Array:
-    """Bounds of the stretches of rows (in ``order``) with equal id and equal mask line."""
-    own = ids if order is None else ids[order]
-    change = own[1:] != own[:-1]
-    if mask is not None:
-        lines = (mask if order is None else mask[order]).reshape(len(mask), -1) != 0
-        change = change | (lines[1:] != lines[:-1]).any(axis=1)
-    return np.concatenate([[0], np.flatnonzero(change) + 1, [len(own)]])
 
 
 def _rows(order: Array | None, start: int, stop: int) -> Any:

@@ -12,6 +12,8 @@ from prep.errors import UsageError, Where
 from prep.folds import Scope
 from prep.folds.jsonable import encode
 from prep.folds.layout import Layout, group_ids
+from prep.folds.lines import lines_of
+from prep.kernels.bucket_tables import bucket_counts, fits
 from prep.kernels.buckets import (
     CODE_LIMIT,
     MANTISSA_BITS,
@@ -23,6 +25,7 @@ from prep.kernels.buckets import (
     representatives,
     unpack,
 )
+from prep.kernels.compiled import lanes_for
 
 QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
 _PIECE_VALUES = 1 << 18
@@ -144,6 +147,14 @@ class Quantiles:
         values = part[self.field.name][sampled]
         mask = part[self.mask.name][sampled] if self.mask else None
         ids = group_ids(part, self.group)[sampled]
+        loops = lanes_for(values.nbytes)
+        if loops is not None:
+            lines, runs, own = lines_of(self.layout, values, ids if self.group else None, mask, self.mask)
+            if fits(*runs.columns.shape[::-1]):
+                pivots = np.broadcast_to(np.asarray(self.pivot or (0.0,), np.float64), (self.layout.width,)).copy()
+                for group, found in zip(own.tolist(), bucket_counts(loops, lines, runs, pivots), strict=True):
+                    state.tables[group] = _join(state.tables.get(group, _NOTHING), found)
+                return state
         step = max(_PIECE_VALUES // max(self.field.row_values, 1), 1)
         for start in range(0, len(values), step):
             rows = slice(start, start + step)

@@ -59,17 +59,22 @@ def encoder(codecs: Sequence[Codec]) -> Encoder:
     return encode
 
 
-def decode(codecs: Sequence[Codec], stored: Bytes, size: int) -> memoryview:
+def decode(codecs: Sequence[Codec], stored: Bytes, size: int, out: memoryview | None = None) -> memoryview:
     """The ``size`` bytes that ``stored`` stands for, at no more than about twice ``size`` bytes of memory.
 
-    Raises `ValueError` where ``stored`` is no such encoding or decodes to another size.
+    They are in ``out`` (writable, of exactly ``size`` bytes) where it is given, otherwise in ``stored`` itself or in
+    new memory. Raises `ValueError` where ``stored`` is no such encoding or decodes to another size; ``out`` then holds
+    anything.
     """
     data = flat(stored)
-    for codec in reversed(codecs):
-        data = _DECODERS[codec["id"]](codec, data, size)
+    for step, codec in enumerate(reversed(codecs), 1):
+        data = _DECODERS[codec["id"]](codec, data, size, out if step == len(codecs) else None)
     if len(data) != size:
         raise ValueError(f"{len(data)} bytes instead of {size}")
-    return data
+    if out is None or data is out:
+        return data
+    out[:] = data
+    return out
 
 
 def _numcodec(codec: Codec) -> Encoder:
@@ -98,7 +103,7 @@ def _deflate(codec: Codec) -> Encoder:
     return encode
 
 
-def _inflate(codec: Codec, stored: memoryview, size: int) -> memoryview:
+def _inflate(codec: Codec, stored: memoryview, size: int, _: memoryview | None) -> memoryview:
     stream = zlib.decompressobj(_WINDOW[codec["id"]])
     try:
         data = stream.decompress(stored, size + 1)
@@ -109,32 +114,30 @@ def _inflate(codec: Codec, stored: memoryview, size: int) -> memoryview:
     return flat(data)
 
 
-def _unshuffle(codec: Codec, stored: memoryview, size: int) -> memoryview:
-    if len(stored) != size:
-        raise ValueError(f"{len(stored)} bytes instead of {size}")
-    return flat(numcodecs.Shuffle(codec["elementsize"]).decode(stored, np.empty(size, np.uint8)))
+def _unshuffle(codec: Codec, stored: memoryview, size: int, out: memoryview | None) -> memoryview:
+    return _fill({"id": "shuffle", "elementsize": codec["elementsize"]}, stored, size, len(stored), out)
 
 
-def _unzstd(codec: Codec, stored: memoryview, size: int) -> memoryview:
-    return _fill(codec, stored, size, _zstd_size(bytes(stored[:18])))
+def _unzstd(codec: Codec, stored: memoryview, size: int, out: memoryview | None) -> memoryview:
+    return _fill(codec, stored, size, _zstd_size(bytes(stored[:18])), out)
 
 
-def _unblosc(codec: Codec, stored: memoryview, size: int) -> memoryview:
+def _unblosc(codec: Codec, stored: memoryview, size: int, out: memoryview | None) -> memoryview:
     head = bytes(stored[:_BLOSC_HEADER])
     if len(head) < _BLOSC_HEADER or int.from_bytes(head[12:16], "little") != len(stored):
         raise ValueError("the blosc header does not fit the chunk")
-    return _fill(codec, stored, size, int.from_bytes(head[4:8], "little"))
+    return _fill(codec, stored, size, int.from_bytes(head[4:8], "little"), out)
 
 
-def _fill(codec: Codec, stored: memoryview, size: int, claimed: int) -> memoryview:
+def _fill(codec: Codec, stored: memoryview, size: int, claimed: int, out: memoryview | None) -> memoryview:
     if claimed != size:
         raise ValueError(f"{claimed} bytes instead of {size}")
-    out = np.empty(size, np.uint8)
+    target = flat(np.empty(size, np.uint8)) if out is None else out
     try:
-        numcodecs.get_codec(dict(codec)).decode(stored, out)
+        numcodecs.get_codec(dict(codec)).decode(stored, target)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
-    return flat(out)
+    return target
 
 
 def _zstd_size(head: bytes) -> int:
@@ -151,7 +154,7 @@ def _zstd_size(head: bytes) -> int:
     return int.from_bytes(field, "little") + (256 if width == 2 else 0)
 
 
-_DECODERS: Mapping[str, Callable[[Codec, memoryview, int], memoryview]] = {
+_DECODERS: Mapping[str, Callable[[Codec, memoryview, int, memoryview | None], memoryview]] = {
     "zlib": _inflate,
     "gzip": _inflate,
     "shuffle": _unshuffle,

@@ -34,9 +34,12 @@ def write_atomically(path: Path | str, data: bytes) -> None:
         pending.publish()
 
 
-def write_file(path: Path, data: Bytes) -> None:
-    """Create ``path`` (it must not exist) with ``data``, without fsync; `Pending.publish` does that for all at once."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+def write_file(path: Path, data: Bytes, *, append: bool = False) -> None:
+    """Create ``path`` (it must not exist) with ``data``, or ``append`` to it, without fsync: `Pending.publish` does
+    that for all at once.
+    """
+    how = os.O_APPEND if append else os.O_CREAT | os.O_EXCL
+    descriptor = os.open(path, os.O_WRONLY | how | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         view = flat(data)
         done = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ class FieldLayout:
     ``rows`` is the length of the first dimension, ``chunk_rows`` that of one chunk (the last chunk is padded with zeros
     to the same decoded size). ``codecs`` are numcodecs configurations in encoding order, empty for plain little-endian
     bytes in C order. ``offsets`` and ``sizes`` (uint64, one entry per chunk) are stored byte ranges: in the one file
-    where ``template`` is empty, otherwise in the file ``template.format(index=i)`` relative to the dataset.
+    where ``template`` is empty, otherwise in the file ``template.format(index=i // chunks_per_file)`` relative to the
+    dataset. A file of more than one chunk is a shard: chunks one after the other from its first byte, then their index.
     """
 
     spec: FieldSpec
@@ -42,6 +43,7 @@ class FieldLayout:
     offsets: NDArray[np.uint64]
     sizes: NDArray[np.uint64]
     template: str = ""
+    chunks_per_file: int = 1
 
     @property
     def chunks(self) -> int:
@@ -60,7 +62,23 @@ class FieldLayout:
 
     def file_of(self, index: int) -> str:
         """Path of the chunk's file relative to the dataset; empty for the dataset file itself."""
-        return self.template.format(index=index)
+        return self.template.format(index=index // self.chunks_per_file)
+
+    def file_bytes(self, index: int) -> int:
+        """Size of the chunk's file, where ``template`` is not empty."""
+        last = min(index // self.chunks_per_file * self.chunks_per_file + self.chunks_per_file, self.chunks) - 1
+        return int(self.offsets[last]) + int(self.sizes[last]) + self.index_bytes
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of the index at the end of each shard: 16 for each chunk and a CRC-32C; 0 where there are no shards."""
+        return 16 * self.chunks_per_file + 4 if self.chunks_per_file > 1 else 0
+
+    def indices(self) -> Iterator[ByteRange]:
+        """Where the index of each shard lies."""
+        size = self.index_bytes
+        for first in range(0, self.chunks, self.chunks_per_file) if size else ():
+            yield ByteRange(self.file_of(first), self.file_bytes(first) - size, size)
 
 
 @dataclass(frozen=True, slots=True)

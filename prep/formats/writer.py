@@ -11,8 +11,9 @@ import numpy as np
 
 from prep.blocks import Array, DatasetSpec, FieldSpec, chunk_rows
 from prep.errors import UsageError, Where
-from prep.formats.codecs import Encoder, encoder
+from prep.formats.chunks import Chunk, Cutter, Portion, Variable, checked
 from prep.formats.commit import Pending
+from prep.formats.digests import ChunkDigests
 from prep.formats.layout import Bytes, Codec, Container
 from prep.formats.rules import CHUNK_LIMIT, check_rows, check_spec
 
@@ -38,16 +39,18 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class _Rows:
-    """The rows of one variable that do not fill a chunk yet. ``begun`` is None until the first chunk is stored."""
+    """What was stored of one variable, and the rows that do not fill a chunk yet."""
 
-    spec: FieldSpec
-    chunk_rows: int
-    encode: Encoder
-    codecs: tuple[Codec, ...]
+    variable: Variable
     begun: bool = False
     stored: int = 0
     held: int = 0
     buffer: Array | None = field(default=None, repr=False)
+    digests: list[tuple[bytes, bytes]] = field(default_factory=list, repr=False)
+
+    @property
+    def spec(self) -> FieldSpec:
+        return self.variable.spec
 
     @property
     def rows(self) -> int:
@@ -65,12 +68,10 @@ class Writer:
     def __init__(self, pending: Pending, sink: Sink, spec: DatasetSpec, reopen: Callable[[Path], Container]) -> None:
         self._pending, self._sink, self._spec, self._reopen = pending, sink, spec, reopen
         self._open = True
-        self._constants: dict[str, int] = {}
-        self._rows = {}
-        for variable in spec.fields:
-            codecs = sink.codecs(variable)
-            rows = chunk_rows(spec, variable.name)
-            self._rows[variable.name] = _Rows(variable, rows, encoder(codecs), codecs)
+        self._constants: dict[str, _Rows] = {}
+        variables = {each.name: Variable(each, chunk_rows(spec, each.name), sink.codecs(each)) for each in spec.fields}
+        self._rows = {name: _Rows(variable) for name, variable in variables.items()}
+        self.cutter = Cutter(variables)
 
     def __enter__(self) -> Writer:
         return self
@@ -83,22 +84,38 @@ class Writer:
 
         Whole chunks are encoded from ``array`` without a copy. Raises `UsageError` for another shape or dtype.
         """
-        self._check_open()
         rows = self._rows[self._spec[name].name]
-        array = _checked(array, rows.spec)
-        start = 0
-        if rows.held:
-            start = self._hold(rows, array)
-        while len(array) - start >= rows.chunk_rows:
-            self._put(rows, array[start : start + rows.chunk_rows])
-            start += rows.chunk_rows
-        if start < len(array):
-            self._hold(rows, array[start:])
+        self.put(name, self.cutter(name, rows.rows, array))
+
+    def put(self, name: str, portion: Portion) -> None:
+        """Append what `cutter` made of the next rows of a field, on whatever thread."""
+        self._check_open()
+        rows = self._rows[name]
+        if portion.start != rows.rows:
+            raise UsageError(
+                "rows must come in order",
+                where=Where(path=str(self._pending.target), field=name),
+                measured=f"row {portion.start}",
+                allowed=f"row {rows.rows}",
+                remedy="put every portion of a field after the one before it",
+            )
+        self._hold(rows, portion.head)
+        for chunk in portion.chunks:
+            self._put(rows, chunk)
+        self._hold(rows, portion.rest)
+
+    @property
+    def digests(self) -> dict[str, ChunkDigests]:
+        """Digests of every chunk handed to the file system so far, by field and constant."""
+        return {
+            name: ChunkDigests(tuple(stored for stored, _ in rows.digests), tuple(each for _, each in rows.digests))
+            for name, rows in {**self._rows, **self._constants}.items()
+        }
 
     def write_constant(self, spec: FieldSpec, array: Array) -> None:
         """Store an array without a sample dimension, once; shape (any length of at least 1, *spec.shape)."""
         self._check_open()
-        array = _checked(array, spec)
+        array = checked(array, spec)
         if spec.role != "constant" or spec.name in self._constants or not 0 < array.nbytes <= CHUNK_LIMIT:
             raise UsageError(
                 "a constant has the role 'constant', is written once and fits into one chunk",
@@ -108,10 +125,9 @@ class Writer:
                 remedy="write every constant once, in one piece",
             )
         check_spec(replace(self._spec, constants=(spec,)))
-        codecs = self._sink.codecs(spec)
-        self._sink.begin(spec, len(array), codecs)
-        self._sink.put(spec, 0, len(array), encoder(codecs)(array))
-        self._constants[spec.name] = len(array)
+        rows = _Rows(Variable(spec, len(array), self._sink.codecs(spec)))
+        self._put(rows, rows.variable.encode(array))
+        self._constants[spec.name] = rows
 
     def commit(self, spec: DatasetSpec, superseded: Iterable[Path] = ()) -> Container:
         """Store the rest and what ``spec`` says (splits, attributes, documents), and make the dataset appear.
@@ -126,7 +142,7 @@ class Writer:
             self._check_same(spec)
             for variable in self._rows.values():
                 self._put_rest(variable)
-            rows = {**{name: variable.rows for name, variable in self._rows.items()}, **self._constants}
+            rows = {name: variable.rows for name, variable in {**self._rows, **self._constants}.items()}
             self._sink.finish(spec, rows)
             self._sink.close()
             container = self._reopen(self._pending.path)
@@ -142,35 +158,40 @@ class Writer:
             self._sink.close()
             self._pending.discard()
 
-    def _hold(self, rows: _Rows, array: Array) -> int:
+    def _hold(self, rows: _Rows, array: Array) -> None:
+        """Keep rows that do not fill a chunk, and store the chunk once they do."""
+        if not len(array):
+            return
+        size = rows.variable.chunk_rows
         if rows.buffer is None:
-            rows.buffer = np.empty((rows.chunk_rows, *rows.spec.shape), rows.spec.dtype)
-        taken = min(rows.chunk_rows - rows.held, len(array))
-        rows.buffer[rows.held : rows.held + taken] = array[:taken]
-        rows.held += taken
-        if rows.held == rows.chunk_rows:
+            rows.buffer = np.empty((size, *rows.spec.shape), rows.spec.dtype)
+        rows.buffer[rows.held : rows.held + len(array)] = array
+        rows.held += len(array)
+        if rows.held == size:
             rows.held = 0
-            self._put(rows, rows.buffer)
-        return taken
+            self._put(rows, rows.variable.encode(rows.buffer))
 
-    def _put(self, rows: _Rows, array: Array, valid: int | None = None) -> None:
+    def _put(self, rows: _Rows, chunk: Chunk) -> None:
+        variable = rows.variable
+        self._begin(rows)
+        index = rows.stored // variable.chunk_rows
+        rows.stored += chunk.rows
+        self._sink.put(variable.spec, index, rows.stored, chunk.data)
+        rows.digests.append((chunk.stored, chunk.logical))
+
+    def _begin(self, rows: _Rows) -> None:
         if not rows.begun:
-            self._sink.begin(rows.spec, rows.chunk_rows, rows.codecs)
+            self._sink.begin(rows.spec, rows.variable.chunk_rows, rows.variable.codecs)
             rows.begun = True
-        index = rows.stored // rows.chunk_rows
-        rows.stored += rows.chunk_rows if valid is None else valid
-        self._sink.put(rows.spec, index, rows.stored, rows.encode(array))
 
     def _put_rest(self, rows: _Rows) -> None:
         if not rows.begun:
-            rows.chunk_rows = max(rows.held, 1)
+            rows.variable = replace(rows.variable, chunk_rows=max(rows.held, 1))
         if rows.held and rows.buffer is not None:
             held, rows.held = rows.held, 0
             rows.buffer[held:] = 0
-            self._put(rows, rows.buffer[: rows.chunk_rows], held)
-        elif not rows.begun:
-            self._sink.begin(rows.spec, rows.chunk_rows, rows.codecs)
-            rows.begun = True
+            self._put(rows, rows.variable.encode(rows.buffer[: rows.variable.chunk_rows], held))
+        self._begin(rows)
 
     def _check_open(self) -> None:
         if not self._open:
@@ -193,18 +214,4 @@ class Writer:
                 remedy="commit the fields that the writer was created with and the constants that were written",
             )
         check_spec(spec)
-        check_rows(spec, {**{name: rows.rows for name, rows in self._rows.items()}, **self._constants})
-
-
-def _checked(array: Array, spec: FieldSpec) -> Array:
-    array = np.asarray(array)
-    little = array.dtype.newbyteorder("<") if array.dtype.byteorder == ">" else array.dtype
-    if array.shape[1:] != spec.shape or array.ndim == 0 or little != spec.dtype:
-        raise UsageError(
-            "rows do not have the shape and dtype of their field",
-            where=Where(field=spec.name),
-            measured=f"{array.dtype} {array.shape}",
-            allowed=f"{spec.dtype} (rows, {', '.join(map(str, spec.shape))})",
-            remedy="convert the array, or change the field",
-        )
-    return np.ascontiguousarray(array, dtype=spec.dtype)
+        check_rows(spec, {name: rows.rows for name, rows in {**self._rows, **self._constants}.items()})

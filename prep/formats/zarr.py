@@ -1,4 +1,4 @@
-"""The tree as a Zarr v3 directory: one file per chunk, metadata written and read here, byte for byte accounted for."""
+"""The tree as a Zarr v3 directory: chunks in shards, metadata written and read here, byte for byte accounted for."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.canonical import parse_json
@@ -19,6 +21,7 @@ from prep.formats.codecs import codecs_of
 from prep.formats.commit import Pending, storage_errors, write_file
 from prep.formats.layout import ByteRange, Bytes, Codec, Container, FieldLayout, damaged
 from prep.formats.rules import check_spec
+from prep.formats.shards import SHARD_BYTES, ShardWriter, chunks_of_shard, read_indices
 from prep.formats.tree import (
     DOCUMENTS,
     check_written_by_prep,
@@ -29,21 +32,32 @@ from prep.formats.tree import (
 )
 from prep.formats.writer import Writer
 
+_Table = NDArray[np.uint64]
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
+_INDEX = {"index_codecs": [_BYTES, {"name": "crc32c"}], "index_location": "end"}
+_SHARDS = "sharding_indexed"
 _SHUFFLES = ("noshuffle", "shuffle", "bitshuffle")
 _NODE = "zarr.json"
 _JSON_LIMIT = 64 << 20
+_NONE: _Table = np.zeros(0, np.uint64)
 
 
 class Zarr:
-    """Zarr v3 as prep writes it: codecs ``bytes`` (little) and at most one of gzip, zstd, blosc; default chunk keys."""
+    """Zarr v3 as prep writes it: codecs ``bytes`` (little) and at most one of gzip, zstd, blosc; default chunk keys.
+
+    A variable of several chunks is stored in shards of at most ``shard_bytes`` decoded bytes. With 0 each chunk is a
+    file of its own, which is how prep wrote before it knew shards; both open.
+    """
+
+    def __init__(self, shard_bytes: int = SHARD_BYTES) -> None:
+        self._shard_bytes = shard_bytes
 
     def create(self, path: Path, spec: DatasetSpec, compression: str) -> Writer:
         """See `prep.formats.create`."""
         check_spec(spec)
         codecs = codecs_of(compression)
         pending = Pending(path)
-        return Writer(pending, _ZarrSink(pending.path, path, codecs), spec, self.open)
+        return Writer(pending, _ZarrSink(pending.path, path, codecs, self._shard_bytes), spec, self.open)
 
     def open(self, path: Path) -> Container:
         """See `prep.formats.open_container`."""
@@ -52,9 +66,10 @@ class Zarr:
 
 
 class _ZarrSink:
-    def __init__(self, path: Path, target: Path, codecs: tuple[Codec, ...]) -> None:
-        self._path, self._target, self._codecs = path, target, codecs
+    def __init__(self, path: Path, target: Path, codecs: tuple[Codec, ...], shard_bytes: int) -> None:
+        self._path, self._target, self._codecs, self._shard_bytes = path, target, codecs, shard_bytes
         self._nodes: dict[str, tuple[int, tuple[Codec, ...]]] = {}
+        self._shards: dict[str, ShardWriter] = {}
         with storage_errors(target):
             path.mkdir()
 
@@ -63,24 +78,24 @@ class _ZarrSink:
 
     def begin(self, spec: FieldSpec, rows: int, codecs: tuple[Codec, ...]) -> None:
         self._nodes[spec.name] = (rows, codecs)
+        limit = chunks_of_shard(rows * spec.row_bytes, self._shard_bytes)
+        self._shards[spec.name] = ShardWriter(self._path, _template(spec), limit)
         with storage_errors(self._target):
             (self._path / spec.name / "c").mkdir(parents=True)
 
     def put(self, spec: FieldSpec, index: int, rows: int, data: Bytes) -> None:
-        place = self._path / _template(spec).format(index=index)
         with storage_errors(self._target):
-            if spec.shape:
-                place.parent.mkdir(parents=True)
-            write_file(place, data)
+            self._shards[spec.name].put(data)
 
     def finish(self, spec: DatasetSpec, rows: Mapping[str, int]) -> None:
         nodes: dict[str, dict[str, Any]] = {
             "": _group_node(root_attributes(spec)),
             DOCUMENTS: _group_node(dict(spec.documents)),
         }
-        for field in (*spec.fields, *spec.constants):
-            nodes[field.name] = _array_node(field, rows[field.name], *self._nodes[field.name])
         with storage_errors(self._target):
+            for field in (*spec.fields, *spec.constants):
+                each = self._shards[field.name].finish()
+                nodes[field.name] = _array_node(field, rows[field.name], *self._nodes[field.name], each)
             (self._path / DOCUMENTS).mkdir()
             for name, node in nodes.items():
                 text = json.dumps(node, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -94,17 +109,26 @@ def _group_node(attributes: dict[str, Any]) -> dict[str, Any]:
     return {"zarr_format": 3, "node_type": "group", "attributes": attributes}
 
 
-def _array_node(spec: FieldSpec, rows: int, chunk_rows: int, codecs: tuple[Codec, ...]) -> dict[str, Any]:
+def _array_node(
+    spec: FieldSpec, rows: int, chunk_rows: int, codecs: tuple[Codec, ...], chunks_per_file: int
+) -> dict[str, Any]:
     zero: Any = {"b": False, "f": 0.0, "c": [0.0, 0.0]}.get(spec.dtype.kind, 0)
+    chain: list[dict[str, Any]] = [_BYTES, *(_to_zarr(codec, spec) for codec in codecs)]
+    if chunks_per_file > 1:
+        inner = {"chunk_shape": [chunk_rows, *spec.shape], "codecs": chain, **_INDEX}
+        chain = [{"name": _SHARDS, "configuration": inner}]
     return {
         "zarr_format": 3,
         "node_type": "array",
         "shape": [rows, *spec.shape],
         "data_type": spec.dtype.name,
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [chunk_rows, *spec.shape]}},
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [chunk_rows * chunks_per_file, *spec.shape]},
+        },
         "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
         "fill_value": zero,
-        "codecs": [_BYTES, *(_to_zarr(codec, spec) for codec in codecs)],
+        "codecs": chain,
         "dimension_names": list(spec.dims),
         "attributes": field_attributes(spec),
     }
@@ -147,7 +171,11 @@ def _open(path: Path) -> Container:
     found = {name: _layout(path, name, files) for name in nodes if name != DOCUMENTS}
     spec, layouts = dataset_from(path, attributes, documents["attributes"], found)
     metadata = [f"{name}/{_NODE}" if name else _NODE for name in ("", *nodes)]
-    chunks = {layout.file_of(index) for layout in layouts.values() for index in range(layout.chunks)}
+    chunks = {
+        layout.file_of(first)
+        for layout in layouts.values()
+        for first in range(0, layout.chunks, layout.chunks_per_file)
+    }
     if extra := sorted(set(files) - set(metadata) - chunks):
         raise damaged(
             path,
@@ -155,17 +183,18 @@ def _open(path: Path) -> Container:
             measured=f"{len(extra)}: {', '.join(extra[:5])}",
             remedy="delete them if you know where they come from, otherwise write the dataset again",
         )
-    ranges = tuple(ByteRange(name, 0, files[name]) for name in metadata)
-    return Container(path, "zarr", spec, layouts, ranges, sum(files.values()))
+    ranges = [ByteRange(name, 0, files[name]) for name in metadata]
+    ranges += [index for layout in layouts.values() for index in layout.indices()]
+    return Container(path, "zarr", spec, layouts, tuple(ranges), sum(files.values()))
 
 
 def _walk(path: Path) -> dict[str, int]:
     """Every file below ``path`` (relative) and its size; anything but plain files and directories is refused."""
     files: dict[str, int] = {}
-    waiting = [""]
+    root, waiting = os.fspath(path), [""]
     while waiting:
         folder = waiting.pop()
-        with os.scandir(path / folder) as entries:
+        with os.scandir(f"{root}/{folder}") as entries:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 found = entry.stat(follow_symlinks=False)
@@ -200,32 +229,28 @@ def _layout(path: Path, name: str, files: Mapping[str, int]) -> FieldLayout:
     node = _node(path, name)
     try:
         rows, *shape = (int(size) for size in node["shape"])
-        chunk_rows = int(node["chunk_grid"]["configuration"]["chunk_shape"][0])
-        codecs = tuple(_from_zarr(codec) for codec in node["codecs"][1:])
-        if len(codecs) > 1 or chunk_rows < 1 or rows < 0:
+        chain, chunk_rows, each = node["codecs"], int(node["chunk_grid"]["configuration"]["chunk_shape"][0]), 1
+        if chain[0]["name"] == _SHARDS:
+            inner = chain[0]["configuration"]
+            file_rows, chunk_rows, chain = chunk_rows, int(inner["chunk_shape"][0]), inner["codecs"]
+            each = file_rows // chunk_rows
+        codecs = tuple(_from_zarr(codec) for codec in chain[1:])
+        if len(codecs) > 1 or chunk_rows < 1 or rows < 0 or not _may_share(each, -(-rows // chunk_rows)):
             raise ValueError("chunks or codecs")
         dtype, dims = np.dtype(str(node["data_type"])), tuple(str(dim) for dim in node["dimension_names"])
         spec = field_from(path, name, dtype, dims=dims, shape=tuple(shape), attributes=dict(node["attributes"]))
-        expected = _array_node(spec, rows, chunk_rows, codecs)
+        expected = _array_node(spec, rows, chunk_rows, codecs, each)
     except PrepError:
         raise
-    except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
+    except (KeyError, ValueError, TypeError, ZeroDivisionError, IndexError, AttributeError, OverflowError) as error:
         raise damaged(path, f"the metadata of a variable is not as prep writes it: {error}", field=name) from error
     if node != expected:
         odd = sorted(key for key in {*node, *expected} if node.get(key, key) != expected.get(key, (key,)))
         raise damaged(path, "the metadata of a variable is not as prep writes it", field=name, measured=", ".join(odd))
-    return _with_chunks(path, spec, rows=rows, chunk_rows=chunk_rows, codecs=codecs, files=files)
-
-
-def _with_chunks(
-    path: Path, spec: FieldSpec, *, rows: int, chunk_rows: int, codecs: tuple[Codec, ...], files: Mapping[str, int]
-) -> FieldLayout:
-    count, template = -(-rows // chunk_rows), _template(spec)
-    missing = next((index for index in range(count) if template.format(index=index) not in files), None)
-    if missing is not None:
-        raise damaged(path, "a chunk is missing", field=spec.name, chunk=missing, allowed=f"{count} chunks")
-    sizes = np.array([files[template.format(index=index)] for index in range(count)], np.uint64)
-    layout = FieldLayout(spec, rows, chunk_rows, codecs, np.zeros(count, np.uint64), sizes, template)
+    count = -(-rows // chunk_rows)
+    found = FieldLayout(spec, rows, chunk_rows, codecs, _NONE, _NONE, _template(spec), each)
+    offsets, sizes = (read_indices if each > 1 else _files_of_chunks)(path, found, count, files)
+    layout = replace(found, offsets=offsets, sizes=sizes)
     wrong = np.flatnonzero(sizes != layout.chunk_bytes) if not codecs else np.array([], np.int64)
     if len(wrong):
         index = int(wrong[0])
@@ -238,3 +263,19 @@ def _with_chunks(
             allowed=f"{layout.chunk_bytes} bytes",
         )
     return layout
+
+
+def _may_share(each: int, chunks: int) -> bool:
+    """Whether shards of ``each`` chunks are a power of two and no larger than ``chunks`` chunks need."""
+    return each == 1 or (each & (each - 1) == 0 and 1 < each < 2 * chunks)
+
+
+def _files_of_chunks(path: Path, layout: FieldLayout, chunks: int, files: Mapping[str, int]) -> tuple[_Table, _Table]:
+    """As `read_indices`, for one file per chunk."""
+    sizes: list[int] = []
+    for index in range(chunks):
+        size = files.get(layout.file_of(index))
+        if size is None:
+            raise damaged(path, "a chunk is missing", field=layout.spec.name, chunk=index, allowed=f"{chunks} chunks")
+        sizes.append(size)
+    return np.zeros(chunks, np.uint64), np.array(sizes, np.uint64)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 MANTISSA_BITS = 7
 RELATIVE_ERROR = 2.0 ** -(MANTISSA_BITS + 1)
-_SHIFT = 52 - MANTISSA_BITS
+SHIFT = 52 - MANTISSA_BITS
 _MAGNITUDE = (1 << 63) - 1
 CODE_LIMIT = 1 << (11 + MANTISSA_BITS)
 
@@ -23,16 +23,16 @@ CODE_LIMIT = 1 << (11 + MANTISSA_BITS)
 def codes(values: Array) -> Array:
     """int64 codes of finite float64 ``values``, in their order; |code| < 2^18, 0 for the smallest subnormals."""
     bits = np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
-    magnitude = (bits & _MAGNITUDE) >> _SHIFT
+    magnitude = (bits & _MAGNITUDE) >> SHIFT
     return np.where(bits < 0, -magnitude, magnitude)
 
 
 def representatives(code: Array) -> Array:
     """The middle of each code's bucket in float64, within `RELATIVE_ERROR` of its values (normal numbers)."""
     magnitude = np.abs(code.astype(np.int64))
-    low = (magnitude << _SHIFT).view(np.float64)
+    low = (magnitude << SHIFT).view(np.float64)
     # The last bucket ends where infinity begins.
-    high = np.minimum(((magnitude + 1) << _SHIFT).view(np.float64), np.finfo(np.float64).max)
+    high = np.minimum(((magnitude + 1) << SHIFT).view(np.float64), np.finfo(np.float64).max)
     middle = low + (high - low) / 2
     return np.where(code == 0, 0.0, np.sign(code) * middle)
 

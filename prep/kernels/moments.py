@@ -135,7 +135,7 @@ def _dense_piece(values: Array, keep: Array | None, centred: Array, squared: Arr
         s1, s2 = down(np.add, centred), down(np.add, squared)
         s3, s4 = _product_sum(squared, centred), _product_sum(squared, squared)
         low, high = down(np.minimum, values), down(np.maximum, values)
-        return _about_mean(np.full(len(pivot), count), pivot, (s1, s2, s3, s4), low, high)
+        return centre(np.full(len(pivot), count), pivot, (s1, s2, s3, s4), low, high)
 
 
 def masked_sums(values: Array, counted: Array, starts: Array) -> PowerSums:
@@ -162,13 +162,16 @@ def masked_sums(values: Array, counted: Array, starts: Array) -> PowerSums:
         x[~finite] = 0.0
         squared = x * x
         powers = tuple(_in_runs(np.add, term, starts) for term in (x, squared, squared * x, squared * squared))
-        sums = _about_mean(n, pivot, powers, low, high)
+        sums = centre(n, pivot, powers, low, high)
     sums.nan, sums.inf = nan, inf
     return sums
 
 
-def _about_mean(n: Array, pivot: Array, powers: tuple[Array, ...], low: Array, high: Array) -> PowerSums:
-    """Sums of powers about ``pivot``, which is the mean within rounding, as sums about the mean (binomial theorem)."""
+def centre(n: Array, pivot: Array, powers: tuple[Array, ...], low: Array, high: Array) -> PowerSums:
+    """Sums of the first four powers about ``pivot`` as sums about the mean (binomial theorem).
+
+    Digits are lost as the distance of the pivot from the mean outgrows the spread.
+    """
     s1, s2, s3, s4 = powers
     shift = s1 / np.maximum(n, 1)
     m2 = np.maximum(s2 - shift * s1, 0.0)

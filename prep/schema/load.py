@@ -88,9 +88,14 @@ def _violations(
 ) -> Iterator[SchemaError]:
     from jsonschema import Draft202012Validator
 
+    said: set[tuple[Any, ...]] = set()
     for error in sorted(Draft202012Validator(form).iter_errors(value), key=lambda each: list(map(str, each.path))):
         place = (*above, *error.absolute_path)
         for what, at, allowed in _explain(error, place):
+            # There is an error for each missing key, and each of them says what all keys are.
+            if (what, at) in said:
+                continue
+            said.add((what, at))
             yield SchemaError(
                 what,
                 where=_where(document, path, at),

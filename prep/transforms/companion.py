@@ -92,8 +92,10 @@ def from_companion(values: Array, params: Mapping[str, Any]) -> Array:
 
 def refuse_nonfinite(field: FieldSpec, values: Array, what: str) -> None:
     """`DataError` naming the rows of (rows, …) ``values`` that are not finite throughout."""
-    if np.isfinite(values).all():
-        return
+    # A sum of squares is finite only if every value is, and takes a fifth of the time of looking at each.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(np.vdot(values, values)) or np.isfinite(values).all():
+            return
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     raise DataError(
         f"{what} is not finite",

@@ -12,8 +12,10 @@ from prep.blocks import Array, Block, DatasetSpec, FieldSpec, expand_mask
 from prep.canonical import value_digest
 from prep.errors import DataError, SchemaError, Where
 from prep.folds import Scope
-from prep.folds.layout import group_ids
+from prep.folds.layout import Layout, group_ids
 from prep.folds.moments import Moments, MomentsResult
+from prep.kernels.compiled import lanes_for
+from prep.kernels.slots import LANES
 from prep.transforms import settle
 from prep.transforms.companion import refuse_nonfinite
 
@@ -126,6 +128,9 @@ class Standardize:
         """
         values = arrays[field.name]
         result = np.empty(values.shape, self.outputs(field, params)[0].dtype)
+        if self._compiled(field, params, arrays, result):
+            refuse_nonfinite(field, result, "a value, or what standardising makes of it,")
+            return {field.name: result}
         for rows, mean, std, constant, padding in self._pieces(field, params, arrays):
             work = values[rows].astype(np.float64)
             with np.errstate(over="ignore", invalid="ignore"):
@@ -138,6 +143,30 @@ class Standardize:
                 result[rows] = work
         refuse_nonfinite(field, result, "a value, or what standardising makes of it,")
         return {field.name: result}
+
+    def _compiled(
+        self, field: FieldSpec, params: Mapping[str, Any], arrays: Mapping[str, Array], result: Array
+    ) -> bool:
+        """Fill ``result`` with the compiled loop, to the same bits; False where it cannot."""
+        values, layout = arrays[field.name], Layout(replace(field, features=tuple(params["features"])))
+        loops = lanes_for(values.nbytes)
+        plain = layout.trailing and params["policy"] != "center" and values.flags.c_contiguous
+        if loops is None or not plain or not {values.dtype, result.dtype} <= {np.dtype("f4"), np.dtype("f8")}:
+            return False
+        index = _group_index(field, params, arrays, len(values))
+        bounds = np.concatenate([[0], np.flatnonzero(np.diff(index)) + 1, [len(index)]])
+        beside = max(LANES // layout.width, 1)
+        mean, std = (np.tile(np.asarray(params[key]).reshape(-1, layout.width), beside) for key in ("mean", "std"))
+        places = bounds * layout.row_values
+        loops.standardise(
+            values.reshape(-1), places[:-1], places[1:], index[bounds[:-1]], mean, std, result.reshape(-1)
+        )
+        if params["mask"]:
+            step = max(_PIECE_VALUES // max(field.row_values, 1), 1)
+            for start in range(0, len(values), step):
+                rows = slice(start, start + step)
+                np.copyto(result[rows], 0.0, where=_padding(field, params, arrays, rows))
+        return True
 
     def invert(self, field: FieldSpec, params: Mapping[str, Any], arrays: Mapping[str, Array]) -> Array:
         values = arrays[field.name]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prep.canonical import parse_json
 from prep.certificate import envelope, lock, statement
-from prep.engine import Progress, silent
+from prep.engine import Progress, Workers, silent
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.report import Report, disagreement
@@ -41,7 +41,7 @@ def certify(
     lock_path: str | Path | None = None,
     locked: bool = False,
     strict: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = silent,
 ) -> Certified:
     """Write ``<dataset>.cert.json`` at the sealed level and pin it in ``prep.lock``.

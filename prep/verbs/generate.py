@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, value_digest
-from prep.engine import Progress, available_workers, ordered, silent
+from prep.engine import Progress, Workers, ordered, silent
 from prep.errors import ConfigError, UsageError, Where
 from prep.importers import IngestOptions
 from prep.importers.mapping import load_mapping
@@ -27,7 +28,7 @@ def generate(
     seed: int | None = None,
     output: str | Path | None = None,
     force: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     say: Callable[[str], None] = lambda _: None,
     progress: Progress = silent,
 ) -> Path:
@@ -73,9 +74,9 @@ def generate(
             "recipe": canonical_json({key: provenance[key] for key in ("recipe", "parameters", "seed")}).decode()
         },
     )
-    rows = _produce(recipe, plan, workers or available_workers(), progress)
+    rows = _produce(recipe, plan, workers, progress)
     provenance["identity"] = identity
-    write_dataset(path, spec, plan.constants, rows, provenance, compression=entry.compression, workers=workers)
+    write_dataset(path, spec, plan.constants, rows, provenance, compression=entry.compression)
     return path
 
 
@@ -87,7 +88,7 @@ def _bring_in(
     seed: int | None,
     *,
     force: bool,
-    workers: int | None,
+    workers: Workers,
     progress: Progress,
 ) -> Ingested:
     if scale is not None:
@@ -149,11 +150,10 @@ def recipe_parameters(
     return {**defaults, **entry.parameters}
 
 
-def _produce(recipe: Recipe, plan: RecipePlan, workers: int, progress: Progress) -> Iterator[Rows]:
+def _produce(recipe: Recipe, plan: RecipePlan, workers: Workers, progress: Progress) -> Iterator[Rows]:
     total = len(plan.tasks)
     progress(0, total)
-    for index, (task, produced) in enumerate(
-        zip(plan.tasks, ordered(lambda task: recipe.produce(plan, task), plan.tasks, workers), strict=True)
-    ):
+    made = ordered(partial(recipe.produce, plan), plan.tasks, workers)
+    for index, (task, produced) in enumerate(zip(plan.tasks, made, strict=True)):
         yield Rows(task.split, produced.arrays, produced.counts)
         progress(index + 1, total)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, value_digest
-from prep.engine import DatasetSource, Progress, run, silent
+from prep.engine import DatasetSource, Progress, Workers, run, silent
 from prep.errors import UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.importers import IMPORTERS, IngestOptions, Opened
@@ -48,7 +48,7 @@ def ingest(
     version: str = "0.1.0",
     compression: str = "none",
     force: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = silent,
 ) -> Ingested:
     """Read ``source`` (``minari:<id or path>``, ``.npz``, ``.npy``, HDF5 or Zarr with a mapping) into the raw dataset
@@ -92,7 +92,7 @@ def ingest(
     provenance |= {"source": origin, "identity": identity}
     if force or not is_made(path, identity, workers, progress):
         rows = _rows(opened, progress)
-        write_dataset(path, spec, (), rows, provenance, compression=compression, workers=workers)
+        write_dataset(path, spec, (), rows, provenance, compression=compression)
     drafted = None
     if not place.exists():
         write_atomically(place, _draft(path, opened, workers).encode())
@@ -143,7 +143,7 @@ def _rows(opened: Opened, progress: Progress) -> Iterator[Rows]:
         progress(done, total)
 
 
-def _draft(path: Path, opened: Opened, workers: int | None) -> str:
+def _draft(path: Path, opened: Opened, workers: Workers) -> str:
     contents = read_manifest(path)
     with DatasetSource.open(path, contents.digests) as source:
         described = statistics_folds(source, source.spec, {})

@@ -80,7 +80,7 @@ def mutate(
         for field in spec.fields:
             writer.write(field.name, specimen.arrays[field.name])
         container = commit(writer, output, spec)
-    write_manifest(container)
+    write_manifest(container, writer.digests)
     return output
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from prep.canonical import canonical_json, value_digest
 from prep.certificate.manifest import Manifest
-from prep.engine import DatasetSource, Progress, run, silent
+from prep.engine import DatasetSource, Journal, Progress, Workers, run, silent
 from prep.errors import DataError, Where
 from prep.formats import create
 from prep.schema import Schema
@@ -29,7 +29,7 @@ def normalize(
     schema: str | Path | None = None,
     compression: str = "none",
     force: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = silent,
 ) -> Path:
     """Normalise every sample of ``raw`` with the parameters in ``stats`` and write ``output``; returns it.
@@ -70,7 +70,15 @@ def normalize(
             writer.write_constant(field, array)
         described = statistics_folds(source, spec, groups)
         folds = [fold for each in described for fold in (each.moments, each.quantiles)]
-        measured = run(source, folds, transform=pipeline.apply, sink=writer, workers=workers, progress=progress).results
+        measured = run(
+            source,
+            folds,
+            transform=pipeline.apply,
+            sink=writer,
+            workers=workers,
+            progress=progress,
+            journal=Journal.of(output, "normalize", identity),
+        ).results
         statistics = {
             "raw": dict(fitted.fields),
             "normalized": {each.field.name: to_document(each, measured) for each in described},
@@ -90,7 +98,7 @@ def normalize(
             "provenance": canonical_json(provenance).decode(),
         }
         container = commit(writer, output, replace(spec, documents=documents))
-    write_manifest(container, workers)
+    write_manifest(container, writer.digests)
     return output
 
 

@@ -17,10 +17,11 @@ import numpy as np
 from prep.blocks import SPLITS, Array, DatasetSpec, FieldSpec
 from prep.canonical import canonical_json
 from prep.certificate import envelope, manifest
-from prep.engine import DatasetSource, Progress, all_digests, silent
+from prep.engine import DatasetSource, Progress, Workers, all_digests, silent
 from prep.errors import DataError, IntegrityError, PrepError, Where
 from prep.formats import create, format_by_ending, no_such_dataset
 from prep.formats.commit import write_atomically
+from prep.formats.digests import ChunkDigests
 from prep.formats.layout import Container
 from prep.formats.replace import demand_no_input, demand_replaceable
 from prep.formats.writer import Writer
@@ -59,7 +60,7 @@ def demand_output(path: Path, inputs: Iterable[Path] = ()) -> None:
     demand_replaceable(path, folder=folder, manifest=manifest.path_of(path))
 
 
-def is_made(path: Path, identity: str, workers: int | None = None, progress: Progress = silent) -> bool:
+def is_made(path: Path, identity: str, workers: Workers = None, progress: Progress = silent) -> bool:
     """Whether the dataset at ``path`` was made under ``identity`` and every stored byte is still as it was written."""
     if not path.exists():
         return False
@@ -73,7 +74,7 @@ def is_made(path: Path, identity: str, workers: int | None = None, progress: Pro
     return True
 
 
-def hash_all(path: Path, contents: manifest.Manifest, workers: int | None, progress: Progress = silent) -> None:
+def hash_all(path: Path, contents: manifest.Manifest, workers: Workers, progress: Progress = silent) -> None:
     """Read every chunk of the dataset; `IntegrityError` for the first that is not the one in its manifest."""
     with DatasetSource.open(path, contents.digests) as source:
         all_digests(source, workers, progress)
@@ -87,7 +88,6 @@ def write_dataset(
     provenance: Mapping[str, Any],
     *,
     compression: str,
-    workers: int | None = None,
 ) -> Container:
     """Write all rows, commit atomically and write the manifest.
 
@@ -133,7 +133,7 @@ def write_dataset(
             )
         documents = {**spec.documents, "provenance": canonical_json({**provenance, "counts": counts}).decode()}
         container = commit(writer, path, replace(spec, splits=splits, documents=documents))
-    write_manifest(container, workers)
+    write_manifest(container, writer.digests)
     return container
 
 
@@ -142,10 +142,9 @@ def commit(writer: Writer, path: Path, spec: DatasetSpec) -> Container:
     return writer.commit(spec, superseded=(envelope.path_of(path), manifest.path_of(path)))
 
 
-def write_manifest(container: Container, workers: int | None = None) -> bytes:
-    """Digest every stored chunk from disk and write the manifest beside the dataset; returns its bytes."""
-    with DatasetSource.open(container.path) as source:
-        data = manifest.encode(source.container, all_digests(source, workers))
+def write_manifest(container: Container, digests: Mapping[str, ChunkDigests]) -> bytes:
+    """Write the manifest of what a writer has written (`Writer.digests`) beside the dataset; returns its bytes."""
+    data = manifest.encode(container, digests)
     write_atomically(manifest.path_of(container.path), data)
     return data
 

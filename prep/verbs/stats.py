@@ -9,7 +9,7 @@ from typing import Any
 
 from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, parse_json, value_digest
-from prep.engine import DatasetSource, Progress, run, silent
+from prep.engine import DatasetSource, Journal, Progress, Workers, run, silent
 from prep.errors import DataError, IntegrityError, PrepError, SchemaError, UsageError, Where
 from prep.formats.commit import storage_errors, write_atomically
 from prep.formats.replace import demand_no_input
@@ -46,7 +46,7 @@ def stats(
     output: str | Path,
     schema: str | Path | None = None,
     force: bool = False,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = silent,
 ) -> Path:
     """Measure the train split of ``raw`` and fit the transforms that its schema plans; write them to ``output`` and
@@ -87,7 +87,8 @@ def stats(
         described = statistics_folds(source, spec, group_of(plan))
         folds = [fold for group in fits.values() for fold in group]
         folds += [fold for each in described for fold in (each.moments, each.quantiles)]
-        measured = run(source, folds, workers=workers, progress=progress).results
+        journal = Journal.of(raw, "stats")
+        measured = run(source, folds, workers=workers, progress=progress, journal=journal).results
     transforms = {}
     for name, entry in plan.items():
         params = TRANSFORMS.load(entry["name"])().fit(spec, spec[name], entry["options"], measured)

@@ -13,9 +13,10 @@ from prep.blocks import DatasetSpec
 from prep.canonical import value_digest
 from prep.certificate import manifest
 from prep.checks import CHECKS, Finding
-from prep.engine import ChunkDigests, DatasetSource, Progress, run, silent
+from prep.engine import DatasetSource, Journal, Progress, Workers, run, silent
 from prep.errors import IntegrityError, PrepError, SchemaError, UnfinishedError, UsageError, Where
 from prep.formats import ENDINGS, format_of, open_container
+from prep.formats.digests import ChunkDigests
 from prep.report import CheckResult, Report
 from prep.schema import Schema, structure
 from prep.schema.embedded import embedded, stated_raw
@@ -48,7 +49,7 @@ class Validation:
 def validate(
     *paths: str | Path,
     schema: str | Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = silent,
 ) -> tuple[Validation, ...]:
     """Validate datasets; a folder stands for every normalised dataset below it.
@@ -129,7 +130,7 @@ def _is_raw(path: Path) -> bool:
 
 
 def examine(
-    path: Path, *, schema: str | Path | None = None, workers: int | None = None, progress: Progress = silent
+    path: Path, *, schema: str | Path | None = None, workers: Workers = None, progress: Progress = silent
 ) -> Report:
     """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined."""
     _ = format_of(path)
@@ -153,7 +154,15 @@ def examine(
         relative = relative_fold(judging, spec)
         folds += relative
         apply = originals if originals.inverses else None
-        measured = run(source, folds, transform=apply, digests=True, workers=workers, progress=progress)
+        measured = run(
+            source,
+            folds,
+            transform=apply,
+            digests=True,
+            workers=workers,
+            progress=progress,
+            journal=Journal.of(path, "validate", spec.documents.get("transforms", "") if apply else ""),
+        )
         digests = {**measured.digests, **source.constants()[1]}
         container = source.container
     for (plan, check), group in zip(judges, planned, strict=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prep.certificate.policy import Policy
-from prep.engine import Progress, silent
+from prep.engine import Progress, Workers, silent
 from prep.gate import CertifiedDataset, admit
 from prep.verbs.schemas import demand_present_schema
 
@@ -25,7 +25,7 @@ def verify(
     deep: bool = False,
     policy: Policy | None = None,
     lock_path: str | Path | None = None,
-    workers: int | None = None,
+    workers: Workers = None,
     progress: Progress = silent,
 ) -> Verified:
     """Admit ``dataset`` as a training run would; with ``deep`` also recompute every chunk's digests and the root.

@@ -146,7 +146,7 @@ def rewritten(path: Path, spec: DatasetSpec, arrays: Arrays, constants: Arrays) 
             writer.write_constant(field, constants[field.name])
         for field in spec.fields:
             writer.write(field.name, arrays[field.name])
-        write_manifest(writer.commit(spec))
+        write_manifest(writer.commit(spec), writer.digests)
     return path
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import os
+import pickle
+import subprocess
+import sys
 import tracemalloc
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +21,7 @@ from prep.blocks import ChunkKey, DatasetSpec, FieldSpec
 from prep.errors import IntegrityError, UsageError
 from prep.formats import Container
 from prep.formats.codecs import decode
-from prep.formats.reader import ChunkReader
+from prep.formats.reader import ChunkReader, Scratch
 from tests.rooms.formats_demo import write_demo
 
 ENDINGS = (".h5", ".zarr")
@@ -78,6 +81,159 @@ def test_stored_bytes_are_exactly_those_on_disk(tmp_path: Path, ending: str) -> 
         for index in range(3):
             file, offset, size = place_of(container, ChunkKey("wide", index))
             assert reader.stored(ChunkKey("wide", index)) == file.read_bytes()[offset : offset + size]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd", "blosc"])
+def test_chunks_are_read_into_an_array_that_is_offered(tmp_path: Path, ending: str, compression: str) -> None:
+    container = wide(tmp_path / f"wide{ending}", compression)
+    scratch = Scratch()
+    with ChunkReader(container.path, container.layouts) as reader:
+        for key in (*(ChunkKey("wide", index) for index in range(3)), ChunkKey("flags", 0)):
+            layout = container.layouts[key.field]
+            start, stop = layout.row_range(key.index)
+            whole = np.full((11, 1 << 18), 7, layout.spec.dtype)
+            out = whole[1 : 1 + stop - start]
+            stored = reader.fill(key, out, scratch)
+            assert stored == reader.stored(key) == reader.fill(key, out.copy())
+            np.testing.assert_array_equal(out, (ROWS if key.field == "wide" else ROWS % 3 == 0)[start:stop])
+            assert (whole[0] == whole.dtype.type(7)).all()
+            assert (whole[1 + stop - start :] == whole.dtype.type(7)).all()
+            assert np.shares_memory(stored, out) == (compression == "none" and stop - start == layout.chunk_rows)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("compression", ["none", "zstd", "blosc"])
+def test_reading_into_an_array_takes_no_memory_for_each_chunk(tmp_path: Path, ending: str, compression: str) -> None:
+    container = wide(tmp_path / f"wide{ending}", compression)
+    out, scratch = np.empty((4, 1 << 18), "f4"), Scratch()
+    with ChunkReader(container.path, container.layouts) as reader:
+        reader.fill(ChunkKey("wide", 0), out, scratch)
+        scratch.take(4 << 20)  # the largest stored size of these chunks
+        tracemalloc.start()
+        for index in (1, 0, 1):
+            reader.fill(ChunkKey("wide", index), out, scratch)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    np.testing.assert_array_equal(out, ROWS[4:8])
+    assert peak < 100_000
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        np.empty((3, 1 << 18), "f4"),
+        np.empty((4, 1 << 18), "f8"),
+        np.empty((4, 1 << 18), ">f4"),
+        np.empty((1 << 18, 4), "f4").T,
+        np.broadcast_to(np.float32(0), (4, 1 << 18)),
+    ],
+)
+def test_an_array_that_does_not_take_a_chunk_is_a_mistake_of_the_caller(tmp_path: Path, out: np.ndarray) -> None:
+    container = wide(tmp_path / "wide.h5")
+    with (
+        ChunkReader(container.path, container.layouts) as reader,
+        pytest.raises(UsageError, match="takes the valid rows"),
+    ):
+        reader.fill(ChunkKey("wide", 0), out)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+@pytest.mark.parametrize("index", [1, 2])
+def test_damage_is_refused_also_where_an_array_is_offered(
+    tmp_path: Path, ending: str, compression: str, index: int
+) -> None:
+    container = wide(tmp_path / f"wide{ending}", compression)
+    with ChunkReader(container.path, container.layouts) as reader:
+        file, offset, _ = place_of(container, ChunkKey("flags", 0))
+        with file.open("r+b") as opened:
+            opened.seek(offset + 4)
+            opened.write(bytes([255]))
+        with pytest.raises(IntegrityError, match=r"truth values|decode"):
+            reader.fill(ChunkKey("flags", 0), np.empty((9, 1 << 18), bool), Scratch())
+        file, offset, size = place_of(container, ChunkKey("wide", index))
+        os.truncate(file, offset + size - 1)
+        with pytest.raises(IntegrityError, match="truncated"):
+            reader.fill(ChunkKey("wide", index), np.empty((4 if index == 1 else 1, 1 << 18), "f4"), Scratch())
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_threads_share_a_reader_that_fills_their_arrays(tmp_path: Path, ending: str) -> None:
+    container = wide(tmp_path / f"wide{ending}", "blosc")
+
+    def read(number: int) -> np.ndarray:
+        out, scratch = np.empty((4, 1 << 18), "f4"), Scratch()
+        for index in (number % 2, 1 - number % 2, number % 2):
+            reader.fill(ChunkKey("wide", index), out, scratch)
+        return out
+
+    with ChunkReader(container.path, container.layouts) as reader, ThreadPoolExecutor(8) as pool:
+        for number, rows in enumerate(pool.map(read, range(16))):
+            np.testing.assert_array_equal(rows, ROWS[4 * (number % 2) : 4 * (number % 2) + 4])
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_reader_goes_to_another_process(tmp_path: Path, ending: str) -> None:
+    container = wide(tmp_path / f"wide{ending}", "zstd")
+    code = (
+        "import pickle, sys\n"
+        "container, reader = pickle.load(sys.stdin.buffer)\n"
+        "with reader: print(reader.rows('wide', 3, 9).sum(dtype='f8'), container.spec.rows, len(container.metadata))"
+    )
+    with ChunkReader(container.path, container.layouts) as reader:
+        sent = pickle.dumps((container, reader))
+        np.testing.assert_array_equal(reader.rows("wide", 0, 1), ROWS[:1])
+    ended = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
+    assert ended.stdout.decode().split() == [str(ROWS[3:].sum(dtype="f8")), "9", str(len(container.metadata))]
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_reader_that_was_sent_away_does_not_open_what_replaced_its_dataset(tmp_path: Path, ending: str) -> None:
+    container = wide(tmp_path / f"wide{ending}")
+    with ChunkReader(container.path, container.layouts) as reader:
+        sent = pickle.dumps(reader)
+        container.path.rename(tmp_path / "away")
+        wide(container.path)
+        with pytest.raises(IntegrityError, match="replaced"):
+            pickle.loads(sent)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_the_system_is_told_which_bytes_come_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, compression: str
+) -> None:
+    container = wide(tmp_path / f"wide{ending}", compression)
+    keys = [ChunkKey("wide", index) for index in range(3)]
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, start, size, advice: told.append((start, size)))
+    with ChunkReader(container.path, container.layouts) as reader:
+        reader.expect(keys)
+        in_memory, told[:] = list(told), []
+        monkeypatch.setattr("prep.formats.reader.in_memory", lambda *_: False)
+        reader.expect(keys)
+        places = [place_of(container, key) for key in keys]
+        ends = [place + size for _, place, size in places]
+        gaps = sum(end != place for end, (_, place, _) in zip(ends, places[1:], strict=False))
+        assert in_memory in ([], told)  # just written, but not every system says so
+        assert len(told) == 1 + gaps
+        assert sum(size for _, size in told) == sum(size for _, _, size in places)
+        assert told[0][0] == places[0][1]
+        reader.expect([])
+        container.path.rename(tmp_path / "away")
+        monkeypatch.delattr(os, "posix_fadvise")
+        reader.expect(keys)
+
+
+def test_advice_about_a_missing_chunk_is_no_error(tmp_path: Path) -> None:
+    container = wide(tmp_path / "wide.zarr")
+    file, _, _ = place_of(container, ChunkKey("wide", 1))
+    file.unlink()
+    with ChunkReader(container.path, container.layouts) as reader:
+        reader.expect([ChunkKey("wide", 1)])
+        with pytest.raises(IntegrityError, match="missing"):
+            reader.stored(ChunkKey("wide", 1))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)

@@ -257,7 +257,7 @@ def verdicts(spoil: Any, raw: Path, folder: Path) -> dict[str, str]:
             writer.write_constant(field, constants[field.name])
         for field in spec.fields:
             writer.write(field.name, arrays[field.name])
-        write_manifest(writer.commit(spec))
+        write_manifest(writer.commit(spec), writer.digests)
     statistics = prep.stats(changed, output=folder / "stats.json")
     (outcome,) = prep.validate(prep.normalize(changed, stats=statistics, output=folder / "normalised.h5"))
     assert outcome.report is not None

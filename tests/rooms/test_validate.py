@@ -38,7 +38,7 @@ def rewrite(path: Path, document: str, edit: Callable[[Document], None]) -> Path
                 writer.write(field.name, np.array(source.reader.rows(field.name, 0, spec.rows)))
             documents = {**spec.documents, document: json.dumps(body)}
             container = commit(writer, place, replace(spec, documents=documents))
-    write_manifest(container)
+    write_manifest(container, writer.digests)
     return place
 
 

@@ -1,0 +1,84 @@
+"""Bucket counts of values that belong to slots, by the compiled loops: dense tables, and what has no room in them."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prep.kernels.buckets import MANTISSA_BITS, SHIFT, add_counts, codes, pack, unpack
+from prep.kernels.slots import LANES, Lines, Runs, loopable
+
+Array = NDArray[Any]
+Counts = tuple[Array, Array]
+# Codes below the largest one that have a place in the tables: 32 powers of two.
+_WINDOW = 32 << MANTISSA_BITS
+_TABLE_BYTES = 32 << 20
+_LARGEST = np.finfo(np.float64).max
+
+
+def fits(features: int, slots: int) -> bool:
+    """Whether the tables of so many slots stay small enough to be worth it."""
+    return slots * features * 2 * (_WINDOW + 2) * 4 <= _TABLE_BYTES
+
+
+def bucket_counts(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array) -> list[Counts]:
+    """For each slot the distinct `pack` (feature, code) keys, ascending, and how often each occurs.
+
+    ``pivots`` (features,) are subtracted first. Values that are not finite or do not count are left out.
+    """
+    slots, features = runs.columns.shape
+    beside = max(LANES // features, 1)
+    lanes = np.tile(pivots, beside)
+    tops = codes(_peaks(loops, lines, lanes))
+    room = 2 * (_WINDOW + 2)
+    bases = np.tile(np.arange(features) * room, beside)
+    tables = np.zeros((slots, features * room + 1), np.int32)
+    rest: list[tuple[Array, Array, Array]] = []
+    for start, stop in lines.pieces():
+        first, last, slot = runs.within(start, stop)
+        flat = loopable(lines.values(start, stop))
+        keep = np.zeros(0, bool)
+        if lines.kept is not None:
+            keep = np.ascontiguousarray(lines.kept(start, stop)).reshape(-1)
+        spare = np.empty(len(flat), np.int64)
+        bounds = first * features, last * features
+        used = loops.count_buckets(
+            flat, keep, *bounds, slot, lanes, np.tile(tops, beside), bases, _WINDOW, SHIFT, tables, spare
+        )
+        if used:
+            places = spare[:used]
+            owners = slot[np.searchsorted(bounds[1], places, side="right")]
+            rest.append((owners, places % features, flat[places].astype(np.float64)))
+    shaped = tables[:, :-1].reshape(slots, features, 2, _WINDOW + 2)[..., : _WINDOW + 1]
+    return [_of_slot(shaped[slot], tops, pivots, runs.columns[slot], _only(rest, slot)) for slot in range(slots)]
+
+
+def _peaks(loops: ModuleType, lines: Lines, lanes: Array) -> Array:
+    high = np.zeros(len(lanes))
+    for start, stop in lines.pieces():
+        loops.peaks(loopable(lines.values(start, stop)), lanes, high)
+    return np.asarray(high.reshape(-1, lines.features).max(axis=0))
+
+
+def _only(rest: list[tuple[Array, Array, Array]], slot: int) -> list[tuple[Array, Array]]:
+    return [(features[owners == slot], values[owners == slot]) for owners, features, values in rest]
+
+
+def _of_slot(table: Array, tops: Array, pivots: Array, columns: Array, rest: list[tuple[Array, Array]]) -> Counts:
+    found = np.flatnonzero(table)
+    feature, sign, below = np.unravel_index(found, table.shape)
+    magnitude = np.where(below == _WINDOW, 0, tops[feature] - below)
+    keys = [pack(feature, np.where(sign == 1, -magnitude, magnitude))]
+    counts = [table.reshape(-1)[found].astype(np.int64)]
+    for features, values in rest:
+        usable = np.isfinite(values)
+        with np.errstate(over="ignore"):
+            distance = np.clip(values[usable] - pivots[features[usable]], -_LARGEST, _LARGEST)
+        keys.append(pack(features[usable], codes(distance)))
+        counts.append(np.ones(len(distance), np.int64))
+    every, total = np.concatenate(keys), np.concatenate(counts)
+    own = columns[unpack(every)[0]]
+    return add_counts(every[own], total[own])

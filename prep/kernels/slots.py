@@ -1,0 +1,181 @@
+"""Moments of values that belong to slots (a group, a mask line), by the compiled loops: pivots, lanes, second looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prep.kernels.moments import PowerSums, centre
+
+Array = NDArray[Any]
+LANES = 256
+# A pivot further from the mean than this many deviations costs digits of the fourth moment: measure about the mean.
+_FAR = 16.0
+_TABLE_VALUES = 1 << 19
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Stretches that cover all lines: run r is lines ``bounds[r]:bounds[r + 1]`` and belongs to slot ``slots[r]``.
+
+    ``columns`` (slots, features) bool says which features of a slot count at all.
+    """
+
+    bounds: Array
+    slots: Array
+    columns: Array
+
+    def within(self, start: int, stop: int) -> tuple[Array, Array, Array]:
+        """Starts, stops (counted from ``start``) and slots of the parts inside lines ``start:stop``."""
+        first = int(np.searchsorted(self.bounds, start, side="right")) - 1
+        last = int(np.searchsorted(self.bounds, stop, side="left"))
+        bounds = np.clip(self.bounds[first : last + 1], start, stop) - start
+        return bounds[:-1], bounds[1:], self.slots[first:last]
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Values to measure: ``values(start, stop)`` gives (lines, features) of any real dtype.
+
+    ``kept(start, stop)`` says which of them count, None where all do; ``step`` lines are taken at a time.
+    """
+
+    count: int
+    features: int
+    step: int
+    values: Callable[[int, int], Array]
+    kept: Callable[[int, int], Array] | None = None
+
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Line ranges that are walked over one after the other."""
+        for start in range(0, self.count, self.step):
+            yield start, min(start + self.step, self.count)
+
+
+def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, Array]:
+    """`PowerSums` of shape (slots, features), and the ascending lines with a counted value that is not finite.
+
+    Those values are counted apart. The pivot of a slot is the first finite value that counts; where the mean turns out
+    to be far from it, the slots are measured once more about the mean.
+    """
+    pivots = _first_values(lines, runs)
+    whole = lines.kept is None
+    sums, counts = _walk(loops, lines, runs, pivots, whole)
+    bad = np.zeros(0, np.int64)
+    nan = inf = np.zeros(pivots.shape, np.int64)
+    if not np.isfinite(sums[:, 0][runs.columns]).all():
+        bad, nan, inf = _nonfinite(lines, runs)
+        whole = False
+        sums, counts = _walk(loops, lines, runs, pivots, whole)
+    low, high = sums[:, 4], sums[:, 5]
+    with np.errstate(all="ignore"):
+        shift, n = sums[:, 0] / np.maximum(counts, 1), np.maximum(counts, 1)
+        spread = np.sqrt(np.maximum(sums[:, 1] / n - shift * shift, 0.0))
+        far = runs.columns & (np.abs(shift) > _FAR * spread) & (low < high) & np.isfinite(shift)
+    if far.any():
+        pivots = np.where(far, pivots + shift, pivots)
+        sums, counts = _walk(loops, lines, runs, pivots, whole)
+    counts = np.where(runs.columns, counts, 0)
+    some = counts > 0
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        powers = tuple(np.where(some, sums[:, power], 0.0) for power in range(4))
+        found = centre(counts, pivots, powers, np.where(some, low, np.inf), np.where(some, high, -np.inf))
+    found.nan, found.inf = nan, inf
+    return found, bad
+
+
+def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, whole: bool) -> tuple[Array, Array]:
+    """Sums about the pivots (slots, 6, features) and counts (slots, features); ``whole`` where every value counts."""
+    slots, features = pivots.shape
+    beside = max(min(LANES // features, _TABLE_VALUES // (6 * features * slots)), 1)
+    sums = np.zeros((slots, 6, beside * features))
+    sums[:, 4], sums[:, 5] = np.inf, -np.inf
+    counts = np.zeros((slots, beside * features))
+    lanes = np.ascontiguousarray(np.tile(pivots, beside))
+    for start, stop in lines.pieces():
+        first, last, slot = runs.within(start, stop)
+        flat = loopable(lines.values(start, stop))
+        if whole:
+            loops.plain_sums(flat, first * features, last * features, slot, lanes, sums)
+            continue
+        keep = np.isfinite(flat)
+        if lines.kept is not None:
+            keep &= lines.kept(start, stop).reshape(-1)
+        loops.masked_sums(flat, keep, first * features, last * features, slot, lanes, sums, counts)
+    folded = sums.reshape(slots, 6, beside, features)
+    together = np.add.reduce(folded, axis=2)
+    together[:, 4], together[:, 5] = folded[:, 4].min(axis=1), folded[:, 5].max(axis=1)
+    if whole:
+        length = np.bincount(runs.slots, np.diff(runs.bounds), slots)
+        counts = np.repeat(length[:, np.newaxis], features, axis=1)
+    else:
+        counts = np.add.reduce(counts.reshape(slots, beside, features), axis=1)
+    return together, counts.astype(np.int64)
+
+
+def loopable(values: Array) -> Array:
+    """All values in a row as the loops take them: float32 and float64 as they are, anything else as float64."""
+    kept = values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
+    row: Array = np.ascontiguousarray(kept).reshape(-1)
+    return row
+
+
+def _first_values(lines: Lines, runs: Runs) -> Array:
+    """The first finite counted value of every slot and feature, (slots, features); 0 where there is none."""
+    found = np.full(runs.columns.shape, np.nan)
+    missing = np.ones(len(found), bool)
+    for start, stop in lines.pieces():
+        starts, stops, slots = runs.within(start, stop)
+        if not missing[slots].any():
+            continue
+        values = lines.values(start, stop)
+        kept = lines.kept(start, stop) if lines.kept is not None else None
+        for place in np.flatnonzero(missing[slots]).tolist():
+            slot = int(slots[place])
+            if missing[slot]:
+                rows = slice(int(starts[place]), int(stops[place]))
+                _fill(found[slot], values[rows], None if kept is None else kept[rows])
+                missing[slot] = bool(np.isnan(found[slot][runs.columns[slot]]).any())
+        if not missing.any():
+            break
+    return np.where(np.isnan(found), 0.0, found)
+
+
+def _fill(line: Array, values: Array, kept: Array | None) -> None:
+    """Put the first finite kept value of each column where ``line`` is NaN."""
+    start, step = 0, 16
+    while start < len(values) and np.isnan(line).any():
+        part = values[start : start + step].astype(np.float64)
+        good = np.isfinite(part)
+        if kept is not None:
+            good &= kept[start : start + step]
+        place = np.argmax(good, axis=0)
+        some = np.flatnonzero(good[place, np.arange(len(line))] & np.isnan(line))
+        line[some] = part[place[some], some]
+        start, step = start + step, step * 4
+
+
+def _nonfinite(lines: Lines, runs: Runs) -> tuple[Array, Array, Array]:
+    """Lines with a counted NaN or infinity, and how many there are of either, (slots, features)."""
+    nan, inf = (np.zeros(runs.columns.shape, np.int64) for _ in range(2))
+    slot_of = np.repeat(runs.slots, np.diff(runs.bounds))
+    found = [np.zeros(0, np.int64)]
+    for start, stop in lines.pieces():
+        values = lines.values(start, stop)
+        bad = ~np.isfinite(values)
+        if lines.kept is not None:
+            bad &= lines.kept(start, stop)
+        rows, features = np.nonzero(bad)
+        slots = slot_of[start:stop][rows]
+        counts = runs.columns[slots, features]
+        rows, features, slots = rows[counts], features[counts], slots[counts]
+        is_nan = np.isnan(values[rows, features])
+        np.add.at(nan, (slots[is_nan], features[is_nan]), 1)
+        np.add.at(inf, (slots[~is_nan], features[~is_nan]), 1)
+        found.append(np.unique(rows) + start)
+    return np.concatenate(found), nan, inf

@@ -1,0 +1,122 @@
+"""The correctness half of the benchmarks' table: both sides of every comparison find the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.agreement import Close
+from benchmarks.comparisons import COMPARISONS, LARGE, Comparison, Goal
+from benchmarks.data import Datasets, Windows
+from benchmarks.measure import Job, machine
+from benchmarks.picture import draw
+from benchmarks.results import Result, measured
+
+TABLE_BYTES = 8 << 20
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> Datasets:
+    return Datasets(tmp_path_factory.mktemp("benchmarks"), TABLE_BYTES)
+
+
+@pytest.mark.parametrize("comparison", COMPARISONS, ids=lambda each: each.name)
+def test_both_sides_of_a_comparison_find_the_same(
+    comparison: Comparison, datasets: Datasets, monkeypatch: pytest.MonkeyPatch
+):
+    # Several segments of a table that is this small, each large enough for the compiled loops.
+    monkeypatch.setattr("prep.blocks.SEGMENT_BYTES", TABLE_BYTES // 4)
+    made = datasets.get(comparison.small or comparison.data)
+    ours = comparison.ours(made).run()
+
+    if comparison.peer and comparison.peer_data is None:
+        comparison.agree(ours, comparison.peer(made).run())
+    if comparison.reference:
+        comparison.right(ours, comparison.reference(made).run())
+    if comparison.peer is None and comparison.reference is None:
+        comparison.agree(ours, None)
+
+
+def test_what_both_sides_must_find_is_there_to_be_found(datasets: Datasets):
+    planted = {each.name: each for each in COMPARISONS if each.small}
+    failed = [
+        name
+        for name, each in planted.items()
+        if each.small == Windows(share=0.125, planted=True)
+        for name, passed in each.ours(datasets.get(each.small)).run()["checks"]
+        if not passed
+    ]
+    assert {"unique_rows", "in_bounds"} <= set(failed)
+    for each in planted.values():
+        if each.unit == "matrices/s" and each.small:
+            assert each.ours(datasets.get(each.small)).run()["indefinite"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("ours", "other"),
+    [
+        ({"mean": np.array([1.0, 2.0])}, {"mean": np.array([1.0, 2.0 + 1e-8])}),
+        ({"checks": [("finite", True)]}, {"checks": [("finite", False)]}),
+        ({"digests": {"states": (b"1",)}}, {"digests": {"states": (b"2",)}}),
+        ({"quantiles": np.array([1.0]), "quantile_error": 0.01}, {"quantiles": np.array([1.1])}),
+        ({"mean": np.array([1.0])}, {"std": np.array([1.0])}),
+    ],
+)
+def test_another_result_is_no_agreement(ours: dict[str, object], other: dict[str, object]):
+    with pytest.raises(AssertionError):
+        Close()(ours, other)
+
+
+def test_times_of_two_sides_that_disagree_are_not_reported(datasets: Datasets):
+    row = Comparison(
+        *("wrong", Windows(share=0.125)),
+        lambda made: Job(lambda: {"count": 1}),
+        lambda made: Job(lambda: {"count": 2}),
+        "s",
+    )
+    with pytest.raises(AssertionError, match="count differs"):
+        measured(row, datasets)
+
+
+def test_every_row_has_a_name_of_its_own():
+    names = [each.name for each in (*COMPARISONS, *LARGE)]
+    assert len(set(names)) == len(names)
+
+
+def test_a_run_writes_the_table_as_json_and_one_picture_and_leaves_no_data(tmp_path: Path, capsys):
+    folder, output = tmp_path / "data", tmp_path / "results"
+    folder.mkdir()
+
+    code = main(["--only", "random", "--rows", "8192", "--folder", str(folder), "--output", str(output)])
+
+    assert code == 0
+    assert list(folder.iterdir()) == []
+    (row,) = json.loads((output / "results.json").read_text())
+    assert list(row) == ["name", "ours", "peer", "ratio", "goal", "limit", "unit"]
+    assert (row["goal"], row["limit"], row["unit"]) == (">= 0.5", 0.5, "GB/s")
+    assert row["ratio"] == pytest.approx(row["ours"] / row["peer"], rel=1e-3)
+    assert "<svg" in (output / "results.svg").read_text()
+    assert "masked at random" in capsys.readouterr().out
+
+
+def test_a_name_that_is_in_no_row_is_answered_with_the_names_there_are(capsys):
+    assert main(["--only", "no such thing"]) == 2
+    assert COMPARISONS[0].name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("goal", "ratio", "advantage"), [(Goal(">=", 15), 30, 2), (Goal("<=", 1.5), 3, 0.5), (None, 4, 4)]
+)
+def test_a_bar_reaches_beyond_the_line_where_the_goal_is_met(
+    goal: Goal | None, ratio: float, advantage: float, tmp_path: Path
+):
+    row = Result("row", ratio, 1.0, ratio, goal, "GB/s")
+
+    assert row.advantage == advantage
+    assert row.met == (None if goal is None else advantage >= 1)
+    draw([row], machine(), tmp_path / "row.png")
+    assert (tmp_path / "row.png").read_bytes().startswith(b"\x89PNG")
