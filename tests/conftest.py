@@ -26,6 +26,22 @@ settings.register_profile(
 settings.load_profile("prep")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What was measured stays out of the cache folder of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module", params=["compiled", "numpy"])
+def both_kernels(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Once with the compiled loops whatever the size of a block, once without them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prep.kernels.compiled.LEAST_BYTES", 0 if request.param == "compiled" else 1 << 62)
+        yield request.param
+
+
 @contextmanager
 def working_in(folder: Path) -> Iterator[Path]:
     """Work in ``folder`` for a while, as a user would."""

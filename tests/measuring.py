@@ -10,19 +10,28 @@ import numpy as np
 
 from prep.blocks import Array, Block, DatasetSpec, FieldSpec
 from prep.folds import Fold
+from prep.folds.states import decode_states, encode_states
 from prep.transforms import Transform
 
 
 def measure(fold: Fold, arrays: Mapping[str, Array], cuts: Iterable[int] = (), order: Sequence[int] = ()) -> Any:
-    """The measurement over all rows cut before each of ``cuts``: absorbed in ``order``, merged in row order."""
+    """The measurement over all rows cut before each of ``cuts``: absorbed in ``order``, merged in row order.
+
+    As in the engine the memory of a block holds other bytes once it was absorbed, and states come back from a journal.
+    """
     rows = len(next(iter(arrays.values())))
     bounds = [0, *sorted({cut for cut in cuts if 0 < cut < rows}), rows]
     segments = list(pairwise(bounds))
     states: dict[int, Any] = {}
     for place in order or range(len(segments)):
         start, stop = segments[place]
-        block = Block(start, stop, {name: array[start:stop].view() for name, array in arrays.items()})
+        memory = {name: array[start:stop].copy() for name, array in arrays.items()}
+        block = Block(start, stop, {name: array.view() for name, array in memory.items()})
         states[place] = fold.absorb(fold.empty(), block)
+        for array in memory.values():
+            array.reshape(-1).view(np.uint8)[:] = 0xA5
+        if getattr(fold, "journaled", True):
+            states[place] = decode_states(encode_states({"state": states[place]}))["state"]
     state = states[0]
     for place in range(1, len(segments)):
         state = fold.merge(state, states[place])

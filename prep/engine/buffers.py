@@ -11,11 +11,14 @@ from prep.formats.reader import Scratch
 
 
 class Buffers:
-    """Room for the rows of one unit, field by field; it grows to the largest unit."""
+    """Room for the rows of one unit, field by field; it grows to the largest unit. Another process gets empty ones."""
 
     def __init__(self) -> None:
         self.scratch = Scratch()
         self._rows: dict[str, Scratch] = {}
+
+    def __reduce__(self) -> tuple[type[Buffers], tuple[()]]:
+        return Buffers, ()
 
     def rows(self, spec: FieldSpec, count: int) -> Array:
         """An uninitialised array (count, *shape); what the field held before is overwritten from now on."""

@@ -34,7 +34,7 @@ _ROOMS = ("engine", "folds", "kernels", "checks", "transforms")
 
 def cache_folder() -> Path:
     """Where journals lie: ``prep/examined`` in XDG_CACHE_HOME, by default ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prep" / "examined"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "prep" / "examined"
 
 
 class Journal:

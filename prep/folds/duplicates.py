@@ -58,8 +58,11 @@ class DuplicatesResult:
 
 @dataclass(frozen=True, slots=True)
 class HashesState:
-    """Records (n, 4) uint64: ``recent`` ones in memory, those before in temporary files."""
+    """``fresh`` are hashes (n, 2) uint64 of samples in a row and the first of these; of what was merged, records
+    (n, 4) uint64: ``recent`` ones in memory, those before in temporary files.
+    """
 
+    fresh: tuple[tuple[int, Array], ...] = ()
     recent: tuple[Array, ...] = ()
     spilled: tuple[Run, ...] = ()
 
@@ -70,7 +73,8 @@ class RowHashes:
     -0.0 are equal.
 
     ``splits`` maps a split to its half-open row range; rows outside all of them form one more split. Equal hashes are
-    taken for equal rows. Memory is bounded: beyond a million records, 32 bytes each, they wait in a temporary file.
+    taken for equal rows. Memory is bounded: beyond a million records, 32 bytes each, merged ones wait in a temporary
+    file.
     Of equal rows of one split only ten stay records of their own.
 
     With ``parts``, a module-level function ``parts(arrays, **arguments) -> [Part, …]`` (as many for every block, named
@@ -101,16 +105,10 @@ class RowHashes:
         return HashesState()
 
     def absorb(self, state: HashesState, block: Block) -> HashesState:
-        numbers = np.arange(block.start, block.stop, dtype=np.uint64)
-        for hashes in self._hashes(block, numbers):
-            records = np.empty((len(numbers), 4), np.uint64)
-            records[:, :_ROW] = hashes
-            records[:, _ROW] = numbers
-            records[:, _COUNT] = 1
-            state = HashesState((*state.recent, records), state.spilled)
-        return state
+        fresh = ((block.start, hashes) for hashes in self._hashes(block))
+        return HashesState((*state.fresh, *fresh), state.recent, state.spilled)
 
-    def _hashes(self, block: Block, numbers: Array) -> Iterator[Array]:
+    def _hashes(self, block: Block) -> Iterator[Array]:
         """Hashes (rows, 2) of whole rows, or of each part in turn."""
         if self.parts is None:
             yield row_hashes([block[name] for name in self.names], same_zero=True)
@@ -118,29 +116,51 @@ class RowHashes:
         for part in self.parts({name: block[name] for name in self.names}, **self.arguments):
             hashes = row_hashes([part.values], same_zero=True)
             if part.telling is not None and not part.telling.all():
-                alone = numbers[~part.telling]
+                alone = np.arange(block.start, block.stop, dtype=np.uint64)[~part.telling]
                 hashes[~part.telling] = row_hashes([alone, np.full(len(alone), _ALONE, np.uint64)])
             yield hashes
 
     def merge(self, left: HashesState, right: HashesState) -> HashesState:
-        recent = (*left.recent, *right.recent)
+        state = HashesState((), left.recent, left.spilled)
+        for first, hashes in left.fresh:
+            state = self._with_hashes(state, first, hashes)
+        state = HashesState((), state.recent, (*state.spilled, *right.spilled))
+        for records in right.recent:
+            state = self._with_records(state, records)
+        for first, hashes in right.fresh:
+            state = self._with_hashes(state, first, hashes)
+        return state
+
+    def finish(self, state: HashesState) -> DuplicatesResult:
+        whole = self.merge(state, self.empty())
+        pieces = [np.concatenate(whole.recent)] if whole.recent else []
+        if whole.spilled:
+            runs = (*whole.spilled, *(spill(piece, whole.spilled) for piece in pieces))
+            return self._result([self._judged(part) for part in ranges(runs, _ROWS_IN_MEMORY)])
+        return self._result([self._judged(piece) for piece in pieces])
+
+    def _with_hashes(self, state: HashesState, first: int, hashes: Array) -> HashesState:
+        step = max(_ROWS_IN_MEMORY // 4, 1)
+        for start in range(0, len(hashes), step):
+            part = hashes[start : start + step]
+            records = np.empty((len(part), 4), np.uint64)
+            records[:, :_ROW] = part
+            records[:, _ROW] = np.arange(first + start, first + start + len(part), dtype=np.uint64)
+            records[:, _COUNT] = 1
+            state = self._with_records(state, records)
+        return state
+
+    def _with_records(self, state: HashesState, records: Array) -> HashesState:
+        recent = (*state.recent, records)
         # Pieces double in size, so that many small ones cost no more than a few large ones.
         while len(recent) > 1 and len(recent[-1]) >= len(recent[-2]):
             recent = (*recent[:-2], np.concatenate(recent[-2:]))
-        spilled = (*left.spilled, *right.spilled)
         if sum(map(len, recent)) > _ROWS_IN_MEMORY:
-            records = self._collapsed(np.concatenate(recent))
-            if len(records) > _ROWS_IN_MEMORY // 2:
-                return HashesState((), (*spilled, spill(records, spilled)))
-            recent = (records,)
-        return HashesState(recent, spilled)
-
-    def finish(self, state: HashesState) -> DuplicatesResult:
-        pieces = [np.concatenate(state.recent)] if state.recent else []
-        if state.spilled:
-            runs = (*state.spilled, *(spill(piece, state.spilled) for piece in pieces))
-            return self._result([self._judged(part) for part in ranges(runs, _ROWS_IN_MEMORY)])
-        return self._result([self._judged(piece) for piece in pieces])
+            kept = self._collapsed(np.concatenate(recent))
+            if len(kept) > _ROWS_IN_MEMORY // 2:
+                return HashesState((), (), (*state.spilled, spill(kept, state.spilled)))
+            recent = (kept,)
+        return HashesState((), recent, state.spilled)
 
     def _collapsed(self, records: Array) -> Array:
         """The records with those beyond the tenth of each content and split counted in the tenth; in another order."""

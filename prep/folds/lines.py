@@ -10,6 +10,7 @@ from prep.kernels.matrices import real_view
 from prep.kernels.slots import Lines, Runs
 
 _PIECE_VALUES = 1 << 17
+_LEAST_RUN = 16
 
 
 def whole_columns(field: FieldSpec, mask: FieldSpec | None) -> bool:
@@ -24,7 +25,7 @@ def stretches(ids: Array, mask: Array | None, order: Array | None = None) -> Arr
     if mask is not None:
         lines = (mask if order is None else mask[order]).reshape(len(mask), -1) != 0
         change = change | (lines[1:] != lines[:-1]).any(axis=1)
-    return np.concatenate([[0], np.flatnonzero(change) + 1, [len(own)]])
+    return np.concatenate([[0], np.flatnonzero(change) + 1, [len(own)]]) if len(own) else np.zeros(1, np.int64)
 
 
 def lines_of(
@@ -36,14 +37,18 @@ def lines_of(
     """
     values, rows = real_view(stored), len(stored)
     per_row = layout.row_values // layout.width
-    whole = whole_columns(layout.field, mask_spec)
     groups = np.zeros(rows, np.int64) if ids is None else ids
-    line_mask = mask if whole else None
-    bounds = np.asarray([0, rows]) if ids is None and line_mask is None else stretches(groups, line_mask)
-    firsts = bounds[:-1]
     columns = np.ones((1, layout.width), bool)
-    if line_mask is not None and mask_spec is not None:
-        columns = layout.lines(layout.counted(line_mask[firsts], mask_spec))[::per_row]
+    bounds = _bounds(ids, None, rows)
+    by_value = mask is not None
+    if mask is not None and mask_spec is not None and whole_columns(layout.field, mask_spec):
+        finer = _bounds(ids, mask, rows)
+        # Masks that change all the time are looked at value by value: a slot for each would take more time.
+        by_value = (len(finer) - len(bounds)) * _LEAST_RUN > rows * per_row
+        if not by_value:
+            bounds = finer
+            columns = layout.lines(layout.counted(mask[bounds[:-1]], mask_spec))[::per_row]
+    firsts = bounds[:-1]
     some, slots = _distinct(groups[firsts], columns)
     runs = Runs(bounds * per_row, slots, np.broadcast_to(columns, (len(firsts), layout.width))[some])
 
@@ -56,7 +61,13 @@ def lines_of(
         return layout.lines(layout.counted(mask[start // per_row : stop // per_row], mask_spec))
 
     step = max(_PIECE_VALUES // layout.row_values, 1) * per_row
-    return Lines(rows * per_row, layout.width, step, piece, None if whole else kept), runs, groups[firsts[some]]
+    return Lines(rows * per_row, layout.width, step, piece, kept if by_value else None), runs, groups[firsts[some]]
+
+
+def _bounds(ids: Array | None, mask: Array | None, rows: int) -> Array:
+    if ids is None and mask is None:
+        return np.asarray([0, rows] if rows else [0])
+    return stretches(np.zeros(rows, np.int64) if ids is None else ids, mask)
 
 
 def _distinct(ids: Array, columns: Array) -> tuple[Array, Array]:

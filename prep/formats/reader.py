@@ -45,7 +45,7 @@ class ChunkReader:
         self._files = OpenFiles(self.path)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.path, self.layouts, self._files.identity)
+        return _reopened, (self.path.absolute(), self.layouts, self._files.identity)
 
     def __enter__(self) -> ChunkReader:
         return self

@@ -18,7 +18,7 @@ from prep.blocks import SPLITS, Array, DatasetSpec, FieldSpec
 from prep.canonical import canonical_json
 from prep.certificate import envelope, manifest
 from prep.engine import DatasetSource, Progress, Workers, all_digests, silent
-from prep.errors import DataError, IntegrityError, PrepError, Where
+from prep.errors import DataError, IntegrityError, PrepError, UnfinishedError, Where
 from prep.formats import create, format_by_ending, no_such_dataset
 from prep.formats.commit import write_atomically
 from prep.formats.digests import ChunkDigests
@@ -69,6 +69,8 @@ def is_made(path: Path, identity: str, workers: Workers = None, progress: Progre
         if json.loads(contents.spec.documents["provenance"]).get("identity") != identity:
             return False
         hash_all(path, contents, workers, progress)
+    except UnfinishedError:
+        raise
     except (PrepError, OSError, KeyError, ValueError, AttributeError):
         return False
     return True

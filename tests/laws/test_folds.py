@@ -27,6 +27,8 @@ from prep.folds.scales import Scales
 from prep.folds.sketch import Quantiles
 from tests.measuring import field, measure
 
+pytestmark = pytest.mark.usefixtures("both_kernels")
+
 ROWS, TRAIN = 96, 80
 SCOPE = Scope("train", 0, TRAIN)
 SPLITS = {"train": (0, TRAIN), "val": (TRAIN, ROWS)}

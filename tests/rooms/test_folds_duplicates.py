@@ -17,6 +17,8 @@ from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.kernels.hashing import row_hashes
 from tests.measuring import measure
 
+pytestmark = pytest.mark.usefixtures("both_kernels")
+
 SPLITS = {"train": (0, 60), "val": (60, 80), "test": (80, 100)}
 WIDTHS = {"narrow rows, mixed together": 3, "odd number of bytes": 5, "wide rows, hashed one by one": 400}
 
@@ -119,7 +121,7 @@ def test_two_states_that_both_wait_on_disk_are_merged(monkeypatch: pytest.Monkey
     values[90] = values[10]
     fold = RowHashes(("x",), SPLITS)
     left, right = (
-        fold.absorb(fold.empty(), Block(start, stop, {"x": values[start:stop].view()}))
+        fold.merge(fold.absorb(fold.empty(), Block(start, stop, {"x": values[start:stop].view()})), fold.empty())
         for start, stop in ((0, 50), (50, 100))
     )
     assert left.spilled

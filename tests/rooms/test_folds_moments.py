@@ -18,6 +18,8 @@ from prep.folds import Scope
 from prep.folds.moments import Moments, MomentsResult
 from tests.measuring import field, measure
 
+pytestmark = pytest.mark.usefixtures("both_kernels")
+
 
 def exact(values: Array) -> tuple[float, float, float, float]:
     """Mean, population std, skewness, excess kurtosis with `math.fsum` about an exact rational mean."""

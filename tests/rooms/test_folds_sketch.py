@@ -15,6 +15,8 @@ from prep.folds import Scope
 from prep.folds.sketch import Quantiles, QuantilesResult
 from tests.measuring import field, measure
 
+pytestmark = pytest.mark.usefixtures("both_kernels")
+
 
 def quantiles_of(values: Array, *, stride: int = 1, pivot: tuple[float, ...] = (), **more: str) -> QuantilesResult:
     spec = field("x", values.dtype.str, *[(f"d{axis}", size) for axis, size in enumerate(values.shape[1:])], **more)

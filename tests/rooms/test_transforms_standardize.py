@@ -12,6 +12,8 @@ from prep.errors import DataError, PrepError, SchemaError
 from prep.transforms.standardize import Standardize
 from tests.measuring import dataset, field, fitted
 
+pytestmark = pytest.mark.usefixtures("both_kernels")
+
 ROWS, TRAIN = 120, 90
 STATES = field("states", "f4", ("time", 4), ("state", 3), features=("state",), mask="mask", units="m")
 MASK = field("mask", "u1", ("state", 3), role="mask")
