@@ -198,15 +198,16 @@ def admit(path: str | Path, policy: Policy | None = None, *, lock_path: str | Pa
         raise reasons[0] if len(reasons) == 1 else Refusal(reasons)
 
     # 5 the manifest matches its digest
-    if sha256_hex(manifest_bytes) != certified.manifest_sha256:
+    found = sha256_hex(manifest_bytes)
+    if found != certified.manifest_sha256:
         raise IntegrityError(
             "the manifest is not the one that was certified",
             where=Where(path=str(manifest_path), dataset=certified.dataset),
-            measured=f"sha256:{sha256_hex(manifest_bytes)}",
+            measured=f"sha256:{found}",
             allowed=f"sha256:{certified.manifest_sha256}",
             remedy="restore the dataset with its sidecars, or build and certify it again",
         )
-    contents = manifest.parse(manifest_bytes, path=str(manifest_path))
+    contents = manifest.parse(manifest_bytes, path=str(manifest_path), digest=found)
     if (contents.root, contents.root, contents.spec.version) != (certified.root, pinned.root, pinned.version):
         raise CertificateError(
             "lock, certificate and manifest do not speak of the same data",

@@ -12,7 +12,9 @@ import json
 import os
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from blake3 import blake3
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.canonical import canonical_json, framed_digest, parse_json, sha256_hex
 from prep.errors import IntegrityError, Where
-from prep.formats.digests import ChunkDigests
+from prep.formats.digests import ChunkDigests, Digests
 from prep.formats.layout import ByteRange, Container, FieldLayout
 
 MAGIC = b"PREPMAN\x01"
@@ -83,21 +85,24 @@ def encode(container: Container, digests: Mapping[str, ChunkDigests]) -> bytes:
         layout, found = container.layouts[name], digests[name]
         records = np.zeros(len(layout.offsets), _RECORD)
         records["offset"], records["size"] = layout.offsets, layout.sizes
-        records["stored"] = np.frombuffer(b"".join(found.stored), "V32")
-        records["logical"] = np.frombuffer(b"".join(found.logical), "V32")
+        records["stored"] = np.frombuffer(found.stored.packed, "V32")
+        records["logical"] = np.frombuffer(found.logical.packed, "V32")
         parts.append(records.tobytes())
     return b"".join(parts)
 
 
-def parse(data: bytes, *, path: str) -> Manifest:
-    """Parse bytes that were verified already; anything unexpected is an `IntegrityError` naming ``path``."""
+def parse(data: bytes, *, path: str, digest: str = "") -> Manifest:
+    """Parse bytes that were verified already; anything unexpected is an `IntegrityError` naming ``path``.
+
+    ``digest`` is their SHA-256, where it is known.
+    """
     try:
-        return _parse(data, path)
+        return _parse(data, path, digest or sha256_hex(data))
     except (KeyError, TypeError, ValueError, struct.error, AttributeError, OverflowError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
 
 
-def _parse(data: bytes, path: str) -> Manifest:
+def _parse(data: bytes, path: str, digest: str) -> Manifest:
     if data[:8] != MAGIC:
         raise _damaged(path, "it does not begin with the manifest's magic bytes")
     (length,) = struct.unpack_from("<I", data, 8)
@@ -124,7 +129,7 @@ def _parse(data: bytes, path: str) -> Manifest:
             template=entry["template"],
             chunks_per_file=_positive(entry.get("chunks_per_file", 1)),
         )
-        digests[field.name] = ChunkDigests(_rows(records["stored"]), _rows(records["logical"]))
+        digests[field.name] = ChunkDigests(Digests(records["stored"].tobytes()), Digests(records["logical"].tobytes()))
     if position != len(data):
         raise _damaged(path, f"{len(data) - position} bytes follow the last record")
     every = [layout.spec for layout in layouts.values()]
@@ -146,7 +151,7 @@ def _parse(data: bytes, path: str) -> Manifest:
         metadata_files=tuple(header["metadata_files"]),
         metadata_digest=header["metadata_digest"],
         root=header["root"],
-        digest=sha256_hex(data),
+        digest=digest,
     )
 
 
@@ -200,18 +205,15 @@ def metadata_ranges(manifest: Manifest, path: Path) -> Iterator[ByteRange]:
                     )
                 yield index
         return
-    ranges = sorted(
-        (int(offset), int(size))
-        for layout in manifest.layouts.values()
-        for offset, size in zip(layout.offsets, layout.sizes, strict=True)
-    )
-    position = 0
-    for offset, size in ranges:
-        if offset > position:
-            yield ByteRange("", position, offset - position)
-        position = offset + size
-    if manifest.size > position:
-        yield ByteRange("", position, manifest.size - position)
+    layouts = manifest.layouts.values()
+    if any((layout.offsets > manifest.size).any() or (layout.sizes > manifest.size).any() for layout in layouts):
+        raise _damaged(str(path_of(path)), f"it places a chunk beyond the {manifest.size} bytes of the file")
+    starts = np.concatenate([np.zeros(0, np.int64), *(layout.offsets.astype(np.int64) for layout in layouts)])
+    stops = starts + np.concatenate([np.zeros(0, np.int64), *(layout.sizes.astype(np.int64) for layout in layouts)])
+    order = np.argsort(starts, kind="stable")
+    before, after = np.append(0, stops[order]), np.append(starts[order], manifest.size)
+    for place in np.flatnonzero(after > before).tolist():
+        yield ByteRange("", int(before[place]), int(after[place] - before[place]))
 
 
 def metadata_digest(path: Path, ranges: Iterable[ByteRange]) -> str:
@@ -219,29 +221,39 @@ def metadata_digest(path: Path, ranges: Iterable[ByteRange]) -> str:
     is short.
     """
     hasher = blake3(derive_key_context="prep 2026-11 metadata")
-    for item in sorted(ranges, key=lambda each: (each.path, each.offset)):
-        name = item.path.encode()
-        try:
-            place = path / item.path if item.path else path
-            with open(os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-                file.seek(item.offset)
-                data = file.read(item.size)
-        except OSError as error:
-            data = b""
-            reason = error.strerror or str(error)
-        else:
-            reason = f"{len(data)} of {item.size} bytes"
-        if len(data) != item.size:
-            raise IntegrityError(
-                "part of the container's metadata cannot be read",
-                where=Where(path=str(path), key=item.path),
-                measured=reason,
-                allowed=f"{item.size} bytes at {item.offset}",
-                remedy="restore the dataset or build it again",
-            )
-        hasher.update(struct.pack("<QQQ", len(name), item.offset, item.size) + name)
-        hasher.update(data)
+    ordered = sorted(ranges, key=lambda each: (each.path, each.offset))
+    for name, items in groupby(ordered, key=lambda each: each.path):
+        for item, data in _read_ranges(path, name, items):
+            frame = struct.pack("<QQQ", len(name.encode()), item.offset, item.size) + name.encode()
+            hasher.update(frame + data)
     return "blake3:" + hasher.hexdigest()
+
+
+def _read_ranges(path: Path, name: str, items: Iterable[ByteRange]) -> Iterator[tuple[ByteRange, bytes]]:
+    """The ranges of one file with their bytes."""
+    with ExitStack() as stack:
+        descriptor = -1
+        for item in items:
+            try:
+                if descriptor < 0:
+                    place = path / name if name else path
+                    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                    stack.callback(os.close, descriptor)
+                data = os.pread(descriptor, item.size, item.offset)
+            except OSError as error:
+                data = b""
+                reason = error.strerror or str(error)
+            else:
+                reason = f"{len(data)} of {item.size} bytes"
+            if len(data) != item.size:
+                raise IntegrityError(
+                    "part of the container's metadata cannot be read",
+                    where=Where(path=str(path), key=item.path),
+                    measured=reason,
+                    allowed=f"{item.size} bytes at {item.offset}",
+                    remedy="restore the dataset or build it again",
+                )
+            yield item, data
 
 
 def logical_root(spec: DatasetSpec, layouts: Mapping[str, FieldLayout], digests: Mapping[str, ChunkDigests]) -> str:
@@ -304,11 +316,6 @@ def _positive(number: int) -> int:
 def _bounds(pair: list[int]) -> tuple[int, int]:
     start, stop = pair
     return int(start), int(stop)
-
-
-def _rows(column: np.ndarray[Any, Any]) -> tuple[bytes, ...]:
-    data = column.tobytes()
-    return tuple(data[i : i + 32] for i in range(0, len(data), 32))
 
 
 def _damaged(path: str, detail: str) -> IntegrityError:

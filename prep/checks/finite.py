@@ -13,6 +13,7 @@ from prep.checks.statistics import FIELD, Statistics
 from prep.checks.verdict import row_verdict
 from prep.folds import Scope
 from prep.folds.rowwise import Rowwise
+from prep.kernels.finite import all_finite
 
 
 class Finite:
@@ -48,4 +49,6 @@ class Finite:
 def count_nonfinite(arrays: Mapping[str, Array]) -> Array:
     """NaN and infinite values of each row, (rows,)."""
     (values,) = arrays.values()
+    if all_finite(values):
+        return np.zeros(len(values), np.int64)
     return np.asarray(np.count_nonzero(~np.isfinite(values.reshape(len(values), -1)), axis=1))

@@ -15,6 +15,8 @@ from prep.checks.statistics import FIELD, POSITIVE, Statistics
 from prep.checks.verdict import row_verdict
 from prep.folds import Scope
 from prep.folds.rowwise import Rowwise
+from prep.kernels.compiled import matrix_loops_for
+from prep.kernels.matrices import wide_type
 
 
 class Psd:
@@ -61,7 +63,17 @@ class Psd:
 def negativity(arrays: Mapping[str, Array], tolerance: float) -> Array:
     """−λ_min / N of each matrix, or 0 where Cholesky already shows that it is below ``tolerance``; (rows,)."""
     (matrices,) = arrays.values()
-    return by_pieces(_negativity, matrices, tolerance=tolerance)
+    loops = matrix_loops_for(matrices.nbytes)
+    if loops is None:
+        return by_pieces(_negativity, matrices, tolerance=tolerance)
+    size = matrices.shape[1]
+    good = np.empty(len(matrices), bool)
+    scratch = np.empty((size, size), wide_type(matrices.dtype), order="F")
+    loops.definite(np.ascontiguousarray(matrices), tolerance * size, scratch, good)
+    measured = np.zeros(len(matrices))
+    if not good.all():
+        measured[~good] = by_pieces(_negativity, matrices[~good], tolerance=tolerance)
+    return measured
 
 
 def _negativity(matrices: Array, tolerance: float) -> Array:

@@ -15,6 +15,8 @@ from prep.checks.verdict import row_verdict
 from prep.folds import Scope
 from prep.folds.rowwise import Rowwise
 
+_PIECE_VALUES = 1 << 17
+
 
 class ZeroPadding:
     """Every value that ``mask`` leaves out is 0; ``worst`` is the largest magnitude among them. NaN fails."""
@@ -52,9 +54,22 @@ class ZeroPadding:
 def largest_padding(arrays: Mapping[str, Array], line: list[int]) -> Array:
     """Largest magnitude among the masked-out values of each row, (rows,); NaN where one is NaN."""
     values, mask = arrays.values()
+    if _all_zero(values, mask, line):
+        return np.zeros(len(values))
     padding = np.broadcast_to(mask.reshape(-1, *line) == 0, values.shape)
     with np.errstate(invalid="ignore"):
         held = np.where(padding, values, np.zeros((), values.dtype)).reshape(len(values), -1)
         # In their own type the smallest integers have no magnitude: |int8 −128| is −128.
         wide = held if held.dtype.kind in "fc" else held.astype(np.float64)
         return np.asarray(np.abs(wide).max(axis=1, initial=0), dtype=np.float64)
+
+
+def _all_zero(values: Array, mask: Array, line: list[int]) -> bool:
+    """Whether every masked-out value is 0 and every other one finite, by pieces that fit into the cache."""
+    step = max(_PIECE_VALUES // max(values[:1].size, 1), 1)
+    with np.errstate(invalid="ignore"):
+        for start in range(0, len(values), step):
+            rows = slice(start, start + step)
+            if (values[rows] * (mask[rows].reshape(-1, *line) == 0)).any():
+                return False
+    return True

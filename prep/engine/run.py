@@ -20,6 +20,7 @@ from prep.folds.states import encode_states
 from prep.formats.chunks import Cutter, Portion
 from prep.formats.digests import ChunkDigests
 from prep.formats.layout import flat
+from prep.formats.salvage import Salvage
 
 Apply = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
@@ -31,6 +32,7 @@ class Sink(Protocol):
     """
 
     cutter: Cutter
+    salvage: Salvage | None
 
     def put(self, name: str, portion: Portion) -> None: ...
 
@@ -68,10 +70,11 @@ def run(
     """Read every row of ``source`` once.
 
     Folds see blocks after ``transform`` (if any); ``sink`` receives the same blocks in row order. With ``digests``
-    every field is read and every chunk hashed. What ``journal`` knows of the very same rows is not measured again.
-    Memory is bounded by a few segments a worker, whatever the size of the
-    dataset. Errors: those of the source (`IntegrityError`), the transform (`DataError`, samples counted from the first
-    of the dataset) and the sink (`StorageError`).
+    every field is read and every chunk hashed. What ``journal`` knows of the very same rows is not measured again, and
+    where the ``salvage`` of ``sink`` holds all that becomes of them they are not transformed again either; a sink has
+    one only for the rows of this source under this transform. Memory is bounded by a few segments a worker, whatever
+    the size of the dataset. Errors: those of the source (`IntegrityError`), the transform (`DataError`, samples counted
+    from the first of the dataset) and the sink (`StorageError`).
     """
     unique = {fold.key: fold for fold in folds}
     wanted = frozenset().union(*(fold.fields for fold in unique.values())) if unique else frozenset()
@@ -81,7 +84,9 @@ def run(
     constants = {name: array for name, array in (source.constants()[0] if names else {}).items() if name in names}
     pool = Pool()
     cutter = sink.cutter if sink is not None else None
-    job = _Job(source, unique, wanted, constants, transform, cutter, digests, pool, journal)
+    # The workers of a scheduler may not see the files of this machine.
+    salvage = sink.salvage if sink is not None and not isinstance(workers, str) else None
+    job = _Job(source, unique, wanted, constants, transform, cutter, digests, pool, journal, salvage)
     least = max((each.chunk_rows for each in cutter.variables.values()), default=1) if cutter else 1
     total = source.spec.rows
     states: dict[str, Any] = {}
@@ -103,7 +108,9 @@ def run(
         done += examined.rows
         progress(done, total)
     results = {key: fold.finish(states.get(key, fold.empty())) for key, fold in unique.items()}
-    return Measurements(results, {name: _join(parts) for name, parts in seen.items()} if digests else {}, done)
+    return Measurements(
+        results, {name: ChunkDigests.joined(parts) for name, parts in seen.items()} if digests else {}, done
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +124,7 @@ class _Job:
     hashed: bool
     pool: Pool
     journal: Journal | None
+    salvage: Salvage | None
 
     def __call__(self, segment: tuple[int, int]) -> _Examined:
         start, stop = segment
@@ -125,6 +133,13 @@ class _Job:
         read, digests = self.source.read(start, stop, self.names, hashed, buffers)
         known, key = self._known(read, digests)
         todo = {name: fold for name, fold in self.folds.items() if name not in known}
+        if self.salvage is not None and not todo:
+            # The memory for stored bytes is free again once the rows are read.
+            saved = self.salvage.portions(start, stop, buffers.scratch.take)
+            if saved is not None:
+                return _Examined(
+                    saved, {name: known[name] for name in self.folds}, digests, stop - start, buffers, None
+                )
         states, record = dict(known), None
         arrays: Mapping[str, Array] = {}
         if todo or self.cutter is not None or not known:
@@ -140,7 +155,7 @@ class _Job:
         if self.cutter is None:
             self.pool.give(buffers)
             return _Examined({}, states, digests, stop - start, None, record)
-        portions = {name: self.cutter(name, start, array) for name, array in arrays.items()}
+        portions = {name: self.cutter(name, start, arrays[name]) for name in self.cutter.variables}
         return _Examined(portions, states, digests, stop - start, buffers, record)
 
     def _known(self, read: Block, digests: Mapping[str, ChunkDigests]) -> tuple[dict[str, Any], bytes]:
@@ -182,10 +197,3 @@ class _Job:
                 samples=samples,
             )
             raise
-
-
-def _join(parts: list[ChunkDigests]) -> ChunkDigests:
-    return ChunkDigests(
-        tuple(digest for part in parts for digest in part.stored),
-        tuple(digest for part in parts for digest in part.logical),
-    )

@@ -12,7 +12,7 @@ from prep.blocks import Array, Block, ChunkKey, DatasetSpec, FieldSpec, row_rang
 from prep.engine.buffers import Buffers
 from prep.errors import IntegrityError, Where
 from prep.formats import open_container
-from prep.formats.digests import ChunkDigests, digest_chunk
+from prep.formats.digests import ChunkDigests, Digests, digest_chunk
 from prep.formats.layout import Container
 from prep.formats.reader import ChunkReader
 
@@ -118,7 +118,7 @@ class DatasetSource:
                 self._verify(key, pair)
                 stored_digests.append(pair[0])
                 logical_digests.append(pair[1])
-        return whole, ChunkDigests(tuple(stored_digests), tuple(logical_digests))
+        return whole, ChunkDigests(Digests.of(stored_digests), Digests.of(logical_digests))
 
     def _verify(self, key: ChunkKey, pair: tuple[bytes, bytes]) -> None:
         if self.expected is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from prep.errors import DataError, SchemaError, Where
 from prep.folds import Scope
 from prep.folds.layout import Layout, group_ids
 from prep.kernels.cross import CrossSums
+from prep.kernels.finite import all_finite
 from prep.kernels.matrices import real_view
 
 STATE_BYTES = 256 << 20
@@ -191,29 +192,47 @@ class Gram:
         return GramResult(tuple(groups) if self.group else (), parts, rows, state.nonfinite, inputs, targets)
 
     def _add(self, state: GramState, piece: Block) -> None:
-        x, x_counted = self._read(piece, self.input, self.input_mask)
-        y, y_counted = self._read(piece, self.target, self.target_mask)
-        x, y = np.where(x_counted, x, 0.0), np.where(y_counted, y, 0.0)
-        good = np.asarray(np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1))
+        x, y = self._read(piece, self.input, self.input_mask), self._read(piece, self.target, self.target_mask)
+        good = np.ones(len(x), bool)
+        if not (all_finite(x) and all_finite(y)):
+            good = np.asarray(np.isfinite(x).all(axis=1) & np.isfinite(y).all(axis=1))
         state.nonfinite += int(np.count_nonzero(~good))
-        patterns = np.packbits(y_counted, axis=1)
-        lines = np.concatenate([group_ids(piece, self.group)[:, np.newaxis].view(np.uint8), patterns], axis=1)
-        keys, index = np.unique(lines, axis=0, return_inverse=True)
-        for place, line in enumerate(keys):
-            chosen = np.flatnonzero((index.reshape(-1) == place) & good)
+        for key, rows in self._parts(piece):
+            chosen = rows[good[rows]]
             if not len(chosen):
                 continue
-            key = int(line[:8].copy().view(np.int64)[0]), line[8:].tobytes()
             whole = len(chosen) == len(x)
             seen = CrossSums.of(x, y) if whole else CrossSums.of(x[chosen], y[chosen])
             state.sums[key] = state.sums[key].merge(seen) if key in state.sums else seen
         self._require_room(len(state.sums))
 
-    def _read(self, piece: Block, spec: FieldSpec, mask: FieldSpec | None) -> tuple[Array, Array]:
+    def _parts(self, piece: Block) -> Iterator[tuple[tuple[int, bytes], Array]]:
+        """Rows of each group with the same counted targets, by group and packed bits of these."""
+        every = np.packbits(np.ones(self.sizes[1], np.uint8)).tobytes()
+        if not self.group and self.target_mask is None:
+            yield (0, every), np.arange(piece.stop - piece.start)
+            return
+        groups = group_ids(piece, self.group)
+        _, index = np.unique(groups, return_inverse=True)
+        if self.target_mask is not None:
+            counted = self._flat(
+                self.target, Layout(self.target).counted(piece[self.target_mask.name], self.target_mask)
+            )
+            patterns = np.packbits(counted, axis=1)
+            _, own = np.unique(patterns, axis=0, return_inverse=True)
+            index = index * (int(own.max(initial=0)) + 1) + own.reshape(-1)
+        order = np.argsort(index, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(index[order])) + 1):
+            if len(rows):
+                bits = every if self.target_mask is None else patterns[rows[0]].tobytes()
+                yield (int(groups[rows[0]]), bits), rows
+
+    def _read(self, piece: Block, spec: FieldSpec, mask: FieldSpec | None) -> Array:
+        """(rows, values) float64, 0 where the mask leaves a value out."""
         values = self._flat(spec, real_view(piece[spec.name])).astype(np.float64)
-        if mask is None:
-            return values, np.broadcast_to(np.True_, values.shape)
-        return values, self._flat(spec, Layout(spec).counted(piece[mask.name], mask))
+        if mask is not None:
+            values[~self._flat(spec, Layout(spec).counted(piece[mask.name], mask))] = 0.0
+        return values
 
     def _flat(self, spec: FieldSpec, real: Array) -> Array:
         """(rows, values) of an array in the shape of `real_view`, only the last index of the dims in ``last``."""

@@ -147,7 +147,7 @@ class Quantiles:
         values = part[self.field.name][sampled]
         mask = part[self.mask.name][sampled] if self.mask else None
         ids = group_ids(part, self.group)[sampled]
-        loops = lanes_for(values.nbytes)
+        loops = lanes_for(part[self.field.name].nbytes)
         if loops is not None:
             lines, runs, own = lines_of(self.layout, values, ids if self.group else None, mask, self.mask)
             if fits(*runs.columns.shape[::-1]):

@@ -40,7 +40,7 @@ ENDINGS = {".h5": "hdf5", ".hdf5": "hdf5", ".nc": "hdf5", ".zarr": "zarr"}  # lo
 class Format(Protocol):
     """One container format."""
 
-    def create(self, path: Path, spec: DatasetSpec, compression: str) -> Writer:
+    def create(self, path: Path, spec: DatasetSpec, compression: str, identity: str) -> Writer:
         """A writer of a new dataset."""
 
     def open(self, path: Path) -> Container:
@@ -89,15 +89,17 @@ def open_container(path: Path | str) -> Container:
     return container
 
 
-def create(path: Path | str, spec: DatasetSpec, compression: str = "none") -> Writer:
+def create(path: Path | str, spec: DatasetSpec, compression: str = "none", identity: str = "") -> Writer:
     """A writer of a new dataset at ``path`` (replaced at commit where it exists); its ending decides on the format.
 
     ``spec`` needs its final fields; splits, attributes, constants and documents may still change until `Writer.commit`.
-    ``compression`` is none, gzip, zstd or blosc. Raises `SchemaError` for a spec that cannot be stored, `UsageError`
-    for an unknown ending or compression, `StorageError`.
+    ``compression`` is none, gzip, zstd or blosc. With an ``identity`` of the rows, which no other rows have, a writer
+    that is interrupted after 64 MiB leaves its temporary to the next one of the same target, identity, spec and
+    compression; without one, and for another, such a temporary is removed. Raises `SchemaError` for a spec that cannot
+    be stored, `UsageError` for an unknown ending or compression, `StorageError`.
     """
     place = Path(path)
-    writer: Writer = FORMATS.load(format_by_ending(place))().create(place, spec, compression)
+    writer: Writer = FORMATS.load(format_by_ending(place))().create(place, spec, compression, identity)
     return writer
 
 

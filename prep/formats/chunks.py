@@ -11,7 +11,7 @@ from prep.blocks import Array, FieldSpec
 from prep.errors import UsageError, Where
 from prep.formats.codecs import encoder
 from prep.formats.digests import digest_chunk
-from prep.formats.layout import Bytes, Codec, flat
+from prep.formats.layout import ByteRange, Bytes, Codec, flat
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,15 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One encoded chunk: its valid rows, its bytes, BLAKE3 of the bytes and of the valid rows."""
+    """One encoded chunk: its valid rows, its bytes, BLAKE3 of the bytes and of the valid rows; ``place`` is where an
+    interrupted writer left these very bytes in what is now the temporary of this one.
+    """
 
     rows: int
     data: Bytes
     stored: bytes
     logical: bytes
+    place: ByteRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

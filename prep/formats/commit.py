@@ -17,6 +17,7 @@ from pathlib import Path
 
 from prep.errors import StorageError, Where
 from prep.formats.layout import Bytes, flat
+from prep.formats.ledger import Ledger
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -30,21 +31,23 @@ def write_atomically(path: Path | str, data: bytes) -> None:
     """
     target = Path(path)
     with storage_errors(target), Pending(target) as pending:
-        write_file(pending.path, data)
+        write_at(pending.path, data)
         pending.publish()
 
 
-def write_file(path: Path, data: Bytes, *, append: bool = False) -> None:
-    """Create ``path`` (it must not exist) with ``data``, or ``append`` to it, without fsync: `Pending.publish` does
-    that for all at once.
+def write_at(path: Path, data: Bytes, offset: int = 0, *, last: bool = False) -> None:
+    """Write ``data`` at ``offset`` of the file ``path``, made where it does not exist, and end the file there if it is
+    the ``last``; without fsync: `Pending.publish` does that for all at once.
     """
-    how = os.O_APPEND if append else os.O_CREAT | os.O_EXCL
-    descriptor = os.open(path, os.O_WRONLY | how | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
         view = flat(data)
         done = 0
+        os.lseek(descriptor, offset, os.SEEK_SET)
         while done < len(view):
             done += os.write(descriptor, view[done:])
+        if last:
+            os.ftruncate(descriptor, offset + done)
     finally:
         os.close(descriptor)
 
@@ -54,16 +57,21 @@ class Pending:
 
     Whoever makes one fills ``path`` (which does not exist yet) and calls `publish`; leaving the ``with`` block earlier
     removes it. The name is unique, so processes with the same target never meet; what dead processes left for this
-    target is removed.
+    target is removed. With ``made_of`` (32 bytes that identify what is being made) there is a ``ledger`` to tell what
+    is finished; what a dead process left of the same is then ``adopted``: ``path`` exists and ``ledger`` knows what is
+    in it.
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, made_of: bytes = b"") -> None:
         self.target = target
         self._open = True
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            _remove_stale(target)
-        self.path = target.parent / f".{target.name}.{_place()}.{os.getpid()}.{secrets.token_hex(4)}.tmp"
+            left = _remove_stale(target, made_of)
+        new = target.parent / f".{target.name}.{_place()}.{os.getpid()}.{secrets.token_hex(4)}.done"
+        self.adopted = left is not None
+        self.ledger = left or (Ledger(new, made_of) if made_of else None)
+        self.path = (left.path if left else new).with_suffix(".tmp")
 
     def __enter__(self) -> Pending:
         return self
@@ -91,12 +99,36 @@ class Pending:
                 self._open = False
                 os.fsync(parent)
         _remove(self.path)
+        if self.ledger is not None:
+            self.ledger.remove()
+
+    @contextmanager
+    def discarded_on_error(self) -> Iterator[None]:
+        """Inside the block whoever fills the temporary is made; without one nothing is left."""
+        try:
+            yield
+        except Exception:
+            self.discard()
+            raise
+
+    @property
+    def resumable(self) -> bool:
+        """Whether another process could go on with the temporary."""
+        return self._open and self.ledger is not None and self.ledger.kept
+
+    def leave(self) -> None:
+        """Keep the temporary for whoever goes on with it; never raises."""
+        self._open = False
+        if self.ledger is not None:
+            self.ledger.leave()
 
     def discard(self) -> None:
         """Remove the temporary unless it was published; never raises."""
         if self._open:
             self._open = False
             _remove(self.path)
+        if self.ledger is not None:
+            self.ledger.remove()
 
 
 @contextmanager
@@ -144,17 +176,41 @@ def _place() -> str:
     return hashlib.sha256(f"{platform.node()}/{namespace}".encode()).hexdigest()[:8]
 
 
-def _remove_stale(target: Path) -> None:
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.{_place()}\.(\d+)\.[0-9a-f]{{8}}\.(tmp|old)")
-    for name in os.listdir(target.parent):
-        match = pattern.fullmatch(name)
-        if match is None or _is_alive(int(match[1])):
+def _remove_stale(target: Path, made_of: bytes) -> Ledger | None:
+    """Remove what dead processes left for ``target``, but for the fullest temporary that is ``made_of`` the same.
+
+    Who keeps a ledger is alive as long as it is locked, whatever has its process id now.
+    """
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.{_place()}\.(\d+)\.[0-9a-f]{{8}}\.(tmp|old|new|done)")
+    left = {target.parent / name: match for name in os.listdir(target.parent) if (match := pattern.fullmatch(name))}
+    chosen: Ledger | None = None
+    for path in sorted(path for path in left if path.suffix == ".done"):
+        temporary = path.with_suffix(".tmp")
+        try:
+            ledger = Ledger.claim(path)
+        except BlockingIOError:
+            del left[path]
+            left.pop(temporary, None)
             continue
-        left = target.parent / name
+        except OSError:
+            continue
+        del left[path]
+        same = bool(made_of) and ledger.made_of == made_of and left.pop(temporary, None) is not None
+        rest = [ledger]
+        if same and len(ledger.known) > (len(chosen.known) if chosen else 0):
+            chosen, rest = ledger, [chosen] if chosen else []
+        for each in rest:
+            _remove(each.path.with_suffix(".tmp"))
+            each.remove()
+        left.pop(temporary, None)
+    for path, match in left.items():
+        if _is_alive(int(match[1])):
+            continue
         if match[2] == "old" and not target.exists():
-            left.rename(target)  # its process died between the two renames of `_replace_directory`
+            path.rename(target)  # its process died between the two renames of `_replace_directory`
         else:
-            _remove(left)
+            _remove(path)
+    return chosen
 
 
 def _is_alive(process: int) -> bool:

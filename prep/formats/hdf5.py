@@ -13,12 +13,14 @@ import numpy as np
 
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.errors import UsageError
+from prep.formats.chunks import Chunk
 from prep.formats.codecs import codecs_of
 from prep.formats.commit import Pending, storage_error, storage_errors
 from prep.formats.hdf5_structure import DIMENSION_ONLY, read_structure
-from prep.formats.layout import Bytes, Codec, Container
+from prep.formats.layout import ByteRange, Codec, Container, flat
 from prep.formats.rules import check_spec, dimension_sizes
-from prep.formats.survive import SurvivingFile
+from prep.formats.salvage import made_of
+from prep.formats.survive import Announced, SurvivingFile
 from prep.formats.tree import DOCUMENTS, field_attributes, root_attributes
 from prep.formats.writer import Writer
 
@@ -32,14 +34,15 @@ _METADATA_BLOCK = 1 << 16
 class Hdf5:
     """HDF5 as prep writes it: one chunked dataset per variable, dimension scales, filters by compression name."""
 
-    def create(self, path: Path, spec: DatasetSpec, compression: str) -> Writer:
+    def create(self, path: Path, spec: DatasetSpec, compression: str, identity: str = "") -> Writer:
         """See `prep.formats.create`."""
         check_spec(spec)
         codecs_of(compression)
         if compression in ("zstd", "blosc"):
             _load_plugins(compression)
-        pending = Pending(path)
-        return Writer(pending, _Hdf5Sink(pending.path, path, compression), spec, self.open)
+        pending = Pending(path, made_of(identity, f"hdf5 {h5py.version.hdf5_version}", spec, compression))
+        with pending.discarded_on_error():
+            return Writer(pending, _Hdf5Sink(pending, compression), spec, self.open)
 
     def open(self, path: Path) -> Container:
         """See `prep.formats.open_container`."""
@@ -61,10 +64,10 @@ def _load_plugins(compression: str) -> None:
 
 
 class _Hdf5Sink:
-    def __init__(self, path: Path, target: Path, compression: str) -> None:
-        self._target, self._compression = target, compression
-        with storage_errors(target):
-            self._disk = SurvivingFile(path)
+    def __init__(self, pending: Pending, compression: str) -> None:
+        self._target, self._compression = pending.target, compression
+        with storage_errors(self._target):
+            self._disk = SurvivingFile(pending.path, adopt=pending.adopted)
         self._variables: dict[str, h5py.Dataset] = {}
         try:
             with self._surviving():
@@ -88,14 +91,18 @@ class _Hdf5Sink:
                 **_filters(codecs),
             )
 
-    def put(self, spec: FieldSpec, index: int, rows: int, data: Bytes) -> None:
-        variable = self._variables[spec.name].id
+    def put(self, spec: FieldSpec, index: int, rows: int, chunk: Chunk) -> ByteRange | None:
+        variable, data = self._variables[spec.name].id, flat(chunk.data)
+        announced = Announced(data, chunk.place.offset if chunk.place else None)
         with self._surviving():
             if spec.role != "constant":
                 # Never shrunk: libhdf5 would rewrite the last chunk.
                 variable.set_extent((rows, *spec.shape))
             first = (index * self._variables[spec.name].chunks[0], *(0 for _ in spec.shape))
+            self._disk.announced = announced
             variable.write_direct_chunk(first, data)
+            self._disk.announced = None
+        return None if announced.written is None else ByteRange("", announced.written, len(data))
 
     def finish(self, spec: DatasetSpec, rows: Mapping[str, int]) -> None:
         with self._surviving():
@@ -112,6 +119,11 @@ class _Hdf5Sink:
         with suppress(Exception):
             self._file.close()
         self._disk.close()
+
+    def leave(self) -> None:
+        # libhdf5 closes in memory: what it would still write is worth nothing without the chunks to come.
+        self._disk.error = self._disk.error or InterruptedError()
+        self.close()
 
     def _write_dimensions(self, spec: DatasetSpec, rows: Mapping[str, int]) -> None:
         scales = {}

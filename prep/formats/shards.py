@@ -11,8 +11,8 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-from prep.formats.commit import write_file
-from prep.formats.layout import Bytes, FieldLayout, damaged, flat
+from prep.formats.commit import write_at
+from prep.formats.layout import ByteRange, Bytes, FieldLayout, damaged, flat
 
 SHARD_BYTES = 128 << 20
 _SHARD_CHUNKS = 4096  # an index of 64 KiB: other readers load it whole for each chunk
@@ -35,17 +35,21 @@ class ShardWriter:
         self._root, self._template, self._limit = root, template, limit
         self._chunks = 0
         self._sizes: list[int] = []
+        self._end = 0
 
-    def put(self, data: Bytes) -> None:
-        """The next chunk."""
-        place = self._place()
+    def put(self, data: Bytes, lies: ByteRange | None = None) -> ByteRange:
+        """The next chunk; returns where it is. It is not written where it ``lies`` there already."""
+        place = ByteRange(self._place(), self._end, len(flat(data)))
         if not self._sizes:
-            place.parent.mkdir(parents=True, exist_ok=True)
-        write_file(place, data, append=bool(self._sizes))
-        self._sizes.append(len(flat(data)))
+            (self._root / place.path).parent.mkdir(parents=True, exist_ok=True)
+        if place != lies:
+            write_at(self._root / place.path, data, place.offset)
+        self._sizes.append(place.size)
+        self._end += place.size
         if len(self._sizes) == self._limit:
             self._end_shard(self._limit)
         self._chunks += 1
+        return place
 
     def finish(self) -> int:
         """No more chunks come. Returns how many one file holds: fewer than the limit where a single file is enough."""
@@ -57,12 +61,13 @@ class ShardWriter:
         return self._limit
 
     def _end_shard(self, chunks: int) -> None:
-        if chunks > 1:
-            write_file(self._place(), _encoded_index(self._sizes, chunks), append=True)
+        index = _encoded_index(self._sizes, chunks) if chunks > 1 else b""
+        write_at(self._root / self._place(), index, self._end, last=True)
         self._sizes.clear()
+        self._end = 0
 
-    def _place(self) -> Path:
-        return self._root / self._template.format(index=self._chunks // self._limit)
+    def _place(self) -> str:
+        return self._template.format(index=self._chunks // self._limit)
 
 
 def read_indices(path: Path, layout: FieldLayout, chunks: int, files: Mapping[str, int]) -> tuple[_Table, _Table]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+from bisect import bisect_left, bisect_right
 from pathlib import Path
 
+import numpy as np
 from typing_extensions import Buffer
 
 
@@ -14,15 +16,19 @@ class SurvivingFile(io.RawIOBase):
 
     libhdf5 cannot close a file whose last writes failed; the interpreter then crashes at exit. So the first failure is
     kept in ``error``, and from then on what libhdf5 writes stays in memory where it can read it back, until the owner
-    closes it and raises ``error``. Raises `OSError` only where the file cannot be created (it must not exist).
+    closes it and raises ``error``. Raises `OSError` only where the file cannot be created (it must not exist) or, with
+    ``adopt``, opened: it then counts as empty, yet what is `announced` to lie in it already is not written again.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, adopt: bool = False) -> None:
         super().__init__()
         self.error: BaseException | None = None
+        self.announced: Announced | None = None
         self._unwritten: list[tuple[int, bytes]] = []
-        self._place = 0
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        self._written = _Ranges() if adopt else None
+        self._place = self._size = 0
+        how = os.O_NOFOLLOW if adopt else os.O_CREAT | os.O_EXCL
+        self._descriptor = os.open(path, os.O_RDWR | how | os.O_CLOEXEC, 0o666)
 
     def readable(self) -> bool:
         return True
@@ -44,7 +50,8 @@ class SurvivingFile(io.RawIOBase):
     def write(self, data: Buffer, /) -> int:
         view = memoryview(data)
         place, self._place = self._place, self._place + view.nbytes
-        if self.error is None:
+        self._size = max(self._size, self._place)
+        if self.error is None and not self._lies_there(view, place):
             try:
                 done = 0
                 while done < view.nbytes:
@@ -64,6 +71,7 @@ class SurvivingFile(io.RawIOBase):
             if step == 0:
                 break
             done += step
+        done = min(done, max(0, self._size - start))  # what lies behind is of whoever wrote an adopted file
         view[done:] = bytes(view.nbytes - done)
         for place, data in self._unwritten:
             low, high = max(place, start), min(place + len(data), start + view.nbytes)
@@ -72,7 +80,7 @@ class SurvivingFile(io.RawIOBase):
         return view.nbytes
 
     def truncate(self, size: int | None = None, /) -> int:
-        length = self._place if size is None else size
+        length = self._size = self._place if size is None else size
         if self.error is None:
             try:
                 os.ftruncate(self._descriptor, length)
@@ -90,5 +98,48 @@ class SurvivingFile(io.RawIOBase):
         super().close()
 
     def _end(self) -> int:
-        ends = [place + len(data) for place, data in self._unwritten]
-        return max([os.fstat(self._descriptor).st_size, *ends])
+        return self._size
+
+    def _lies_there(self, view: memoryview, place: int) -> bool:
+        """Whether these are the announced bytes and need not be written; either way, note what becomes of them."""
+        announced = self.announced
+        if announced is not None and announced.written is None and _address(view) == announced.address:
+            announced.written = place
+            if place == announced.place and self._written and not self._written.overlap(place, place + view.nbytes):
+                return True
+        if self._written is not None:
+            self._written.add(place, place + view.nbytes)
+        return False
+
+
+class Announced:
+    """The buffer that libhdf5 is about to write, known by its address; it lies at ``place`` of the file already, unless
+    that is None. ``written`` is where it lies afterwards; None where it was not handed on as it is.
+    """
+
+    def __init__(self, data: memoryview, place: int | None) -> None:
+        self.address, self.place = _address(data), place
+        self.written: int | None = None
+
+
+class _Ranges:
+    """Half-open ranges of a file: sorted, none touching another."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._stops: list[int] = []
+
+    def add(self, start: int, stop: int) -> None:
+        low, high = bisect_left(self._stops, start), bisect_right(self._starts, stop)
+        if low < high:
+            start, stop = min(start, self._starts[low]), max(stop, self._stops[high - 1])
+        self._starts[low:high], self._stops[low:high] = [start], [stop]
+
+    def overlap(self, start: int, stop: int) -> bool:
+        """Whether a byte of ``start:stop`` lies in one of the ranges."""
+        first = bisect_right(self._stops, start)
+        return first < len(self._starts) and self._starts[first] < stop
+
+
+def _address(view: memoryview) -> tuple[int, int]:
+    return np.frombuffer(view, np.uint8).ctypes.data if view.nbytes else 0, view.nbytes

@@ -13,9 +13,11 @@ from prep.blocks import Array, DatasetSpec, FieldSpec, chunk_rows
 from prep.errors import UsageError, Where
 from prep.formats.chunks import Chunk, Cutter, Portion, Variable, checked
 from prep.formats.commit import Pending
-from prep.formats.digests import ChunkDigests
-from prep.formats.layout import Bytes, Codec, Container
+from prep.formats.digests import ChunkDigests, Digests
+from prep.formats.layout import ByteRange, Codec, Container
+from prep.formats.ledger import Record
 from prep.formats.rules import CHUNK_LIMIT, check_rows, check_spec
+from prep.formats.salvage import Salvage
 
 
 class Sink(Protocol):
@@ -27,14 +29,19 @@ class Sink(Protocol):
     def begin(self, spec: FieldSpec, rows: int, codecs: tuple[Codec, ...]) -> None:
         """A variable starts, with chunks of ``rows`` rows."""
 
-    def put(self, spec: FieldSpec, index: int, rows: int, data: Bytes) -> None:
-        """Chunk ``index``, in order; ``rows`` is how many rows the variable has with it."""
+    def put(self, spec: FieldSpec, index: int, rows: int, chunk: Chunk) -> ByteRange | None:
+        """Chunk ``index``, in order; ``rows`` is how many rows the variable has with it. Returns where it lies now, in
+        the hands of the operating system; None where that is not known. What lies at its ``place`` is not written.
+        """
 
     def finish(self, spec: DatasetSpec, rows: Mapping[str, int]) -> None:
         """Attributes, documents, dimensions; afterwards everything has been handed to the operating system."""
 
     def close(self) -> None:
         """Let go of what was opened."""
+
+    def leave(self) -> None:
+        """As `close`, but nothing more is written."""
 
 
 @dataclass(slots=True)
@@ -60,7 +67,9 @@ class _Rows:
 class Writer:
     """Writes one dataset: append rows of every field in order, write constants, then `commit`.
 
-    Until `commit` nothing is at the target; leaving a ``with`` block without it removes all that was written. A field
+    Until `commit` nothing is at the target; leaving a ``with`` block without it removes all that was written, unless it
+    is an interrupt that ends the block and the writer is resumable (see `prep.formats.create`): the next writer of the
+    same then finds in ``salvage`` what is finished, and takes it when it is `put` at the same rows. A field
     shorter than one chunk is stored as one chunk of exactly its rows. Raises `StorageError` where the file system
     refuses.
     """
@@ -72,12 +81,14 @@ class Writer:
         variables = {each.name: Variable(each, chunk_rows(spec, each.name), sink.codecs(each)) for each in spec.fields}
         self._rows = {name: _Rows(variable) for name, variable in variables.items()}
         self.cutter = Cutter(variables)
+        known = pending.ledger.known if pending.ledger is not None else {}
+        self.salvage = Salvage(pending.path, known, variables) if known else None
 
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.abort()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._end(interrupted=kind is not None and not issubclass(kind, Exception))
 
     def write(self, name: str, array: Array) -> None:
         """Append rows (rows, *shape) to a field; any number of rows at a time, the dtype exactly the field's.
@@ -108,7 +119,9 @@ class Writer:
     def digests(self) -> dict[str, ChunkDigests]:
         """Digests of every chunk handed to the file system so far, by field and constant."""
         return {
-            name: ChunkDigests(tuple(stored for stored, _ in rows.digests), tuple(each for _, each in rows.digests))
+            name: ChunkDigests(
+                Digests.of(each for each, _ in rows.digests), Digests.of(each for _, each in rows.digests)
+            )
             for name, rows in {**self._rows, **self._constants}.items()
         }
 
@@ -135,7 +148,7 @@ class Writer:
         ``spec`` has the fields the writer was made with, apart from their attributes, and the constants that were
         written. ``superseded`` are sidecars of what lay there before; they go when the dataset appears. Returns the
         dataset as read back before it appears. Raises `SchemaError` or `UsageError` where ``spec`` and what was written
-        differ; after any error nothing is left.
+        differ; after any error but an interrupt nothing is left.
         """
         self._check_open()
         try:
@@ -147,14 +160,24 @@ class Writer:
             self._sink.close()
             container = self._reopen(self._pending.path)
             self._pending.publish(superseded)
-        finally:
-            self.abort()
+        except BaseException as error:
+            self._end(interrupted=not isinstance(error, Exception))
+            raise
+        self.abort()
         return replace(container, path=self._pending.target)
 
     def abort(self) -> None:
         """Remove everything written so far; nothing happens after `commit`. Never raises."""
-        if self._open:
-            self._open = False
+        self._end(interrupted=False)
+
+    def _end(self, *, interrupted: bool) -> None:
+        if not self._open:
+            return
+        self._open = False
+        if interrupted and self._pending.resumable:
+            self._sink.leave()
+            self._pending.leave()
+        else:
             self._sink.close()
             self._pending.discard()
 
@@ -176,8 +199,11 @@ class Writer:
         self._begin(rows)
         index = rows.stored // variable.chunk_rows
         rows.stored += chunk.rows
-        self._sink.put(variable.spec, index, rows.stored, chunk.data)
+        place = self._sink.put(variable.spec, index, rows.stored, chunk)
         rows.digests.append((chunk.stored, chunk.logical))
+        if place is not None and self._pending.ledger is not None and variable.spec.role != "constant":
+            name = variable.spec.name
+            self._pending.ledger.append(Record(name, index, chunk.rows, place, chunk.stored, chunk.logical))
 
     def _begin(self, rows: _Rows) -> None:
         if not rows.begun:

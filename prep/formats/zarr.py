@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.canonical import parse_json
 from prep.errors import PrepError
+from prep.formats.chunks import Chunk
 from prep.formats.codecs import codecs_of
-from prep.formats.commit import Pending, storage_errors, write_file
-from prep.formats.layout import ByteRange, Bytes, Codec, Container, FieldLayout, damaged
+from prep.formats.commit import Pending, storage_errors, write_at
+from prep.formats.layout import ByteRange, Codec, Container, FieldLayout, damaged
 from prep.formats.rules import check_spec
+from prep.formats.salvage import made_of
 from prep.formats.shards import SHARD_BYTES, ShardWriter, chunks_of_shard, read_indices
 from prep.formats.tree import (
     DOCUMENTS,
@@ -52,12 +54,13 @@ class Zarr:
     def __init__(self, shard_bytes: int = SHARD_BYTES) -> None:
         self._shard_bytes = shard_bytes
 
-    def create(self, path: Path, spec: DatasetSpec, compression: str) -> Writer:
+    def create(self, path: Path, spec: DatasetSpec, compression: str, identity: str = "") -> Writer:
         """See `prep.formats.create`."""
         check_spec(spec)
         codecs = codecs_of(compression)
-        pending = Pending(path)
-        return Writer(pending, _ZarrSink(pending.path, path, codecs, self._shard_bytes), spec, self.open)
+        pending = Pending(path, made_of(identity, f"zarr {self._shard_bytes}", spec, compression))
+        with pending.discarded_on_error():
+            return Writer(pending, _ZarrSink(pending, codecs, self._shard_bytes), spec, self.open)
 
     def open(self, path: Path) -> Container:
         """See `prep.formats.open_container`."""
@@ -66,12 +69,12 @@ class Zarr:
 
 
 class _ZarrSink:
-    def __init__(self, path: Path, target: Path, codecs: tuple[Codec, ...], shard_bytes: int) -> None:
-        self._path, self._target, self._codecs, self._shard_bytes = path, target, codecs, shard_bytes
+    def __init__(self, pending: Pending, codecs: tuple[Codec, ...], shard_bytes: int) -> None:
+        self._path, self._target, self._codecs, self._shard_bytes = pending.path, pending.target, codecs, shard_bytes
         self._nodes: dict[str, tuple[int, tuple[Codec, ...]]] = {}
         self._shards: dict[str, ShardWriter] = {}
-        with storage_errors(target):
-            path.mkdir()
+        with storage_errors(self._target):
+            self._path.mkdir(exist_ok=pending.adopted)
 
     def codecs(self, spec: FieldSpec) -> tuple[Codec, ...]:
         return self._codecs
@@ -81,11 +84,11 @@ class _ZarrSink:
         limit = chunks_of_shard(rows * spec.row_bytes, self._shard_bytes)
         self._shards[spec.name] = ShardWriter(self._path, _template(spec), limit)
         with storage_errors(self._target):
-            (self._path / spec.name / "c").mkdir(parents=True)
+            (self._path / spec.name / "c").mkdir(parents=True, exist_ok=True)
 
-    def put(self, spec: FieldSpec, index: int, rows: int, data: Bytes) -> None:
+    def put(self, spec: FieldSpec, index: int, rows: int, chunk: Chunk) -> ByteRange | None:
         with storage_errors(self._target):
-            self._shards[spec.name].put(data)
+            return self._shards[spec.name].put(chunk.data, chunk.place)
 
     def finish(self, spec: DatasetSpec, rows: Mapping[str, int]) -> None:
         nodes: dict[str, dict[str, Any]] = {
@@ -96,13 +99,16 @@ class _ZarrSink:
             for field in (*spec.fields, *spec.constants):
                 each = self._shards[field.name].finish()
                 nodes[field.name] = _array_node(field, rows[field.name], *self._nodes[field.name], each)
-            (self._path / DOCUMENTS).mkdir()
+            (self._path / DOCUMENTS).mkdir(exist_ok=True)
             for name, node in nodes.items():
                 text = json.dumps(node, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-                write_file(self._path / name / _NODE, text.encode())
+                write_at(self._path / name / _NODE, text.encode(), last=True)
 
     def close(self) -> None:
         """No file stays open between two calls."""
+
+    def leave(self) -> None:
+        """Nothing waits to be written."""
 
 
 def _group_node(attributes: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from threading import Lock
 from types import ModuleType
 
@@ -12,31 +14,41 @@ _IMPORTING = Lock()
 _LOG = logging.getLogger("prep.kernels")
 
 
-def lanes() -> ModuleType | None:
-    """`prep.kernels.lanes`, or None without numba. A loop is compiled when it is first used and kept on disk."""
-    # Threads that import numba at the same time wait for each other for ever.
-    with _IMPORTING:
-        return _lanes()
-
-
-@cache
-def _lanes() -> ModuleType | None:
-    try:
-        from numba.core import event
-
-        from prep.kernels import lanes as loops
-    except ImportError:
-        return None
-    event.register("numba:compile", _announcer(event)())  # type: ignore[no-untyped-call]
-    return loops
-
-
 def lanes_for(size: int) -> ModuleType | None:
-    """`lanes` for a block of ``size`` bytes: a small one is done before numba is imported.
+    """`prep.kernels.lanes` for a block of ``size`` bytes; None without numba, and for small blocks, which are done
+    before numba is imported.
 
     Which loops measure a block depends on the block alone, so that no result depends on how work was shared out.
     """
-    return lanes() if size >= LEAST_BYTES else None
+    return _loops("lanes") if size >= LEAST_BYTES else None
+
+
+def matrix_loops_for(size: int) -> ModuleType | None:
+    """`prep.kernels.matrix_loops`, as `lanes_for`; None also without scipy, whose LAPACK they call."""
+    return _loops("matrix_loops") if size >= LEAST_BYTES and find_spec("scipy") else None
+
+
+def _loops(name: str) -> ModuleType | None:
+    # Threads that import numba at the same time wait for each other for ever.
+    with _IMPORTING:
+        return _imported(name)
+
+
+@cache
+def _imported(name: str) -> ModuleType | None:
+    """The loops; each is compiled when it is first used and kept on disk."""
+    try:
+        _announce()
+        return import_module(f"prep.kernels.{name}")
+    except ImportError:
+        return None
+
+
+@cache
+def _announce() -> None:
+    from numba.core import event
+
+    event.register("numba:compile", _announcer(event)())  # type: ignore[no-untyped-call]
 
 
 def _announcer(event: ModuleType) -> type:

@@ -10,6 +10,7 @@ import numpy as np
 from prep.blocks import Array, DatasetSpec, FieldSpec, Role
 from prep.errors import DataError, SchemaError, Where
 from prep.folds.scales import ScalesResult
+from prep.kernels.finite import all_finite
 
 LEAST_STD = 1e-6
 
@@ -92,10 +93,8 @@ def from_companion(values: Array, params: Mapping[str, Any]) -> Array:
 
 def refuse_nonfinite(field: FieldSpec, values: Array, what: str) -> None:
     """`DataError` naming the rows of (rows, …) ``values`` that are not finite throughout."""
-    # A sum of squares is finite only if every value is, and takes a fifth of the time of looking at each.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(np.vdot(values, values)) or np.isfinite(values).all():
-            return
+    if all_finite(values):
+        return
     bad = np.flatnonzero(~np.isfinite(values).reshape(len(values), -1).all(axis=1))
     raise DataError(
         f"{what} is not finite",

@@ -37,8 +37,9 @@ def normalize(
     Statistics of other data, of another plan, without a field or edited are refused, as is a dataset that is normalised
     already. The result embeds statistics before and after, transforms, schema text, recipe and provenance. An output
     made of the same statistics under the same plan, whose stored bytes are still as they were written, is left as it
-    is unless ``force``. Raises `DataError`, `StorageError`, `IntegrityError` for raw data or statistics that changed
-    since they were written, and `UsageError` for an output that would destroy an input or what prep did not write.
+    is, and what an interrupted run of the same has finished is taken over, unless ``force``. Raises `DataError`,
+    `StorageError`, `IntegrityError` for raw data or statistics that changed since they were written, and `UsageError`
+    for an output that would destroy an input or what prep did not write.
     """
     raw, output = Path(raw), Path(output)
     demand_output(output, [raw, Path(stats), *([Path(schema)] if schema else [])])
@@ -65,7 +66,10 @@ def normalize(
     )
     groups = {name: str(field["group"]) for name, field in fitted.fields.items()}
     spec = pipeline.output_spec()
-    with DatasetSource.open(raw, contents.digests) as source, create(output, spec, compression) as writer:
+    journal = Journal.of(output, "normalize", identity)
+    # What another version of the code has written is not gone on with: it may have written something else.
+    rows = "" if force else journal.key({}, 0, 0, ()).hex()
+    with DatasetSource.open(raw, contents.digests) as source, create(output, spec, compression, rows) as writer:
         for field, array in zip(spec.constants, source.constants()[0].values(), strict=True):
             writer.write_constant(field, array)
         described = statistics_folds(source, spec, groups)
@@ -77,7 +81,7 @@ def normalize(
             sink=writer,
             workers=workers,
             progress=progress,
-            journal=Journal.of(output, "normalize", identity),
+            journal=journal,
         ).results
         statistics = {
             "raw": dict(fitted.fields),
