@@ -24,7 +24,7 @@ def run(arguments: list[str]) -> int:
     import typer
 
     from prep.cli.app import app
-    from prep.cli.output import report_error, write_json
+    from prep.cli.output import hear_remarks, report_error, write_json
 
     # typer brings its own click since 0.20: the base of its usage errors is found, not imported.
     usage_errors: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -33,6 +33,7 @@ def run(arguments: list[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without × and − still gets the message
+    hear_remarks()
     try:
         result = app(args=arguments, prog_name="prep", standalone_mode=False)
     except PrepError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -42,6 +43,17 @@ def report_error(error: PrepError) -> None:
     target = console(error=True)
     for line in str(error).splitlines():
         target.print(line, style=None if line.startswith("  ") else "bold red", markup=False)
+
+
+def hear_remarks() -> None:
+    """Show what the package logs for people, such as that loops are compiled first, as lines on stderr."""
+    heard = logging.getLogger("prep")
+    if not heard.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        heard.addHandler(handler)
+        heard.setLevel(logging.INFO)
+        heard.propagate = False
 
 
 def say(text: str, style: str = "") -> None:

@@ -61,6 +61,8 @@ def lines_of(
         return layout.lines(layout.counted(mask[start // per_row : stop // per_row], mask_spec))
 
     step = max(_PIECE_VALUES // layout.row_values, 1) * per_row
+    if not by_value and layout.trailing and values.dtype in (np.float32, np.float64):
+        step = max(rows * per_row, 1)  # nothing is copied or made beside the values
     return Lines(rows * per_row, layout.width, step, piece, kept if by_value else None), runs, groups[firsts[some]]
 
 

@@ -128,6 +128,7 @@ class Ledger:
         except BaseException:
             with suppress(OSError):
                 newborn.unlink()
+            self.leave()
             raise
 
     def remove(self) -> None:

@@ -27,6 +27,7 @@ class SurvivingFile(io.RawIOBase):
         self._unwritten: list[tuple[int, bytes]] = []
         self._written = _Ranges() if adopt else None
         self._place = self._size = 0
+        self._descriptor = -1
         how = os.O_NOFOLLOW if adopt else os.O_CREAT | os.O_EXCL
         self._descriptor = os.open(path, os.O_RDWR | how | os.O_CLOEXEC, 0o666)
 
@@ -92,8 +93,9 @@ class SurvivingFile(io.RawIOBase):
         """Nothing is buffered here."""
 
     def close(self) -> None:
-        if not self.closed:
-            os.close(self._descriptor)
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
             self._unwritten.clear()
         super().close()
 
