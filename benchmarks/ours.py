@@ -68,7 +68,7 @@ def _validated(path: Path, workers: int) -> dict[str, Any]:
     stored = next(each.finding.passed for each in report.results if each.check == "stored_bytes")
     return {
         "checks": [(each.check, each.finding.passed) for each in report.results if each.check in CHECKS],
-        "digests": {name: each.stored for name, each in read_manifest(path).digests.items()} if stored else {},
+        "digests": {name: tuple(each.stored) for name, each in read_manifest(path).digests.items()} if stored else {},
     }
 
 
@@ -86,7 +86,7 @@ def validate_every_value(made: Made) -> Job:
             for each in statistics_folds(source, spec, {}):
                 folds += [each.moments, replace(each.quantiles, stride=1)]
             digests = run(source, folds, digests=True, workers=WORKERS).digests
-        return {"digests": {name: each.stored for name, each in digests.items()}}
+        return {"digests": {name: tuple(each.stored) for name, each in digests.items()}}
 
     return Job(measure)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from prep.blocks import Array, FieldSpec
@@ -10,7 +12,9 @@ from prep.kernels.matrices import real_view
 from prep.kernels.slots import Lines, Runs
 
 _PIECE_VALUES = 1 << 17
-_LEAST_RUN = 16
+# Values of a slot and of a run from which on it pays to have one.
+_SLOT_VALUES, _RUN_VALUES = 256, 512
+_DENSE = 1 << 20
 
 
 def whole_columns(field: FieldSpec, mask: FieldSpec | None) -> bool:
@@ -28,55 +32,86 @@ def stretches(ids: Array, mask: Array | None, order: Array | None = None) -> Arr
     return np.concatenate([[0], np.flatnonzero(change) + 1, [len(own)]]) if len(own) else np.zeros(1, np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Sorted:
+    """The lines of a block, their runs, the group of each slot (0 without groups), and the place of each row in the
+    block, None where rows are taken as they lie.
+    """
+
+    lines: Lines
+    runs: Runs
+    groups: Array
+    order: Array | None
+
+
 def lines_of(
     layout: Layout, stored: Array, ids: Array | None, mask: Array | None, mask_spec: FieldSpec | None
-) -> tuple[Lines, Runs, Array]:
-    """Rows of a field as `Lines`, their `Runs` and the group of each slot (0 where ``ids`` is None).
+) -> Sorted:
+    """Rows of a field as `Lines` and `Runs`.
 
-    A slot is a distinct pair of a group and, where the mask leaves out whole features, a mask line.
+    A slot is a distinct pair of a group and, where the mask leaves out whole features, a mask line. Masks that change
+    all the time are looked at value by value instead; rows whose slots change all the time are taken slot by slot.
     """
     values, rows = real_view(stored), len(stored)
     per_row = layout.row_values // layout.width
     groups = np.zeros(rows, np.int64) if ids is None else ids
-    columns = np.ones((1, layout.width), bool)
-    bounds = _bounds(ids, None, rows)
-    by_value = mask is not None
+    codes = np.zeros(rows, np.int64) if ids is None else _numbered(ids)
+    by_value, columns = mask is not None, np.ones((1, layout.width), bool)
     if mask is not None and mask_spec is not None and whole_columns(layout.field, mask_spec):
-        finer = _bounds(ids, mask, rows)
-        # Masks that change all the time are looked at value by value: a slot for each would take more time.
-        by_value = (len(finer) - len(bounds)) * _LEAST_RUN > rows * per_row
+        every = layout.lines(layout.counted(mask, mask_spec))[::per_row]
+        pairs = _numbered(codes * (rows + 1) + _patterns(every))
+        by_value = int(pairs.max(initial=0)) * _SLOT_VALUES > rows * layout.row_values
         if not by_value:
-            bounds = finer
-            columns = layout.lines(layout.counted(mask[bounds[:-1]], mask_spec))[::per_row]
-    firsts = bounds[:-1]
-    some, slots = _distinct(groups[firsts], columns)
-    runs = Runs(bounds * per_row, slots, np.broadcast_to(columns, (len(firsts), layout.width))[some])
+            codes, columns = pairs, every
+    starts = np.flatnonzero(np.diff(codes)) + 1
+    order = None
+    if len(starts) * _RUN_VALUES > rows * layout.row_values:
+        order = np.argsort(codes.astype(np.uint16) if codes.max() < 1 << 16 else codes, kind="stable")
+        codes = codes[order]
+        starts = np.flatnonzero(np.diff(codes)) + 1
+    bounds = np.concatenate([[0], starts, [rows]]) if rows else np.zeros(1, np.int64)
+    some = np.empty(int(codes.max(initial=-1)) + 1, np.int64)
+    some[codes[::-1]] = (np.arange(rows) if order is None else order)[::-1]
+    runs = Runs(bounds * per_row, codes[bounds[:-1]], np.broadcast_to(columns, (rows, layout.width))[some])
+
+    def rows_of(array: Array, start: int, stop: int) -> Array:
+        chosen = slice(start // per_row, stop // per_row)
+        return array[chosen] if order is None else np.take(array, order[chosen], axis=0, mode="clip")
 
     def piece(start: int, stop: int) -> Array:
-        return layout.lines(values[start // per_row : stop // per_row])
+        return layout.lines(rows_of(values, start, stop))
 
     def kept(start: int, stop: int) -> Array:
         assert mask is not None
         assert mask_spec is not None
-        return layout.lines(layout.counted(mask[start // per_row : stop // per_row], mask_spec))
+        part = rows_of(mask, start, stop)
+        if part.itemsize == 1 and part.shape[1:] == layout.field.shape and layout.field.dtype.kind != "c":
+            return layout.lines(part)
+        return layout.lines(layout.counted(part, mask_spec))
 
     step = max(_PIECE_VALUES // layout.row_values, 1) * per_row
-    if not by_value and layout.trailing and values.dtype in (np.float32, np.float64):
+    if not by_value and order is None and layout.trailing and values.dtype in (np.float32, np.float64):
         step = max(rows * per_row, 1)  # nothing is copied or made beside the values
-    return Lines(rows * per_row, layout.width, step, piece, kept if by_value else None), runs, groups[firsts[some]]
+    lines = Lines(rows * per_row, layout.width, step, piece, kept if by_value else None)
+    return Sorted(lines, runs, groups[some], order)
 
 
-def _bounds(ids: Array | None, mask: Array | None, rows: int) -> Array:
-    if ids is None and mask is None:
-        return np.asarray([0, rows] if rows else [0])
-    return stretches(np.zeros(rows, np.int64) if ids is None else ids, mask)
+def _patterns(counted: Array) -> Array:
+    """A number for each line of a bool table (rows, width), the same for equal lines."""
+    packed = np.packbits(counted, axis=1)
+    if packed.shape[1] > 8:
+        return np.asarray(np.unique(packed, axis=0, return_inverse=True)[1].reshape(-1))
+    wide = np.zeros((len(packed), 8), np.uint8)
+    wide[:, : packed.shape[1]] = packed
+    return _numbered(wide.view(np.int64)[:, 0])
 
 
-def _distinct(ids: Array, columns: Array) -> tuple[Array, Array]:
-    """Places of the distinct pairs of an id and a line of ``columns`` (one, or one for each id), and each id's pair."""
-    _, codes = np.unique(ids, return_inverse=True)
-    if len(columns) > 1:
-        patterns, own = np.unique(np.packbits(columns, axis=1), axis=0, return_inverse=True)
-        codes = codes * len(patterns) + own.reshape(-1)
-    _, some, slots = np.unique(codes, return_index=True, return_inverse=True)
-    return some, slots
+def _numbered(ids: Array) -> Array:
+    """The place of each id among the distinct ones in ascending order; counted, not sorted, where they are dense."""
+    low = int(ids.min(initial=0))
+    span = int(ids.max(initial=0)) - low + 1
+    if span > _DENSE:
+        return np.asarray(np.unique(ids, return_inverse=True)[1].reshape(-1))
+    present = np.zeros(span, bool)
+    present[ids - low] = True
+    return np.asarray((np.cumsum(present) - 1)[ids - low])

@@ -153,18 +153,19 @@ class Moments:
 
     def _compiled(self, loops: ModuleType, part: Block, state: MomentsState) -> Iterator[tuple[Array, PowerSums]]:
         """Sums by group, of the compiled loops."""
-        lines, runs, own = lines_of(
+        found = lines_of(
             self.layout,
             part[self.field.name],
             group_ids(part, self.group) if self.group else None,
             part[self.mask.name] if self.mask else None,
             self.mask,
         )
-        sums, bad = slot_sums(loops, lines, runs)
-        places = np.unique(bad * (part.stop - part.start) // max(lines.count, 1))[:KEEP] + part.start
+        sums, bad = slot_sums(loops, found.lines, found.runs)
+        bad = bad * (part.stop - part.start) // max(found.lines.count, 1)
+        places = np.unique(bad if found.order is None else found.order[bad])[:KEEP] + part.start
         state.nonfinite = (*state.nonfinite, *places.tolist())[:KEEP]
-        for place in range(len(own)):
-            yield own[place : place + 1], sums.take(slice(place, place + 1))
+        for place in range(len(found.groups)):
+            yield found.groups[place : place + 1], sums.take(slice(place, place + 1))
 
     def _pieces(self, part: Block, state: MomentsState) -> Iterator[tuple[Array, PowerSums]]:
         """Sums by group: by column over long stretches of rows that share group and mask, else value by value."""

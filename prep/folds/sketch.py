@@ -149,11 +149,12 @@ class Quantiles:
         ids = group_ids(part, self.group)[sampled]
         loops = lanes_for(part[self.field.name].nbytes)
         if loops is not None:
-            lines, runs, own = lines_of(self.layout, values, ids if self.group else None, mask, self.mask)
-            if fits(*runs.columns.shape[::-1]):
+            found = lines_of(self.layout, values, ids if self.group else None, mask, self.mask)
+            if fits(*found.runs.columns.shape[::-1]):
                 pivots = np.broadcast_to(np.asarray(self.pivot or (0.0,), np.float64), (self.layout.width,)).copy()
-                for group, found in zip(own.tolist(), bucket_counts(loops, lines, runs, pivots), strict=True):
-                    state.tables[group] = _join(state.tables.get(group, _NOTHING), found)
+                tables = bucket_counts(loops, found.lines, found.runs, pivots)
+                for group, table in zip(found.groups.tolist(), tables, strict=True):
+                    state.tables[group] = _join(state.tables.get(group, _NOTHING), table)
                 return state
         step = max(_PIECE_VALUES // max(self.field.row_values, 1), 1)
         for start in range(0, len(values), step):

@@ -99,8 +99,6 @@ class Pending:
                 self._open = False
                 os.fsync(parent)
         _remove(self.path)
-        if self.ledger is not None:
-            self.ledger.remove()
 
     @contextmanager
     def discarded_on_error(self) -> Iterator[None]:
@@ -123,7 +121,7 @@ class Pending:
             self.ledger.leave()
 
     def discard(self) -> None:
-        """Remove the temporary unless it was published; never raises."""
+        """Remove the temporary, unless it was published, and its ledger; never raises."""
         if self._open:
             self._open = False
             _remove(self.path)

@@ -42,7 +42,7 @@ def bucket_counts(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array) ->
         flat = loopable(lines.values(start, stop))
         keep = np.zeros(0, bool)
         if lines.kept is not None:
-            keep = np.ascontiguousarray(lines.kept(start, stop)).reshape(-1)
+            keep = np.ascontiguousarray(lines.kept(start, stop)).reshape(-1) != 0
         spare = np.empty(len(flat), np.int64)
         bounds = first * features, last * features
         used = loops.count_buckets(

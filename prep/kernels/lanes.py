@@ -26,9 +26,9 @@ def plain_sums(flat, starts, stops, slots, pivots, sums):  # type: ignore[no-unt
     """
     width = pivots.shape[1]
     for run in range(len(slots)):
+        place, stop = starts[run], stops[run]
         pivot, out = pivots[slots[run]], sums[slots[run]]
         s1, s2, s3, s4, low, high = out[_S1], out[_S2], out[_S3], out[_S4], out[_LOW], out[_HIGH]
-        place, stop = starts[run], stops[run]
         while place + 4 * width <= stop:
             line1, line2 = flat[place : place + width], flat[place + width : place + 2 * width]
             line3, line4 = flat[place + 2 * width : place + 3 * width], flat[place + 3 * width : place + 4 * width]

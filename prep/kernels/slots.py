@@ -42,7 +42,8 @@ class Runs:
 class Lines:
     """Values to measure: ``values(start, stop)`` gives (lines, features) of any real dtype.
 
-    ``kept(start, stop)`` says which of them count, None where all do; ``step`` lines are taken at a time.
+    ``kept(start, stop)`` says which of them count (bool, or a byte that is not 0), None where all do; ``step`` lines
+    are taken at a time.
     """
 
     count: int
@@ -64,14 +65,14 @@ def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, A
     to be far from it, the slots are measured once more about the mean.
     """
     pivots = _first_values(lines, runs)
-    whole = lines.kept is None
-    sums, counts = _walk(loops, lines, runs, pivots, whole)
+    clean = True
+    sums, counts = _walk(loops, lines, runs, pivots, clean)
     bad = np.zeros(0, np.int64)
     nan = inf = np.zeros(pivots.shape, np.int64)
     if not np.isfinite(sums[:, 0][runs.columns]).all():
         bad, nan, inf = _nonfinite(lines, runs)
-        whole = False
-        sums, counts = _walk(loops, lines, runs, pivots, whole)
+        clean = False
+        sums, counts = _walk(loops, lines, runs, pivots, clean)
     low, high = sums[:, 4], sums[:, 5]
     with np.errstate(all="ignore"):
         shift, n = sums[:, 0] / np.maximum(counts, 1), np.maximum(counts, 1)
@@ -79,7 +80,7 @@ def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, A
         far = runs.columns & (np.abs(shift) > _FAR * spread) & (low < high) & np.isfinite(shift)
     if far.any():
         pivots = np.where(far, pivots + shift, pivots)
-        sums, counts = _walk(loops, lines, runs, pivots, whole)
+        sums, counts = _walk(loops, lines, runs, pivots, clean)
     counts = np.where(runs.columns, counts, 0)
     some = counts > 0
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -89,8 +90,12 @@ def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, A
     return found, bad
 
 
-def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, whole: bool) -> tuple[Array, Array]:
-    """Sums about the pivots (slots, 6, features) and counts (slots, features); ``whole`` where every value counts."""
+def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, clean: bool) -> tuple[Array, Array]:
+    """Sums about the pivots (slots, 6, features) and counts (slots, features).
+
+    ``clean`` where no counted value is NaN or infinite.
+    """
+    whole = clean and lines.kept is None
     slots, features = pivots.shape
     beside = max(min(LANES // features, _TABLE_VALUES // (6 * features * slots)), 1)
     sums = np.zeros((slots, 6, beside * features))
@@ -103,9 +108,9 @@ def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, whole: boo
         if whole:
             loops.plain_sums(flat, first * features, last * features, slot, lanes, sums)
             continue
-        keep = np.isfinite(flat)
-        if lines.kept is not None:
-            keep &= lines.kept(start, stop).reshape(-1)
+        keep = _keep(lines, start, stop) if clean else np.isfinite(flat)
+        if not clean and lines.kept is not None:
+            keep &= _keep(lines, start, stop)
         loops.masked_sums(flat, keep, first * features, last * features, slot, lanes, sums, counts)
     folded = sums.reshape(slots, 6, beside, features)
     together = np.add.reduce(folded, axis=2)
@@ -116,6 +121,13 @@ def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, whole: boo
     else:
         counts = np.add.reduce(counts.reshape(slots, beside, features), axis=1)
     return together, counts.astype(np.int64)
+
+
+def _keep(lines: Lines, start: int, stop: int) -> Array:
+    assert lines.kept is not None
+    keep = np.ascontiguousarray(lines.kept(start, stop)).reshape(-1)
+    # A bool that is a byte other than 0 and 1 is none.
+    return keep if keep.dtype == bool else keep != 0
 
 
 def loopable(values: Array) -> Array:
@@ -153,7 +165,7 @@ def _fill(line: Array, values: Array, kept: Array | None) -> None:
         part = values[start : start + step].astype(np.float64)
         good = np.isfinite(part)
         if kept is not None:
-            good &= kept[start : start + step]
+            good &= kept[start : start + step] != 0
         place = np.argmax(good, axis=0)
         some = np.flatnonzero(good[place, np.arange(len(line))] & np.isnan(line))
         line[some] = part[place[some], some]
@@ -169,7 +181,7 @@ def _nonfinite(lines: Lines, runs: Runs) -> tuple[Array, Array, Array]:
         values = lines.values(start, stop)
         bad = ~np.isfinite(values)
         if lines.kept is not None:
-            bad &= lines.kept(start, stop)
+            bad &= lines.kept(start, stop) != 0
         rows, features = np.nonzero(bad)
         slots = slot_of[start:stop][rows]
         counts = runs.columns[slots, features]

@@ -7,6 +7,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ ENDINGS = (".h5", ".zarr")
 ROWS = 2_000
 SPEC = demo_spec(ROWS)
 ARRAYS = demo_arrays(SPEC)
+DIGESTS: defaultdict[tuple[str, str], list[Any]] = defaultdict(list)
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +58,7 @@ def write(
                 mine = found[field.name] if found else writer.cutter(field.name, start, ARRAYS[field.name][start:stop])
                 writer.put(field.name, mine)
         writer.commit(spec)
+        DIGESTS[path.name, compression].append(writer.digests)
     return taken
 
 
@@ -252,13 +255,14 @@ def test_a_damaged_chunk_is_not_taken(tmp_path: Path, ending: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_a_temporary_that_lost_its_content_is_written_anew(tmp_path: Path, ending: str) -> None:
+@pytest.mark.parametrize("size", [0, 1 << 20])
+def test_a_temporary_that_shrank_or_grew_becomes_the_same_dataset(tmp_path: Path, ending: str, size: int) -> None:
     path = tmp_path / "one" / f"demo{ending}"
     temporary, _ = interrupt(path)
     for file in [temporary, *temporary.rglob("*")]:
         if file.is_file():
-            os.truncate(file, 0)
-    assert write(path) == 0
+            os.truncate(file, size)
+    assert write(path) == (5 if size else 0)
     write(tmp_path / "other" / f"demo{ending}")
     assert whole(tmp_path / "one") == whole(tmp_path / "other")
 
@@ -292,6 +296,44 @@ def test_a_ledger_is_believed_only_up_to_the_first_damage_and_only_of_this_user(
         return
     write(tmp_path / "other" / "demo.h5")
     assert whole(tmp_path / "one") == whole(tmp_path / "other")
+
+
+def test_no_byte_of_a_ledger_can_change_unnoticed(tmp_path: Path) -> None:
+    path = tmp_path / "demo.h5"
+    write(path, "gzip")
+    expected = DIGESTS[path.name, "gzip"][-1]
+    for number in range(40, 190, 5):
+        path.unlink()
+        _, ledger = interrupt(path, "gzip", units=1)
+        data = bytearray(ledger.read_bytes())
+        data[number] ^= 1
+        ledger.write_bytes(data)
+        assert write(path, "gzip") == 0
+        assert DIGESTS[path.name, "gzip"][-1] == expected
+
+
+def test_a_ledger_that_was_cut_short_is_written_on(tmp_path: Path) -> None:
+    path = tmp_path / "demo.h5"
+    _, ledger = interrupt(path, units=2)
+    os.truncate(ledger, ledger.stat().st_size - 7)
+    interrupt(path, units=6)
+    assert write(path) == 6
+
+
+def test_a_ledger_is_locked_before_anybody_else_can_see_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, real, nested = tmp_path / "demo.h5", fcntl.flock, []
+
+    def flock(*arguments: Any) -> None:
+        if not nested:
+            nested.append(True)
+            (mine,) = tmp_path.glob("*.tmp")
+            assert write(path) == 0
+            assert mine.exists()
+        real(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    write(path)
+    assert nested
 
 
 def test_a_ledger_without_its_temporary_is_removed(tmp_path: Path) -> None:

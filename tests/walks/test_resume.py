@@ -7,14 +7,16 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from prep.blocks import DatasetSpec, FieldSpec
+from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.engine.journal import cache_folder
+from prep.transforms.pipeline import Pipeline
+from prep.verbs.normalize import normalize
 from prep.verbs.rawdata import Rows, write_dataset
 from tests.conftest import ROOT
 
@@ -193,6 +195,20 @@ def test_what_a_killed_normalize_left_is_not_used_where_it_is_damaged(place: Pat
     assert content("normalized.h5", "normalized.h5.manifest") == found
 
 
+def test_what_was_written_but_not_measured_is_made_again(place: Path):
+    run("stats", "stats.json")
+    run("normalize", "normalized.h5", signal.SIGKILL, 24)
+    fresh_cache()
+
+    assert run("normalize", "normalized.h5")["transformed"] == UNITS + 1
+    found = content("normalized.h5", "normalized.h5.manifest")
+    for name in found:
+        Path(name).unlink()
+    fresh_cache()
+    run("normalize", "normalized.h5")
+    assert content("normalized.h5", "normalized.h5.manifest") == found
+
+
 def test_other_statistics_begin_anew(place: Path):
     run("stats", "stats.json")
     run("normalize", "normalized.h5", signal.SIGKILL, 24)
@@ -243,7 +259,7 @@ def test_of_a_dataset_with_more_rows_only_these_are_measured(place: Path):
         folds = scratch[verb]["absorbed"] // UNITS
         assert folds * UNITS == scratch[verb]["absorbed"]
         assert first[verb]["absorbed"] == folds * (UNITS - 4)
-        assert more[verb]["absorbed"] == folds * 4
+        assert folds * 4 <= more[verb]["absorbed"] <= folds * 5
     assert content(*found) == found
 
 
@@ -269,17 +285,19 @@ def test_a_journal_that_was_damaged_is_not_believed(place: Path, verb: str):
 
 
 def test_force_begins_anew(place: Path, monkeypatch: pytest.MonkeyPatch):
-    from prep.engine import DatasetSource
-    from prep.verbs.normalize import normalize
-
     run("stats", "stats.json")
     run("normalize", "normalized.h5", signal.SIGKILL, 24)
-    monkeypatch.setattr("prep.formats.ledger.LEAST_BYTES", 1)
+    units, real = [], Pipeline.apply
+
+    def counted(self: Pipeline, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        units.append(len(arrays["x"]))
+        return real(self, arrays)
+
+    monkeypatch.setattr(Pipeline, "apply", counted)
     normalize("raw.h5", stats="stats.json", output="normalized.h5", schema="schema.yaml", force=True)
 
+    assert len(units) == UNITS + 1
     assert beside() == []
-    with DatasetSource.open("normalized.h5") as source:
-        assert source.spec.rows == ROWS
 
 
 def test_a_row_that_changed_since_is_not_taken_from_what_was_finished(place: Path):
