@@ -72,7 +72,11 @@ def run(arguments: list[str]) -> int:
         )
         return EXIT_UNFINISHED
     if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this exit status
-        print("interrupted: nothing was written under a final name; run the same command again", file=sys.stderr)
+        print(
+            "interrupted: nothing was written under a final name; "
+            "run the same command again (stats, normalize and validate go on from what is done)",
+            file=sys.stderr,
+        )
     return result if isinstance(result, int) else 0
 
 

@@ -12,6 +12,7 @@ import platform
 import struct
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
@@ -115,19 +116,18 @@ class Journal:
     def _index(self) -> dict[bytes, tuple[int, int]]:
         """Where the states of each key lie; a record cut short ends the list."""
         if self._known is None:
-            self._known = {}
-            try:
-                with self.path.open("rb") as file:
-                    size, place = os.fstat(file.fileno()).st_size, 0
-                    while place + _HEAD.size <= size:
-                        magic, key, length = _HEAD.unpack(os.pread(file.fileno(), _HEAD.size, place))
-                        end = place + _HEAD.size + length + 32
-                        if magic != _MAGIC or end > size:
-                            break
-                        self._known[key] = (place + _HEAD.size, length)
-                        place = end
-            except OSError:
-                pass
+            found: dict[bytes, tuple[int, int]] = {}
+            with suppress(OSError), self.path.open("rb") as file:
+                size, place = os.fstat(file.fileno()).st_size, 0
+                while place + _HEAD.size <= size:
+                    magic, key, length = _HEAD.unpack(os.pread(file.fileno(), _HEAD.size, place))
+                    end = place + _HEAD.size + length + 32
+                    if magic != _MAGIC or end > size:
+                        break
+                    found[key] = (place + _HEAD.size, length)
+                    place = end
+            # Whole before another thread can see it.
+            self._known = found
         return self._known
 
 
