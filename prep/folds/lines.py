@@ -15,6 +15,7 @@ _PIECE_VALUES = 1 << 17
 # Values of a slot and of a run from which on it pays to have one.
 _SLOT_VALUES, _RUN_VALUES = 256, 512
 _DENSE = 1 << 20
+_SAMPLE = 1024
 
 
 def whole_columns(field: FieldSpec, mask: FieldSpec | None) -> bool:
@@ -54,13 +55,19 @@ def lines_of(
     """
     values, rows = real_view(stored), len(stored)
     per_row = layout.row_values // layout.width
+    if ids is None and (mask is None or not whole_columns(layout.field, mask_spec)):
+        every_row = Runs(np.asarray([0, rows * per_row]), np.zeros(1, np.int64), np.ones((1, layout.width), bool))
+        return _sorted(layout, values, mask, mask_spec, every_row, np.zeros(1, np.int64), None)
     groups = np.zeros(rows, np.int64) if ids is None else ids
     codes = np.zeros(rows, np.int64) if ids is None else _numbered(ids)
     by_value, columns = mask is not None, np.ones((1, layout.width), bool)
     if mask is not None and mask_spec is not None and whole_columns(layout.field, mask_spec):
         every = layout.lines(layout.counted(mask, mask_spec))[::per_row]
-        pairs = _numbered(codes * (rows + 1) + _patterns(every))
-        by_value = int(pairs.max(initial=0)) * _SLOT_VALUES > rows * layout.row_values
+        first = _patterns(every[:_SAMPLE])
+        by_value = int(first.max(initial=0)) * _SLOT_VALUES > len(first) * layout.row_values
+        if not by_value:
+            pairs = _numbered(codes * (rows + 1) + _patterns(every))
+            by_value = int(pairs.max(initial=0)) * _SLOT_VALUES > rows * layout.row_values
         if not by_value:
             codes, columns = pairs, every
     starts = np.flatnonzero(np.diff(codes)) + 1
@@ -73,6 +80,20 @@ def lines_of(
     some = np.empty(int(codes.max(initial=-1)) + 1, np.int64)
     some[codes[::-1]] = (np.arange(rows) if order is None else order)[::-1]
     runs = Runs(bounds * per_row, codes[bounds[:-1]], np.broadcast_to(columns, (rows, layout.width))[some])
+    return _sorted(layout, values, mask if by_value else None, mask_spec, runs, groups[some], order)
+
+
+def _sorted(
+    layout: Layout,
+    values: Array,
+    mask: Array | None,
+    mask_spec: FieldSpec | None,
+    runs: Runs,
+    groups: Array,
+    order: Array | None,
+) -> Sorted:
+    """Rows in ``order``; a ``mask`` is looked at value by value."""
+    rows, per_row = len(values), layout.row_values // layout.width
 
     def rows_of(array: Array, start: int, stop: int) -> Array:
         chosen = slice(start // per_row, stop // per_row)
@@ -90,10 +111,10 @@ def lines_of(
         return layout.lines(layout.counted(part, mask_spec))
 
     step = max(_PIECE_VALUES // layout.row_values, 1) * per_row
-    if not by_value and order is None and layout.trailing and values.dtype in (np.float32, np.float64):
+    if mask is None and order is None and layout.trailing and values.dtype in (np.float32, np.float64):
         step = max(rows * per_row, 1)  # nothing is copied or made beside the values
-    lines = Lines(rows * per_row, layout.width, step, piece, kept if by_value else None)
-    return Sorted(lines, runs, groups[some], order)
+    lines = Lines(rows * per_row, layout.width, step, piece, None if mask is None else kept)
+    return Sorted(lines, runs, groups, order)
 
 
 def _patterns(counted: Array) -> Array:
