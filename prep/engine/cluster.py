@@ -15,11 +15,11 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prep.engine.algebra import one_thread
+from prep.engine.versions import installed
 from prep.engine.window import window
 from prep.errors import PrepError, UnfinishedError, UsageError, Where
 
@@ -150,13 +150,8 @@ def _work(shipped: Shipped, item: Any) -> tuple[str, Any]:
 
 
 def _versions() -> str:
-    found = [f"python {platform.python_version()}"]
-    for package in _COMPUTING:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            continue
-    return ", ".join(found)
+    found = {"python": platform.python_version(), **installed(*_COMPUTING)}
+    return ", ".join(f"{package} {version}" for package, version in found.items())
 
 
 @cache

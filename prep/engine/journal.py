@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from prep.canonical import blake3_digest, framed_digest
+from prep.engine.versions import installed
 from prep.folds import Fold
 from prep.folds.states import Relation, decode_states, description, relation
 
@@ -145,12 +145,8 @@ def _shrink(folder: Path) -> None:
 @cache
 def _measuring_code() -> bytes:
     """Identifies the code that measures: its text, and the versions of the libraries under it."""
-    parts = [platform.machine().encode()]
-    for package in _COMPUTING:
-        try:
-            parts.append(f"{package} {version(package)}".encode())
-        except PackageNotFoundError:
-            continue
+    libraries = (f"{package} {version}".encode() for package, version in installed(*_COMPUTING).items())
+    parts = [platform.machine().encode(), *libraries]
     for room in _ROOMS:
         for file in sorted(files("prep").joinpath(room).iterdir(), key=lambda each: each.name):
             if file.name.endswith(".py"):

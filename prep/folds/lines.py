@@ -23,16 +23,6 @@ def whole_columns(field: FieldSpec, mask: FieldSpec | None) -> bool:
     return mask is None or set(mask.dims[1:]) <= set(field.features)
 
 
-def stretches(ids: Array, mask: Array | None, order: Array | None = None) -> Array:
-    """Bounds of the stretches of rows (in ``order``) with equal id and equal mask line."""
-    own = ids if order is None else ids[order]
-    change = own[1:] != own[:-1]
-    if mask is not None:
-        lines = (mask if order is None else mask[order]).reshape(len(mask), -1) != 0
-        change = change | (lines[1:] != lines[:-1]).any(axis=1)
-    return np.concatenate([[0], np.flatnonzero(change) + 1, [len(own)]]) if len(own) else np.zeros(1, np.int64)
-
-
 @dataclass(frozen=True, slots=True)
 class Sorted:
     """The lines of a block, their runs, the group of each slot (0 without groups), and the place of each row in the

@@ -13,7 +13,7 @@ from prep.blocks import Array, Block, FieldSpec
 from prep.folds import Scope
 from prep.folds.jsonable import decode, encode
 from prep.folds.layout import Layout, group_ids
-from prep.folds.lines import lines_of, stretches, whole_columns
+from prep.folds.lines import lines_of, whole_columns
 from prep.kernels.compiled import lanes_for
 from prep.kernels.matrices import real_view
 from prep.kernels.moments import PIECE_VALUES, PowerSums, dense_sums, masked_sums, merge
@@ -174,7 +174,7 @@ class Moments:
         ids = group_ids(part, self.group)
         order = _grouping(ids)
         step = max(PIECE_VALUES // self.layout.row_values, 1)
-        bounds = stretches(ids, mask, order) if whole_columns(self.field, self.mask) else np.zeros(0, np.int64)
+        bounds = _stretches(ids, mask, order) if whole_columns(self.field, self.mask) else np.zeros(0, np.int64)
         dense = len(values) * self.layout.row_values >= _RUN_VALUES * (len(bounds) - 1) > 0
         if not dense:
             bounds = np.asarray([0, len(values)])
@@ -226,6 +226,16 @@ def _grouping(ids: Array) -> Array | None:
     starts = np.flatnonzero(np.diff(ids)) + 1
     firsts = ids[np.append(0, starts)] if len(ids) else ids
     return None if len(np.unique(firsts)) == len(firsts) else np.argsort(ids, kind="stable")
+
+
+def _stretches(ids: Array, mask: Array | None, order: Array | None) -> Array:
+    """Bounds of the stretches of rows (in ``order``) with equal id and equal mask line."""
+    own = ids if order is None else ids[order]
+    change = own[1:] != own[:-1]
+    if mask is not None:
+        lines = (mask if order is None else mask[order]).reshape(len(mask), -1) != 0
+        change = change | (lines[1:] != lines[:-1]).any(axis=1)
+    return np.concatenate([[0], np.flatnonzero(change) + 1, [len(own)]])
 
 
 def _rows(order: Array | None, start: int, stop: int) -> Any:

@@ -12,6 +12,7 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.formats.commit import storage_errors
+from prep.formats.files import read_at
 
 _PREFIX_BITS = 12
 _PREFIXES = 1 << _PREFIX_BITS
@@ -52,14 +53,11 @@ class Run:
         """Records whose prefix is in ``first:last``."""
         start, stop = int(self.bounds[first]), int(self.bounds[last])
         records = np.empty((stop - start, self.width), np.uint64)
-        buffer, done = records.data.cast("B") if records.size else memoryview(b""), 0
+        buffer = records.data.cast("B") if records.size else memoryview(b"")
         place = self.offset + start * self.width * 8
         with storage_errors("the folder for temporary files (TMPDIR)"):
-            while done < len(buffer):
-                step = os.preadv(self.file.descriptor, [buffer[done:]], place + done)
-                if step == 0:
-                    raise OSError("the temporary file is shorter than what was written to it")
-                done += step
+            if read_at(self.file.descriptor, buffer, place) < len(buffer):
+                raise OSError("the temporary file is shorter than what was written to it")
         return records
 
 

@@ -17,6 +17,17 @@ from prep.formats.layout import FieldLayout, damaged
 _OPEN_FILES = 64
 
 
+def read_at(descriptor: int, buffer: memoryview, place: int) -> int:
+    """Fill ``buffer`` with the bytes of a file from ``place`` on; returns how many, fewer only at its end."""
+    done = 0
+    while done < len(buffer):
+        step = os.preadv(descriptor, [buffer[done:]], place + done)
+        if step == 0:
+            break
+        done += step
+    return done
+
+
 class OpenFile:
     """A descriptor that closes when the last one who holds this object lets go of it."""
 

@@ -14,7 +14,7 @@ from prep.blocks import Array, ChunkKey
 from prep.errors import IntegrityError, UsageError, Where
 from prep.formats.codecs import decode
 from prep.formats.commit import storage_errors
-from prep.formats.files import OpenFile, OpenFiles, changed, in_memory
+from prep.formats.files import OpenFile, OpenFiles, changed, in_memory, read_at
 from prep.formats.layout import Bytes, FieldLayout, damaged, flat
 
 
@@ -75,12 +75,9 @@ class ChunkReader:
             )
         with storage_errors(self.path):
             file = self._files.holding(layout, key)
-            place, done = int(layout.offsets[key.index]), 0
-            while done < size:
-                step = os.preadv(file.descriptor, [buffer[done:]], place + done)
-                if step == 0:
-                    raise changed(self.path, key, done, size)
-                done += step
+            done = read_at(file.descriptor, buffer, int(layout.offsets[key.index]))
+            if done < size:
+                raise changed(self.path, key, done, size)
         return buffer
 
     def fill(self, key: ChunkKey, out: Array, scratch: Scratch | None = None) -> memoryview:

@@ -14,6 +14,7 @@ import numpy as np
 from prep.blocks import DatasetSpec, chunk_rows
 from prep.canonical import blake3_digest, canonical_json, framed_digest
 from prep.formats.chunks import Chunk, Portion, Variable
+from prep.formats.files import read_at
 from prep.formats.ledger import Record
 
 
@@ -72,12 +73,8 @@ class Salvage:
             place = self.path / record.place.path if record.place.path else self.path
             descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
-                done = 0
-                while done < len(data):
-                    step = os.preadv(descriptor, [data[done:]], record.place.offset + done)
-                    if step == 0:
-                        return False
-                    done += step
+                if read_at(descriptor, data, record.place.offset) < len(data):
+                    return False
             finally:
                 os.close(descriptor)
         except (OSError, ValueError):

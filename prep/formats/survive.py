@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from typing_extensions import Buffer
 
+from prep.formats.files import read_at
+
 
 class SurvivingFile(io.RawIOBase):
     """An unbuffered read-write file whose `write` and `truncate` never raise.
@@ -66,13 +68,9 @@ class SurvivingFile(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         view = memoryview(buffer).cast("B")
         start, self._place = self._place, self._place + view.nbytes
-        done = 0
-        while done < view.nbytes:
-            step = os.preadv(self._descriptor, [view[done:]], start + done)
-            if step == 0:
-                break
-            done += step
-        done = min(done, max(0, self._size - start))  # what lies behind is of whoever wrote an adopted file
+        done = min(
+            read_at(self._descriptor, view, start), max(0, self._size - start)
+        )  # what lies behind is of whoever wrote an adopted file
         view[done:] = bytes(view.nbytes - done)
         for place, data in self._unwritten:
             low, high = max(place, start), min(place + len(data), start + view.nbytes)

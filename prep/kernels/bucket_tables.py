@@ -40,9 +40,7 @@ def bucket_counts(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array) ->
     for start, stop in lines.pieces():
         first, last, slot = runs.within(start, stop)
         flat = loopable(lines.values(start, stop))
-        keep = np.zeros(0, bool)
-        if lines.kept is not None:
-            keep = np.ascontiguousarray(lines.kept(start, stop)).reshape(-1) != 0
+        keep = lines.keep(start, stop)
         spare = np.empty(len(flat), np.int64)
         bounds = first * features, last * features
         used = loops.count_buckets(

@@ -57,6 +57,14 @@ class Lines:
         for start in range(0, self.count, self.step):
             yield start, min(start + self.step, self.count)
 
+    def keep(self, start: int, stop: int) -> Array:
+        """``kept`` of these lines in a row as bool; empty where every value counts."""
+        if self.kept is None:
+            return np.zeros(0, bool)
+        keep = np.ascontiguousarray(self.kept(start, stop)).reshape(-1)
+        # A bool that is a byte other than 0 and 1 is none.
+        return keep if keep.dtype == bool else keep != 0
+
 
 def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, Array]:
     """`PowerSums` of shape (slots, features), and the ascending lines with a counted value that is not finite.
@@ -108,9 +116,9 @@ def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, clean: boo
         if whole:
             loops.plain_sums(flat, first * features, last * features, slot, lanes, sums)
             continue
-        keep = _keep(lines, start, stop) if clean else np.isfinite(flat)
+        keep = lines.keep(start, stop) if clean else np.isfinite(flat)
         if not clean and lines.kept is not None:
-            keep &= _keep(lines, start, stop)
+            keep &= lines.keep(start, stop)
         loops.masked_sums(flat, keep, first * features, last * features, slot, lanes, sums, counts)
     folded = sums.reshape(slots, 6, beside, features)
     together = np.add.reduce(folded, axis=2)
@@ -121,13 +129,6 @@ def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, clean: boo
     else:
         counts = np.add.reduce(counts.reshape(slots, beside, features), axis=1)
     return together, counts.astype(np.int64)
-
-
-def _keep(lines: Lines, start: int, stop: int) -> Array:
-    assert lines.kept is not None
-    keep = np.ascontiguousarray(lines.kept(start, stop)).reshape(-1)
-    # A bool that is a byte other than 0 and 1 is none.
-    return keep if keep.dtype == bool else keep != 0
 
 
 def loopable(values: Array) -> Array:

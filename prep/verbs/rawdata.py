@@ -8,7 +8,6 @@ import json
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from prep.blocks import SPLITS, Array, DatasetSpec, FieldSpec
 from prep.canonical import canonical_json
 from prep.certificate import envelope, manifest
 from prep.engine import DatasetSource, Progress, Workers, all_digests, silent
+from prep.engine.versions import installed
 from prep.errors import DataError, IntegrityError, PrepError, UnfinishedError, Where
 from prep.formats import create, format_by_ending, no_such_dataset
 from prep.formats.commit import write_atomically
@@ -40,13 +40,7 @@ class Rows:
 
 def versions() -> dict[str, str]:
     """What made the data: versions of Python, prep and the libraries that compute."""
-    found = {"python": platform.python_version()}
-    for package in ("prep-certified", "numpy", "scipy", "h5py", "zarr"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version(), **installed("prep-certified", "numpy", "scipy", "h5py", "zarr")}
 
 
 def demand_output(path: Path, inputs: Iterable[Path] = ()) -> None:

@@ -136,6 +136,16 @@ def content(*names: str) -> dict[str, bytes]:
     return {str(file): file.read_bytes() for file in files}
 
 
+def assert_normalised_as_from_scratch() -> None:
+    """What lies there is what one run makes, byte for byte."""
+    found = content("normalized.h5", "normalized.h5.manifest")
+    for name in found:
+        Path(name).unlink()
+    fresh_cache()
+    run("normalize", "normalized.h5")
+    assert content("normalized.h5", "normalized.h5.manifest") == found
+
+
 def beside() -> list[str]:
     """What lies in the folder and is hidden."""
     return [each.name for each in Path().iterdir() if each.name.startswith(".")]
@@ -170,12 +180,7 @@ def test_a_normalize_killed_again_and_again_ends(place: Path):
         run("normalize", "normalized.h5", signal.SIGKILL, units)
 
     assert run("normalize", "normalized.h5")["transformed"] <= UNITS + 1 - 24 + 1
-    found = content("normalized.h5", "normalized.h5.manifest")
-    for name in found:
-        Path(name).unlink()
-    fresh_cache()
-    run("normalize", "normalized.h5")
-    assert content("normalized.h5", "normalized.h5.manifest") == found
+    assert_normalised_as_from_scratch()
 
 
 def test_what_a_killed_normalize_left_is_not_used_where_it_is_damaged(place: Path):
@@ -187,12 +192,7 @@ def test_what_a_killed_normalize_left_is_not_used_where_it_is_damaged(place: Pat
     data.tofile(left)
 
     assert run("normalize", "normalized.h5")["transformed"] > UNITS - 4
-    found = content("normalized.h5", "normalized.h5.manifest")
-    for name in found:
-        Path(name).unlink()
-    fresh_cache()
-    run("normalize", "normalized.h5")
-    assert content("normalized.h5", "normalized.h5.manifest") == found
+    assert_normalised_as_from_scratch()
 
 
 def test_what_was_written_but_not_measured_is_made_again(place: Path):
@@ -201,12 +201,7 @@ def test_what_was_written_but_not_measured_is_made_again(place: Path):
     fresh_cache()
 
     assert run("normalize", "normalized.h5")["transformed"] == UNITS + 1
-    found = content("normalized.h5", "normalized.h5.manifest")
-    for name in found:
-        Path(name).unlink()
-    fresh_cache()
-    run("normalize", "normalized.h5")
-    assert content("normalized.h5", "normalized.h5.manifest") == found
+    assert_normalised_as_from_scratch()
 
 
 def test_other_statistics_begin_anew(place: Path):
