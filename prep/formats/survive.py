@@ -68,9 +68,8 @@ class SurvivingFile(io.RawIOBase):
     def readinto(self, buffer: Buffer, /) -> int:
         view = memoryview(buffer).cast("B")
         start, self._place = self._place, self._place + view.nbytes
-        done = min(
-            read_at(self._descriptor, view, start), max(0, self._size - start)
-        )  # what lies behind is of whoever wrote an adopted file
+        # What lies behind the size is of whoever wrote an adopted file.
+        done = min(read_at(self._descriptor, view, start), max(0, self._size - start))
         view[done:] = bytes(view.nbytes - done)
         for place, data in self._unwritten:
             low, high = max(place, start), min(place + len(data), start + view.nbytes)
