@@ -185,12 +185,16 @@ class ChunkKey:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows ``start:stop`` of some fields, read-only and of one leading length; ``constants`` are whole."""
+    """Rows ``start:stop`` of some fields, read-only and of one leading length; ``constants`` are whole.
+
+    What a measurement of one field tells several folds is in ``shared``, under the name of the field.
+    """
 
     start: int
     stop: int
     arrays: Mapping[str, Array]
     constants: Mapping[str, Array] = field(default_factory=dict)
+    shared: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, array in self.arrays.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,6 @@ from prep.checks.statistics import FIELD, Statistics
 from prep.checks.verdict import row_verdict
 from prep.folds import Scope
 from prep.folds.rowwise import Rowwise
-from prep.kernels.finite import all_finite
 
 
 class Finite:
@@ -27,7 +27,7 @@ class Finite:
 
     def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[Rowwise]:
         _ = spec[statistics["var"]]
-        return (Rowwise(self.name, (statistics["var"],), count_nonfinite, 0.0, Scope.of(spec)),)
+        return (Rowwise(self.name, (statistics["var"],), count_nonfinite, 0.0, Scope.of(spec), screen=are_finite),)
 
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         (fold,) = self.folds(spec, statistics)
@@ -49,6 +49,9 @@ class Finite:
 def count_nonfinite(arrays: Mapping[str, Array]) -> Array:
     """NaN and infinite values of each row, (rows,)."""
     (values,) = arrays.values()
-    if all_finite(values):
-        return np.zeros(len(values), np.int64)
     return np.asarray(np.count_nonzero(~np.isfinite(values.reshape(len(values), -1)), axis=1))
+
+
+def are_finite(extremes: tuple[float, float]) -> bool:
+    """Whether the extremes are those of finite values."""
+    return all(map(math.isfinite, extremes))

@@ -28,10 +28,11 @@ class InBounds:
 
     def folds(self, spec: DatasetSpec, statistics: Statistics) -> tuple[Rowwise]:
         var, low, high = statistics["var"], float(statistics["low"]), float(statistics["high"])
-        _ = spec[var]
         if low > high:
             raise refuse(spec, var, self.name, measured=f"low {low:g} > high {high:g}", allowed="low ≤ high")
-        return (Rowwise(self.name, (var,), distance_outside, 0.0, Scope.of(spec), {"low": low, "high": high}),)
+        screen = None if spec[var].dtype.kind == "c" else lie_inside
+        bounds = {"low": low, "high": high}
+        return (Rowwise(self.name, (var,), distance_outside, 0.0, Scope.of(spec), bounds, screen),)
 
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         (fold,) = self.folds(spec, statistics)
@@ -58,8 +59,6 @@ class InBounds:
 def distance_outside(arrays: Mapping[str, Array], low: float, high: float) -> Array:
     """How far the values of each row leave [low, high], (rows,) float64; 0 inside, NaN where a value is NaN."""
     (values,) = arrays.values()
-    if values.dtype.kind != "c" and values.size and low <= values.min() <= values.max() <= high:
-        return np.zeros(len(values))
     rows = values.reshape(len(values), -1)
     if rows.dtype.kind == "c":
         rows = np.abs(rows.astype(np.complex128))
@@ -67,3 +66,8 @@ def distance_outside(arrays: Mapping[str, Array], low: float, high: float) -> Ar
     below = low - rows.min(axis=1).astype(np.float64)
     above = rows.max(axis=1).astype(np.float64) - high
     return np.asarray(np.maximum(np.maximum(below, above), 0.0))
+
+
+def lie_inside(extremes: tuple[float, float], low: float, high: float) -> bool:
+    """Whether the extremes lie in [low, high]."""
+    return low <= extremes[0] <= extremes[1] <= high

@@ -7,7 +7,7 @@ from collections import deque
 import numpy as np
 
 from prep.blocks import Array, FieldSpec
-from prep.formats.reader import Scratch
+from prep.kernels.scratch import Scratch
 
 
 class Buffers:

@@ -15,7 +15,7 @@ from prep.engine.executor import Progress, Workers, ordered, silent
 from prep.engine.journal import Journal
 from prep.engine.source import DatasetSource
 from prep.errors import DataError
-from prep.folds import Fold
+from prep.folds import Fold, meets
 from prep.folds.states import encode_states
 from prep.formats.chunks import Cutter, Portion
 from prep.formats.digests import ChunkDigests
@@ -93,7 +93,7 @@ def run(
     seen: dict[str, list[ChunkDigests]] = {}
     done = 0
     progress(0, total)
-    for examined in ordered(job, source.segments(least) if wanted else [], workers):
+    for examined in ordered(job, source.segments(wanted, least) if wanted else [], workers):
         if sink is not None:
             for name, portion in examined.portions.items():
                 sink.put(name, portion)
@@ -131,15 +131,14 @@ class _Job:
         buffers = self.pool.take()
         hashed = self.hashed or self.journal is not None
         read, digests = self.source.read(start, stop, self.names, hashed, buffers)
-        known, key = self._known(read, digests)
-        todo = {name: fold for name, fold in self.folds.items() if name not in known}
+        folds = {name: fold for name, fold in self.folds.items() if meets(fold, start, stop)}
+        known, key = self._known(folds, read, digests)
+        todo = {name: fold for name, fold in folds.items() if name not in known}
         if self.salvage is not None and not todo:
             # The memory for stored bytes is free again once the rows are read.
             saved = self.salvage.portions(start, stop, buffers.scratch.take)
             if saved is not None:
-                return _Examined(
-                    saved, {name: known[name] for name in self.folds}, digests, stop - start, buffers, None
-                )
+                return _Examined(saved, {name: known[name] for name in folds}, digests, stop - start, buffers, None)
         states, record = dict(known), None
         arrays: Mapping[str, Array] = {}
         if todo or self.cutter is not None or not known:
@@ -147,39 +146,36 @@ class _Job:
             block = Block(start, stop, arrays, self.constants)
             # In the order of the folds, so that what is merged does not depend on what was known.
             states = {
-                name: known[name] if name in known else fold.absorb(fold.empty(), block)
-                for name, fold in self.folds.items()
+                name: known[name] if name in known else fold.absorb(fold.empty(), block) for name, fold in folds.items()
             }
             if not known:
-                record = self._record(key, states)
+                record = self._record(key, _kept(folds), states)
         if self.cutter is None:
             self.pool.give(buffers)
             return _Examined({}, states, digests, stop - start, None, record)
         portions = {name: self.cutter(name, start, arrays[name]) for name in self.cutter.variables}
         return _Examined(portions, states, digests, stop - start, buffers, record)
 
-    def _known(self, read: Block, digests: Mapping[str, ChunkDigests]) -> tuple[dict[str, Any], bytes]:
+    def _known(
+        self, folds: Mapping[str, Fold], read: Block, digests: Mapping[str, ChunkDigests]
+    ) -> tuple[dict[str, Any], bytes]:
         """What the journal says of these rows, and the key that it says it under."""
         if self.journal is None:
             return {}, b""
         content = [digest for name in sorted(digests) for digest in digests[name].logical]
         content += [blake3_digest(flat(self.constants[name])) for name in sorted(self.constants)]
-        key = self.journal.key(self._kept, read.start, read.stop, content)
+        kept = _kept(folds)
+        key = self.journal.key(kept, read.start, read.stop, content)
         known = self.journal.get(key) or {}
-        return (known if known.keys() == self._kept.keys() else {}), key
+        return (known if known.keys() == kept.keys() else {}), key
 
-    def _record(self, key: bytes, states: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
+    def _record(self, key: bytes, kept: Iterable[str], states: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
         if self.journal is None or not self.journal.writes:
             return None
         try:
-            return key, encode_states({name: states[name] for name in self._kept})
+            return key, encode_states({name: states[name] for name in kept})
         except TypeError:  # a fold from elsewhere
             return None
-
-    @property
-    def _kept(self) -> dict[str, Fold]:
-        """The folds whose states are worth keeping."""
-        return {name: fold for name, fold in self.folds.items() if getattr(fold, "journaled", True)}
 
     def _transformed(self, transform: Apply, block: Block) -> Mapping[str, Array]:
         try:
@@ -197,3 +193,8 @@ class _Job:
                 samples=samples,
             )
             raise
+
+
+def _kept(folds: Mapping[str, Fold]) -> dict[str, Fold]:
+    """The folds whose states are worth keeping."""
+    return {name: fold for name, fold in folds.items() if getattr(fold, "journaled", True)}

@@ -51,13 +51,14 @@ class DatasetSource:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def segments(self, least: int = 1) -> list[tuple[int, int]]:
-        """Row ranges that are read and measured as one unit; no chunk lies in two of them, nor do ``least`` rows (a
-        power of two) of which somebody makes chunks.
+    def segments(self, names: frozenset[str], least: int = 1) -> list[tuple[int, int]]:
+        """Row ranges of the fields ``names`` that are read and measured as one unit; no chunk of theirs lies in two of
+        them, nor do ``least`` rows (a power of two) of which somebody makes chunks.
         """
         rows = max(segment_rows(self.spec), least)
-        least = max([layout.chunk_rows for layout in self.container.layouts.values()] + [least])
-        while rows > 1 and rows // 2 >= least and rows // 2 * self.spec.row_bytes >= UNIT_BYTES:
+        least = max([self.container.layouts[name].chunk_rows for name in names if name in self.spec] + [least])
+        row_bytes = sum(spec.row_bytes for spec in self.spec.fields if spec.name in names)
+        while rows > 1 and rows // 2 >= least and rows // 2 * row_bytes >= UNIT_BYTES:
             rows //= 2
         return list(row_ranges(self.spec.rows, rows))
 

@@ -58,3 +58,9 @@ class Scope:
         if not split:
             return cls("", 0, spec.rows)
         return cls(split, *spec.splits.get(split, (0, 0)))
+
+
+def meets(fold: Fold, start: int, stop: int) -> bool:
+    """Whether ``fold`` looks at any of the rows ``start:stop``."""
+    scope = getattr(fold, "scope", None)
+    return not isinstance(scope, Scope) or max(scope.start, start) < min(scope.stop, stop)

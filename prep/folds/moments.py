@@ -154,6 +154,7 @@ class Moments:
     def _compiled(self, loops: ModuleType, part: Block, state: MomentsState) -> Iterator[tuple[Array, PowerSums]]:
         """Sums by group, of the compiled loops."""
         found = lines_of(
+            loops,
             self.layout,
             part[self.field.name],
             group_ids(part, self.group) if self.group else None,
@@ -164,8 +165,14 @@ class Moments:
         bad = bad * (part.stop - part.start) // max(found.lines.count, 1)
         places = np.unique(bad if found.order is None else found.order[bad])[:KEEP] + part.start
         state.nonfinite = (*state.nonfinite, *places.tolist())[:KEEP]
-        for place in range(len(found.groups)):
-            yield found.groups[place : place + 1], sums.take(slice(place, place + 1))
+        # Slots of one group are pairs of it and a mask line: one of each group a turn.
+        rank = np.zeros(len(found.groups), np.int64)
+        order = np.argsort(found.groups, kind="stable")
+        _, starts = np.unique(found.groups[order], return_index=True)
+        rank[order] = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
+        for turn in range(int(rank.max(initial=-1)) + 1):
+            own = order[rank[order] == turn]
+            yield found.groups[own], sums.take(own)
 
     def _pieces(self, part: Block, state: MomentsState) -> Iterator[tuple[Array, PowerSums]]:
         """Sums by group: by column over long stretches of rows that share group and mask, else value by value."""

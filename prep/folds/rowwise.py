@@ -11,9 +11,12 @@ import numpy as np
 from prep.blocks import Array, Block
 from prep.canonical import canonical_json
 from prep.folds import Scope
+from prep.kernels.finite import extremes
+from prep.kernels.matrices import real_view
 
 KEEP = 10
 Measure = Callable[..., Array]
+Screen = Callable[..., bool]
 
 
 @dataclass(slots=True)
@@ -37,6 +40,9 @@ class Rowwise:
 
     ``measure`` is a module-level function (so that it can be sent to a worker); ``names`` are the fields it reads, the
     first being the one whose values are counted; ``arguments`` are JSON-ready.
+
+    ``screen((least, most), **arguments)``, where given, is told the extremes of all values of that first field (of re
+    and im of a complex one; NaN where a value is) and says whether they alone show that every row measures 0.
     """
 
     label: str
@@ -45,6 +51,7 @@ class Rowwise:
     limit: float
     scope: Scope
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    screen: Screen | None = None
 
     @property
     def key(self) -> str:
@@ -63,6 +70,9 @@ class Rowwise:
         if part is None:
             return state
         arrays = {name: part[name] for name in self.names}
+        if self._screened(part):
+            rows, values = part.stop - part.start, arrays[self.names[0]].size
+            return self.merge(state, RowwiseResult(rows, values, worst=0.0, worst_sample=part.start))
         measured = np.asarray(self.measure(arrays, **self.arguments), dtype=np.float64)
         measured = np.where(np.isnan(measured), np.inf, measured)
         bad = np.flatnonzero(measured > self.limit)
@@ -76,6 +86,15 @@ class Rowwise:
             worst_sample=worst + part.start,
         )
         return self.merge(state, seen)
+
+    def _screened(self, part: Block) -> bool:
+        """Whether the extremes of the block show that there is nothing to see."""
+        name = self.names[0]
+        if self.screen is None or not part[name].size:
+            return False
+        if name not in part.shared:
+            part.shared[name] = extremes(real_view(part[name]))
+        return self.screen(part.shared[name], **self.arguments)
 
     def merge(self, left: RowwiseResult, right: RowwiseResult) -> RowwiseResult:
         larger = right if right.worst > left.worst else left

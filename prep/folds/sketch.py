@@ -149,7 +149,7 @@ class Quantiles:
         ids = group_ids(part, self.group)[sampled]
         loops = lanes_for(part[self.field.name].nbytes)
         if loops is not None:
-            found = lines_of(self.layout, values, ids if self.group else None, mask, self.mask)
+            found = lines_of(loops, self.layout, values, ids if self.group else None, mask, self.mask)
             if fits(*found.runs.columns.shape[::-1]):
                 pivots = np.broadcast_to(np.asarray(self.pivot or (0.0,), np.float64), (self.layout.width,)).copy()
                 tables = bucket_counts(loops, found.lines, found.runs, pivots)

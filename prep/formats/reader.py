@@ -16,19 +16,7 @@ from prep.formats.codecs import decode
 from prep.formats.commit import storage_errors
 from prep.formats.files import OpenFile, OpenFiles, changed, in_memory, read_at
 from prep.formats.layout import Bytes, FieldLayout, damaged, flat
-
-
-class Scratch:
-    """Memory that one thread reuses for the stored bytes of one chunk after the other; it grows to the largest."""
-
-    def __init__(self) -> None:
-        self._memory = flat(np.empty(0, np.uint8))
-
-    def take(self, size: int) -> memoryview:
-        """``size`` bytes, writable; what was taken before is overwritten from now on."""
-        if len(self._memory) < size:
-            self._memory = flat(np.empty(size, np.uint8))
-        return self._memory[:size]
+from prep.kernels.scratch import Scratch
 
 
 class ChunkReader:

@@ -13,8 +13,8 @@ from prep.kernels.slots import LANES, Lines, Runs, loopable
 
 Array = NDArray[Any]
 Counts = tuple[Array, Array]
-# Codes below the largest one that have a place in the tables: 32 powers of two.
-_WINDOW = 32 << MANTISSA_BITS
+# Codes that have a place in the tables: 32 powers of two, of which 3 lie above the largest value of a sample.
+_WINDOW, _ABOVE = 32 << MANTISSA_BITS, 3 << MANTISSA_BITS
 _TABLE_BYTES = 32 << 20
 _LARGEST = np.finfo(np.float64).max
 
@@ -32,7 +32,7 @@ def bucket_counts(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array) ->
     slots, features = runs.columns.shape
     beside = max(LANES // features, 1)
     lanes = np.tile(pivots, beside)
-    tops = codes(_peaks(loops, lines, lanes))
+    tops = codes(_peaks(lines.sample() - pivots)) + _ABOVE
     room = 2 * (_WINDOW + 2)
     bases = np.tile(np.arange(features) * room, beside)
     tables = np.zeros((slots, features * room + 1), np.int32)
@@ -54,11 +54,9 @@ def bucket_counts(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array) ->
     return [_of_slot(shaped[slot], tops, pivots, runs.columns[slot], _only(rest, slot)) for slot in range(slots)]
 
 
-def _peaks(loops: ModuleType, lines: Lines, lanes: Array) -> Array:
-    high = np.zeros(len(lanes))
-    for start, stop in lines.pieces():
-        loops.peaks(loopable(lines.values(start, stop)), lanes, high)
-    return np.asarray(high.reshape(-1, lines.features).max(axis=0))
+def _peaks(distances: Array) -> Array:
+    """The largest finite one of each column of (lines, features), without its sign."""
+    return np.asarray(np.abs(np.where(np.isfinite(distances), distances, 0.0)).max(axis=0, initial=0.0))
 
 
 def _only(rest: list[tuple[Array, Array, Array]], slot: int) -> list[tuple[Array, Array]]:
@@ -66,11 +64,14 @@ def _only(rest: list[tuple[Array, Array, Array]], slot: int) -> list[tuple[Array
 
 
 def _of_slot(table: Array, tops: Array, pivots: Array, columns: Array, rest: list[tuple[Array, Array]]) -> Counts:
-    found = np.flatnonzero(table)
-    feature, sign, below = np.unravel_index(found, table.shape)
+    # Ascending: the negative codes from the top of the table down, the code 0, the positive ones from below.
+    ordered = np.concatenate([table[:, 1], table[:, 0, ::-1]], axis=1)
+    found = np.flatnonzero(ordered)
+    feature, place = np.divmod(found, 2 * (_WINDOW + 1))
+    below = np.minimum(place, 2 * _WINDOW + 1 - place)
     magnitude = np.where(below == _WINDOW, 0, tops[feature] - below)
-    keys = [pack(feature, np.where(sign == 1, -magnitude, magnitude))]
-    counts = [table.reshape(-1)[found].astype(np.int64)]
+    keys = [pack(feature, np.where(place < _WINDOW, -magnitude, magnitude))]
+    counts = [ordered.reshape(-1)[found].astype(np.int64)]
     for features, values in rest:
         usable = np.isfinite(values)
         with np.errstate(over="ignore"):
@@ -78,5 +79,7 @@ def _of_slot(table: Array, tops: Array, pivots: Array, columns: Array, rest: lis
         keys.append(pack(features[usable], codes(distance)))
         counts.append(np.ones(len(distance), np.int64))
     every, total = np.concatenate(keys), np.concatenate(counts)
-    own = columns[unpack(every)[0]]
-    return add_counts(every[own], total[own])
+    if not columns.all():
+        own = columns[unpack(every)[0]]
+        every, total = every[own], total[own]
+    return add_counts(every, total) if rest else (every, total)

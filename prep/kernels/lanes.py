@@ -12,8 +12,20 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from prep.kernels.prefetch import prefetch
+
 _jit: Any = njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
 _S1, _S2, _S3, _S4, _LOW, _HIGH = range(6)
+# Bytes that lie ahead where memory is asked for, and bytes that one request brings.
+_AHEAD, _LINE, _ROWS_AHEAD = 2048, 64, 16
+
+
+@_jit
+def _expect(array, start, stop):  # type: ignore[no-untyped-def]
+    """Ask for what lies `_AHEAD` of ``array[start:stop]``."""
+    ahead, line = _AHEAD // array.itemsize, _LINE // array.itemsize
+    for place in range(start + ahead, stop + ahead, line):
+        prefetch(array, place)
 
 
 @_jit
@@ -30,6 +42,7 @@ def plain_sums(flat, starts, stops, slots, pivots, sums):  # type: ignore[no-unt
         pivot, out = pivots[slots[run]], sums[slots[run]]
         s1, s2, s3, s4, low, high = out[_S1], out[_S2], out[_S3], out[_S4], out[_LOW], out[_HIGH]
         while place + 4 * width <= stop:
+            _expect(flat, place, place + 4 * width)
             line1, line2 = flat[place : place + width], flat[place + width : place + 2 * width]
             line3, line4 = flat[place + 2 * width : place + 3 * width], flat[place + 3 * width : place + 4 * width]
             for j in range(width):
@@ -68,11 +81,11 @@ def plain_sums(flat, starts, stops, slots, pivots, sums):  # type: ignore[no-unt
 
 @_jit
 def masked_sums(flat, keep, starts, stops, slots, pivots, sums, counts):  # type: ignore[no-untyped-def]
-    """`plain_sums` of the values that ``keep`` (bool, as long as ``flat``) counts; ``counts`` (slots, lanes) float64
-    grows by their number.
+    """`plain_sums` of the values where ``keep`` (uint8, as long as ``flat``) is not 0.
 
-    A value that is not kept is taken for the pivot, which adds nothing to a sum; the pivot has to be one of the kept
-    values (or NaN never compared), so that it is no new extreme either.
+    ``counts`` (slots, lanes) float64 grows by their number.
+
+    A value that is not kept is taken for the pivot, which adds nothing to a sum, and for an extreme that is none.
     """
     width = pivots.shape[1]
     for run in range(len(slots)):
@@ -80,49 +93,50 @@ def masked_sums(flat, keep, starts, stops, slots, pivots, sums, counts):  # type
         s1, s2, s3, s4, low, high = out[_S1], out[_S2], out[_S3], out[_S4], out[_LOW], out[_HIGH]
         place, stop = starts[run], stops[run]
         while place + 4 * width <= stop:
+            _expect(flat, place, place + 4 * width)
             line1, line2 = flat[place : place + width], flat[place + width : place + 2 * width]
             line3, line4 = flat[place + 2 * width : place + 3 * width], flat[place + 3 * width : place + 4 * width]
+            _expect(keep, place, place + 4 * width)
             keep1, keep2 = keep[place : place + width], keep[place + width : place + 2 * width]
             keep3, keep4 = keep[place + 2 * width : place + 3 * width], keep[place + 3 * width : place + 4 * width]
             for j in range(width):
                 p = pivot[j]
-                a = np.float64(line1[j]) if keep1[j] else p
-                b = np.float64(line2[j]) if keep2[j] else p
-                c = np.float64(line3[j]) if keep3[j] else p
-                d = np.float64(line4[j]) if keep4[j] else p
-                least = a if a < b else b
-                other = c if c < d else d
-                least = least if least < other else other
-                most = a if a > b else b
-                other = c if c > d else d
-                most = most if most > other else other
+                a, b, c, d = np.float64(line1[j]), np.float64(line2[j]), np.float64(line3[j]), np.float64(line4[j])
+                with1, with2, with3, with4 = keep1[j] != 0, keep2[j] != 0, keep3[j] != 0, keep4[j] != 0
+                least, most = low[j], high[j]
+                least = a if with1 & (a < least) else least
+                most = a if with1 & (a > most) else most
+                least = b if with2 & (b < least) else least
+                most = b if with2 & (b > most) else most
+                least = c if with3 & (c < least) else least
+                most = c if with3 & (c > most) else most
+                least = d if with4 & (d < least) else least
+                most = d if with4 & (d > most) else most
+                low[j], high[j] = least, most
+                a, b, c, d = a if with1 else p, b if with2 else p, c if with3 else p, d if with4 else p
                 a, b, c, d = a - p, b - p, c - p, d - p
                 a2, b2, c2, d2 = a * a, b * b, c * c, d * d
                 s1[j] += (a + b) + (c + d)
                 s2[j] += (a2 + b2) + (c2 + d2)
                 s3[j] += (a2 * a + b2 * b) + (c2 * c + d2 * d)
                 s4[j] += (a2 * a2 + b2 * b2) + (c2 * c2 + d2 * d2)
-                low[j] = least if least < low[j] else low[j]
-                high[j] = most if most > high[j] else high[j]
-                count[j] += np.float64(
-                    np.uint8(keep1[j]) + np.uint8(keep2[j]) + np.uint8(keep3[j]) + np.uint8(keep4[j])
-                )
+                count[j] += np.float64(np.uint8(with1) + np.uint8(with2) + np.uint8(with3) + np.uint8(with4))
             place += 4 * width
         while place < stop:
             length = min(width, stop - place)
             line1, keep1 = flat[place : place + length], keep[place : place + length]
             for j in range(length):
                 p = pivot[j]
-                a = np.float64(line1[j]) if keep1[j] else p
-                low[j] = a if a < low[j] else low[j]
-                high[j] = a if a > high[j] else high[j]
-                a = a - p
+                a, with1 = np.float64(line1[j]), keep1[j] != 0
+                low[j] = a if with1 & (a < low[j]) else low[j]
+                high[j] = a if with1 & (a > high[j]) else high[j]
+                a = a - p if with1 else np.float64(0.0)
                 a2 = a * a
                 s1[j] += a
                 s2[j] += a2
                 s3[j] += a2 * a
                 s4[j] += a2 * a2
-                count[j] += np.float64(keep1[j])
+                count[j] += np.float64(with1)
             place += length
 
 
@@ -135,9 +149,10 @@ def add_products(words, keys, sign, sums):  # type: ignore[no-untyped-def]
     """
     lower, half, top = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(1 << 63)
     negative = np.uint64(0x80000000)
-    nothing = np.uint64(0)
+    nothing, flat = np.uint64(0), words.reshape(-1)
     for row in range(words.shape[0]):
         first, second, line = nothing, nothing, words[row]
+        _expect(flat, row * len(line), (row + 1) * len(line))
         keys1, keys2 = keys[0], keys[1]
         if sign == 4:
             for j in range(len(line)):
@@ -164,18 +179,65 @@ def add_products(words, keys, sign, sums):  # type: ignore[no-untyped-def]
 
 
 @_jit
-def peaks(flat, pivots, high):  # type: ignore[no-untyped-def]
-    """Raise ``high`` (lanes,) float64 to the largest finite distance from ``pivots`` (lanes,) among the values of each
-    lane.
+def take_rows(flat, order, out):  # type: ignore[no-untyped-def]
+    """``out[i] = rows[order[i]]`` (one at least), where ``flat`` are the rows of ``out``'s width, end to end."""
+    width, line = out.shape[1], _LINE // flat.itemsize
+    eights = width // 8 * 8
+    into = out.reshape(-1)
+    first, last = order[0], order[0]
+    for i in range(len(order)):
+        first, last = min(first, order[i]), max(last, order[i])
+    together = last - first < 2 * len(order)
+    if together:
+        for place in range(first * width, (last + 1) * width, line):
+            prefetch(flat, place)
+    for i in range(len(order)):
+        if not together and i + _ROWS_AHEAD < len(order):
+            soon = order[i + _ROWS_AHEAD] * width
+            for place in range(soon, soon + width, line):
+                prefetch(flat, place)
+        start, place = order[i] * width, i * width
+        for j in range(0, eights, 8):
+            a, b, c, d = flat[start + j], flat[start + j + 1], flat[start + j + 2], flat[start + j + 3]
+            e, f, g, h = flat[start + j + 4], flat[start + j + 5], flat[start + j + 6], flat[start + j + 7]
+            into[place + j], into[place + j + 1], into[place + j + 2], into[place + j + 3] = a, b, c, d
+            into[place + j + 4], into[place + j + 5], into[place + j + 6], into[place + j + 7] = e, f, g, h
+        for j in range(eights, width):
+            into[place + j] = flat[start + j]
+
+
+@_jit
+def number(ids, low, table, codes):  # type: ignore[no-untyped-def]
+    """``codes[i]`` becomes the place of ``ids[i]`` among the distinct ids in ascending order; all are int64.
+
+    ``table`` are zeros, one for each integer from ``low``, the smallest id, to the largest.
     """
-    width = len(pivots)
-    for place in range(0, len(flat), width):
-        length = min(width, len(flat) - place)
-        line = flat[place : place + length]
-        for j in range(length):
-            distance = abs(np.float64(line[j]) - pivots[j])
-            good = (distance > high[j]) & (distance < np.inf)
-            high[j] = distance if good else high[j]
+    for i in range(len(ids)):
+        table[ids[i] - low] = 1
+    total = 0
+    for place in range(len(table)):
+        total += table[place]
+        table[place] = total - 1
+    for i in range(len(ids)):
+        codes[i] = table[ids[i] - low]
+
+
+@_jit
+def extremes(flat, low, high, rest):  # type: ignore[no-untyped-def]
+    """Lower ``low`` and raise ``high`` (lanes,) to the values of each lane; ``rest`` (lanes,) becomes NaN where one is
+    NaN or infinite. All are of the dtype of ``flat``.
+    """
+    width = len(low)
+    for place in range(0, len(flat), 4 * width):
+        _expect(flat, place, place + 4 * width)
+        for start in range(place, min(place + 4 * width, len(flat)), width):
+            length = min(width, len(flat) - start)
+            line = flat[start : start + length]
+            for j in range(length):
+                a = line[j]
+                low[j] = a if a < low[j] else low[j]
+                high[j] = a if a > high[j] else high[j]
+                rest[j] += a - a
 
 
 @_jit
@@ -198,6 +260,7 @@ def count_buckets(flat, keep, starts, stops, slots, pivots, tops, bases, window,
         for place in range(starts[run], stops[run], width):
             length = min(width, stops[run] - place)
             line = flat[place : place + length]
+            _expect(flat, place, place + length)
             for j in range(length):
                 distance[j] = np.float64(line[j]) - pivots[j]
             missed = 0
@@ -212,7 +275,7 @@ def count_buckets(flat, keep, starts, stops, slots, pivots, tops, bases, window,
             if masked:
                 kept = keep[place : place + length]
                 for j in range(length):
-                    target[j] = target[j] if kept[j] else nowhere
+                    target[j] = target[j] if kept[j] != 0 else nowhere
             for j in range(length):
                 table[target[j]] += 1
             if missed:

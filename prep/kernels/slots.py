@@ -17,6 +17,7 @@ LANES = 256
 # A pivot further from the mean than this many deviations costs digits of the fourth moment: measure about the mean.
 _FAR = 16.0
 _TABLE_VALUES = 1 << 19
+_SAMPLE_VALUES = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +44,14 @@ class Lines:
     """Values to measure: ``values(start, stop)`` gives (lines, features) of any real dtype.
 
     ``kept(start, stop)`` says which of them count (bool, or a byte that is not 0), None where all do; ``step`` lines
-    are taken at a time.
+    are taken at a time. ``some(places)`` gives single lines as float64, NaN for what does not count.
     """
 
     count: int
     features: int
     step: int
     values: Callable[[int, int], Array]
+    some: Callable[[Array], Array]
     kept: Callable[[int, int], Array] | None = None
 
     def pieces(self) -> Iterator[tuple[int, int]]:
@@ -57,22 +59,25 @@ class Lines:
         for start in range(0, self.count, self.step):
             yield start, min(start + self.step, self.count)
 
+    def sample(self) -> Array:
+        """Some lines from all over, as `some` gives them."""
+        number = min(self.count, max(_SAMPLE_VALUES // self.features, 64))
+        return self.some(np.arange(number) * self.count // max(number, 1))
+
     def keep(self, start: int, stop: int) -> Array:
-        """``kept`` of these lines in a row as bool; empty where every value counts."""
+        """``kept`` of these lines in a row as uint8; empty where every value counts."""
         if self.kept is None:
-            return np.zeros(0, bool)
-        keep = np.ascontiguousarray(self.kept(start, stop)).reshape(-1)
-        # A bool that is a byte other than 0 and 1 is none.
-        return keep if keep.dtype == bool else keep != 0
+            return np.zeros(0, np.uint8)
+        return np.ascontiguousarray(self.kept(start, stop)).reshape(-1).view(np.uint8)
 
 
 def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, Array]:
     """`PowerSums` of shape (slots, features), and the ascending lines with a counted value that is not finite.
 
-    Those values are counted apart. The pivot of a slot is the first finite value that counts; where the mean turns out
+    Those values are counted apart. The pivot of a slot is some finite value of its feature; where the mean turns out
     to be far from it, the slots are measured once more about the mean.
     """
-    pivots = _first_values(lines, runs)
+    pivots = _pivots(lines, runs)
     clean = True
     sums, counts = _walk(loops, lines, runs, pivots, clean)
     bad = np.zeros(0, np.int64)
@@ -116,9 +121,9 @@ def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, clean: boo
         if whole:
             loops.plain_sums(flat, first * features, last * features, slot, lanes, sums)
             continue
-        keep = lines.keep(start, stop) if clean else np.isfinite(flat)
+        keep = lines.keep(start, stop) if clean else np.isfinite(flat).view(np.uint8)
         if not clean and lines.kept is not None:
-            keep &= lines.keep(start, stop)
+            keep &= lines.keep(start, stop) != 0
         loops.masked_sums(flat, keep, first * features, last * features, slot, lanes, sums, counts)
     folded = sums.reshape(slots, 6, beside, features)
     together = np.add.reduce(folded, axis=2)
@@ -138,39 +143,22 @@ def loopable(values: Array) -> Array:
     return row
 
 
-def _first_values(lines: Lines, runs: Runs) -> Array:
-    """The first finite counted value of every slot and feature, (slots, features); 0 where there is none."""
-    found = np.full(runs.columns.shape, np.nan)
-    missing = np.ones(len(found), bool)
-    for start, stop in lines.pieces():
-        starts, stops, slots = runs.within(start, stop)
-        if not missing[slots].any():
-            continue
-        values = lines.values(start, stop)
-        kept = lines.kept(start, stop) if lines.kept is not None else None
-        for place in np.flatnonzero(missing[slots]).tolist():
-            slot = int(slots[place])
-            if missing[slot]:
-                rows = slice(int(starts[place]), int(stops[place]))
-                _fill(found[slot], values[rows], None if kept is None else kept[rows])
-                missing[slot] = bool(np.isnan(found[slot][runs.columns[slot]]).any())
-        if not missing.any():
-            break
-    return np.where(np.isnan(found), 0.0, found)
-
-
-def _fill(line: Array, values: Array, kept: Array | None) -> None:
-    """Put the first finite kept value of each column where ``line`` is NaN."""
-    start, step = 0, 16
-    while start < len(values) and np.isnan(line).any():
-        part = values[start : start + step].astype(np.float64)
-        good = np.isfinite(part)
-        if kept is not None:
-            good &= kept[start : start + step] != 0
-        place = np.argmax(good, axis=0)
-        some = np.flatnonzero(good[place, np.arange(len(line))] & np.isnan(line))
-        line[some] = part[place[some], some]
-        start, step = start + step, step * 4
+def _pivots(lines: Lines, runs: Runs) -> Array:
+    """A finite value of each slot and feature (slots, features) from the first line of its first run; where there is
+    none, one of the feature from elsewhere, or 0.
+    """
+    sample = lines.sample()
+    finite = np.isfinite(sample)
+    first = np.argmax(finite, axis=0) if len(sample) else np.zeros(0, np.int64)
+    usual = np.zeros(lines.features)
+    for column in range(len(first)):
+        usual[column] = sample[first[column], column] if finite[first[column], column] else 0.0
+    slots, place = np.unique(runs.slots, return_index=True)
+    found = np.broadcast_to(usual, runs.columns.shape).copy()
+    if len(slots) > 1:
+        own = lines.some(runs.bounds[place])
+        found[slots] = np.where(np.isfinite(own), own, usual)
+    return found
 
 
 def _nonfinite(lines: Lines, runs: Runs) -> tuple[Array, Array, Array]:

@@ -37,7 +37,7 @@ def from_disk(name: str, case: Case, path: Path) -> Finding:
     """The check's finding after a pass of the engine over the stored dataset."""
     check = CHECKS.load(name)()
     with DatasetSource.open(path) as source:
-        assert len(source.segments()) == 5
+        assert len(source.segments(source.spec.names)) == 5
         folds = check.folds(source.spec, case.statistics)
         return check.judge(source.spec, case.statistics, run(source, folds, workers=2).results)
 

@@ -21,7 +21,8 @@ from prep.blocks import ChunkKey, DatasetSpec, FieldSpec
 from prep.errors import IntegrityError, UsageError
 from prep.formats import Container
 from prep.formats.codecs import decode
-from prep.formats.reader import ChunkReader, Scratch
+from prep.formats.reader import ChunkReader
+from prep.kernels.scratch import Scratch
 from tests.rooms.formats_demo import write_demo
 
 ENDINGS = (".h5", ".zarr")

@@ -113,7 +113,7 @@ def made(name: str, ending: str, workers: int | str) -> dict[str, bytes]:
     (found,) = prep.validate(path, workers=workers)
     assert found.report is not None, found.error
     with DatasetSource.open(raw) as source:
-        assert len(source.segments()) >= 8
+        assert len(source.segments(source.spec.names)) >= 8
     return {
         "raw manifest": manifest.path_of(raw).read_bytes(),
         "statistics": statistics.read_bytes(),
