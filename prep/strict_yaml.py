@@ -33,7 +33,7 @@ class Document:
         return self.lines.get(place, 1)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Safe YAML whose plain scalars follow the YAML 1.2 core schema (``1e-5`` is a float, ``on`` and ``yes`` are
     text).
     """
@@ -74,6 +74,7 @@ def read_yaml(path: Path, *, error: type[UsageError] = ConfigError) -> Document:
 def parse_yaml(text: str, *, path: str, error: type[UsageError] = ConfigError) -> Document:
     """Parse YAML text strictly; ``path`` is what messages name."""
     try:
+        _demand_shallow(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
@@ -89,13 +90,21 @@ def parse_yaml(text: str, *, path: str, error: type[UsageError] = ConfigError) -
     return Document(value, lines, text)
 
 
+def _demand_shallow(text: str) -> None:
+    """Refuse what is nested so deeply that composing it would exhaust the stack of C."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEPTH_LIMIT:
+            mark: Any = event.start_mark
+            raise yaml.constructor.ConstructorError(None, None, "it is nested too deeply", mark)
+
+
 def _build(loader: _Loader, node: Any, place: Place, lines: dict[Place, int], seen: set[int]) -> Any:
     mark = node.start_mark
     if id(node) in seen:
         raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", mark)
     seen.add(id(node))
-    if len(place) > _DEPTH_LIMIT:
-        raise yaml.constructor.ConstructorError(None, None, "it is nested too deeply", mark)
     lines[place] = mark.line + 1
     if isinstance(node, yaml.MappingNode):
         if node.tag != "tag:yaml.org,2002:map":

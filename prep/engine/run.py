@@ -144,10 +144,10 @@ class _Job:
         if todo or self.cutter is not None or not known:
             arrays = read.arrays if self.transform is None else self._transformed(self.transform, read)
             block = Block(start, stop, arrays, self.constants)
+            eager = sorted(todo.items(), key=lambda each: not getattr(each[1], "first", False))
+            found = {name: fold.absorb(fold.empty(), block) for name, fold in eager}
             # In the order of the folds, so that what is merged does not depend on what was known.
-            states = {
-                name: known[name] if name in known else fold.absorb(fold.empty(), block) for name, fold in folds.items()
-            }
+            states = {name: known[name] if name in known else found[name] for name in folds}
             if not known:
                 record = self._record(key, _kept(folds), states)
         if self.cutter is None:

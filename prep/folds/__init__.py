@@ -18,7 +18,8 @@ class Fold(Protocol):
     """Measures something over rows. ``fields`` are the fields it has to be offered.
 
     A state keeps no view of a block: its memory holds other rows soon. Where a class says ``journaled = False``, its
-    states are not kept for a pass that goes on later.
+    states are not kept for a pass that goes on later; ``first = True`` lets it see a block before others, so that they
+    find in ``Block.shared`` what it noticed.
     """
 
     @property

@@ -105,8 +105,14 @@ class RowHashes:
         return HashesState()
 
     def absorb(self, state: HashesState, block: Block) -> HashesState:
-        fresh = ((block.start, hashes) for hashes in self._hashes(block))
-        return HashesState((*state.fresh, *fresh), state.recent, state.spilled)
+        for hashes in self._hashes(block):
+            ascending = np.sort(hashes[:, _LOW])
+            if np.count_nonzero(ascending[1:] != ascending[:-1]) * 2 * KEEP >= len(hashes):
+                state = HashesState((*state.fresh, (block.start, hashes)), state.recent, state.spilled)
+            else:
+                records = self._collapsed(_records(block.start, hashes))
+                state = HashesState(state.fresh, (*state.recent, records), state.spilled)
+        return state
 
     def _hashes(self, block: Block) -> Iterator[Array]:
         """Hashes (rows, 2) of whole rows, or of each part in turn."""
@@ -142,12 +148,7 @@ class RowHashes:
     def _with_hashes(self, state: HashesState, first: int, hashes: Array) -> HashesState:
         step = max(_ROWS_IN_MEMORY // 4, 1)
         for start in range(0, len(hashes), step):
-            part = hashes[start : start + step]
-            records = np.empty((len(part), 4), np.uint64)
-            records[:, :_ROW] = part
-            records[:, _ROW] = np.arange(first + start, first + start + len(part), dtype=np.uint64)
-            records[:, _COUNT] = 1
-            state = self._with_records(state, records)
+            state = self._with_records(state, _records(first + start, hashes[start : start + step]))
         return state
 
     def _with_records(self, state: HashesState, records: Array) -> HashesState:
@@ -228,6 +229,15 @@ class RowHashes:
         for number, (start, stop) in enumerate(self.splits.values()):
             numbers[(rows >= start) & (rows < stop)] = number
         return numbers
+
+
+def _records(first: int, hashes: Array) -> Array:
+    """Records of the samples from ``first`` on."""
+    records = np.empty((len(hashes), 4), np.uint64)
+    records[:, :_ROW] = hashes
+    records[:, _ROW] = np.arange(first, first + len(hashes), dtype=np.uint64)
+    records[:, _COUNT] = 1
+    return records
 
 
 def _starts(*columns: Array) -> Array:

@@ -115,7 +115,9 @@ def _sorted(
     def some(places: Array) -> Array:
         own = places // per_row if order is None else order[places // per_row]
         pick = np.arange(len(places)) * per_row + places % per_row
-        found: Array = layout.lines(values[own])[pick].astype(np.float64)
+        every = own * per_row + places % per_row
+        lines = layout.lines(values)[every] if layout.trailing else layout.lines(values[own])[pick]
+        found: Array = lines.astype(np.float64)
         if mask is not None:
             found[counted(mask[own])[pick] == 0] = np.nan
         return found

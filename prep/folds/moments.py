@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -84,6 +84,8 @@ class Moments:
     counted and located, never averaged. 64-bit integers beyond 2⁵³ lose their last bits on the way to float64.
     """
 
+    first: ClassVar[bool] = True
+
     field: FieldSpec
     scope: Scope
     mask: FieldSpec | None = None
@@ -119,9 +121,8 @@ class Moments:
         return state
 
     def merge(self, left: MomentsState, right: MomentsState) -> MomentsState:
-        merged = MomentsState(left.ids, left.sums.take(np.arange(len(left.ids))), left.nonfinite)
+        merged = MomentsState(left.ids, left.sums, (left.nonfinite + right.nonfinite)[:KEEP])
         _include(merged, right.ids, right.sums)
-        merged.nonfinite = (left.nonfinite + right.nonfinite)[:KEEP]
         return merged
 
     def finish(self, state: MomentsState) -> MomentsResult:
@@ -162,6 +163,8 @@ class Moments:
             self.mask,
         )
         sums, bad = slot_sums(loops, found.lines, found.runs)
+        if self.mask is None and not len(bad) and self.field.dtype.kind in "fc":
+            part.shared[self.field.name] = float(sums.low.min()), float(sums.high.max())
         bad = bad * (part.stop - part.start) // max(found.lines.count, 1)
         places = np.unique(bad if found.order is None else found.order[bad])[:KEEP] + part.start
         state.nonfinite = (*state.nonfinite, *places.tolist())[:KEEP]
@@ -250,11 +253,13 @@ def _rows(order: Array | None, start: int, stop: int) -> Any:
 
 
 def _include(state: MomentsState, ids: Array, sums: PowerSums) -> None:
-    """Merge ``sums`` of the distinct ``ids`` into the state, in place."""
+    """Merge ``sums`` of the distinct ``ids`` into the state, whose arrays stay as they were."""
+    if np.array_equal(ids, state.ids):
+        state.sums = merge(state.sums, sums)
+        return
     known = np.union1d(state.ids, ids)
-    if len(known) > len(state.ids):
-        grown = PowerSums.zeros((len(known), sums.m2.shape[1]))
-        grown.put(np.searchsorted(known, state.ids), state.sums)
-        state.ids, state.sums = known, grown
-    index = np.searchsorted(state.ids, ids)
-    state.sums.put(index, merge(state.sums.take(index), sums))
+    grown = PowerSums.zeros((len(known), sums.m2.shape[1]))
+    grown.put(np.searchsorted(known, state.ids), state.sums)
+    index = np.searchsorted(known, ids)
+    grown.put(index, merge(grown.take(index), sums))
+    state.ids, state.sums = known, grown
