@@ -74,11 +74,10 @@ def lines_of(
             codes, columns = pairs, every
     order, changes = None, codes[1:] != codes[:-1]
     if np.count_nonzero(changes) * _RUN_VALUES > rows * layout.row_values:
-        order = _order(codes, values.nbytes)
-        codes = codes[order]
-        changes = codes[1:] != codes[:-1]
-    bounds = np.concatenate([[0], np.flatnonzero(changes) + 1, [rows]]) if rows else np.zeros(1, np.int64)
-    slots = codes[bounds[:-1]]
+        order, bounds, slots = _order(loops, codes, values.nbytes)
+    else:
+        bounds = np.concatenate([[0], np.flatnonzero(changes) + 1, [rows]]) if rows else np.zeros(1, np.int64)
+        slots = codes[bounds[:-1]]
     some = np.empty(int(slots.max(initial=-1)) + 1, np.int64)
     some[slots[::-1]] = (bounds[:-1] if order is None else order[bounds[:-1]])[::-1]
     runs = Runs(bounds * per_row, slots, np.broadcast_to(columns, (rows, layout.width))[some])
@@ -134,20 +133,16 @@ def _sorted(
     return Sorted(lines, runs, groups, order)
 
 
-def _order(codes: Array, size: int) -> Array:
+def _order(loops: ModuleType, codes: Array, size: int) -> tuple[Array, Array, Array]:
     """An order of rows, ``size`` bytes together, in which equal codes lie together within stretches that fit the
-    cache, or that have some rows of each code.
+    cache, or that have some rows of each code; bounds and codes of the runs.
     """
     most = int(codes.max(initial=0)) + 1
-    narrow = codes.astype(np.uint16) if most <= 1 << 16 else codes
     stretch = max(_SORTED_BYTES * len(codes) // max(size, 1), most * _ROWS_OF_A_SLOT)
-    whole = len(codes) // stretch * stretch
-    order = np.empty(len(codes), np.int64)
-    stretches = order[:whole].reshape(-1, stretch)
-    stretches[:] = np.argsort(narrow[:whole].reshape(-1, stretch), axis=1, kind="stable")
-    stretches += np.arange(0, whole, stretch)[:, np.newaxis]
-    order[whole:] = np.argsort(narrow[whole:], kind="stable") + whole
-    return order
+    room = -(-len(codes) // stretch) * most
+    order, bounds, slots = np.empty(len(codes), np.int64), np.empty(room + 1, np.int64), np.empty(room, np.int64)
+    runs = loops.sort_stretches(codes, stretch, order, bounds, slots)
+    return order, bounds[: runs + 1], slots[:runs]
 
 
 def _taken(loops: ModuleType, array: Array, order: Array, room: Scratch) -> Array:

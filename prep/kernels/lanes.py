@@ -223,6 +223,36 @@ def number(ids, low, table, codes):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def sort_stretches(codes, stretch, order, bounds, slots):  # type: ignore[no-untyped-def]
+    """Put rows with equal codes (0 to n - 1) together within every ``stretch`` rows, in their order.
+
+    ``order`` (rows,) becomes the place of each row. Run r is ``bounds[r]:bounds[r + 1]`` of it, its code ``slots[r]``;
+    these have room for n runs of each stretch, and one bound more. Returns how many runs there are.
+    """
+    most = len(slots) // max(-(-len(codes) // stretch), 1)
+    places = np.empty(most, np.int64)
+    runs = 0
+    for start in range(0, len(codes), stretch):
+        stop = min(start + stretch, len(codes))
+        places[:] = 0
+        for row in range(start, stop):
+            places[codes[row]] += 1
+        place = start
+        for code in range(most):
+            count, places[code] = places[code], place
+            if count:
+                bounds[runs], slots[runs] = place, code
+                runs += 1
+            place += count
+        for row in range(start, stop):
+            code = codes[row]
+            order[places[code]] = row
+            places[code] += 1
+    bounds[runs] = len(codes)
+    return runs
+
+
+@_jit
 def extremes(flat, low, high, rest):  # type: ignore[no-untyped-def]
     """Lower ``low`` and raise ``high`` (lanes,) to the values of each lane; ``rest`` (lanes,) becomes NaN where one is
     NaN or infinite. All are of the dtype of ``flat``.
