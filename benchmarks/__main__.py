@@ -4,27 +4,45 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.comparisons import COMPARISONS, LARGE, Comparison
-from benchmarks.data import Datasets
-from benchmarks.measure import machine
-from benchmarks.picture import draw
-from benchmarks.results import Result, measured, show
+if TYPE_CHECKING:
+    from benchmarks.comparisons import Comparison
+    from benchmarks.data import Datasets
+    from benchmarks.results import Result
 
 ROWS = 1 << 24
+FEWEST = 1 << 10  # with fewer there are datasets of no row at all
 _ROW_BYTES = 64
 _MOST = 7  # times the table's bytes that lie on the disk at once
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """0 when everything was measured, whatever the ratios are; 1 where two sides disagree, 2 for wrong usage."""
-    options = _options(arguments)
+    """0 when everything was measured, whatever the ratios are; 1 where two sides disagree, 2 for wrong usage, 130 after
+    Ctrl-C.
+    """
+    try:
+        return _run(_options(arguments))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Imported here, where Ctrl-C is heard: it takes a second.
+    from benchmarks.comparisons import COMPARISONS, LARGE
+    from benchmarks.data import Datasets
+    from benchmarks.measure import machine
+    from benchmarks.picture import draw
+    from benchmarks.results import show
+
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     size = options.rows * _ROW_BYTES
     chosen = [each for each in COMPARISONS if options.only in each.name]
@@ -58,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measure(chosen: Sequence[Comparison], datasets: Datasets) -> list[Result]:
+    from benchmarks.results import measured
+
     results = []
     for place, comparison in enumerate(chosen):
         print(f"[{place + 1}/{len(chosen)}] {comparison.name}", file=sys.stderr, flush=True)
@@ -90,14 +110,29 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="prep beside its peers, in one run")
     parser.add_argument("--only", default="", metavar="TEXT", help="comparisons with TEXT in their name")
     parser.add_argument(
-        "--rows", type=int, default=ROWS, help="rows of 16 float32 in the largest table; the rest is scaled alike"
+        "--rows",
+        type=_rows,
+        default=ROWS,
+        help=f"rows of 16 float32 in the largest table, {FEWEST} or more; the rest is scaled alike",
     )
     parser.add_argument("--large", action="store_true", help="also memory on 32 GiB, which takes 33 GiB of disk")
-    parser.add_argument("--folder", type=Path, help="where the datasets lie meanwhile (the temporary folder)")
+    parser.add_argument("--folder", type=_folder, help="where the datasets lie meanwhile (the temporary folder)")
     parser.add_argument(
         "--output", type=Path, help="where results go; a whole run of full size writes beside this file"
     )
     return parser.parse_args(arguments)
+
+
+def _rows(text: str) -> int:
+    if not text.isdecimal() or int(text) < FEWEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {FEWEST} rows or more")
+    return int(text)
+
+
+def _folder(text: str) -> Path:
+    if not (os.path.isdir(text) and os.access(text, os.W_OK | os.X_OK)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder that can be written to")
+    return Path(text)
 
 
 if __name__ == "__main__":

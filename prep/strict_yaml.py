@@ -1,4 +1,4 @@
-"""Strict YAML: no duplicate keys, aliases or tags, YAML 1.2 scalars, and the line of every value for error messages."""
+"""Strict YAML: no duplicate keys, anchors, aliases or tags; YAML 1.2 scalars; the line of every value for messages."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def read_yaml(path: Path, *, error: type[UsageError] = ConfigError) -> Document:
 def parse_yaml(text: str, *, path: str, error: type[UsageError] = ConfigError) -> Document:
     """Parse YAML text strictly; ``path`` is what messages name."""
     try:
-        _demand_shallow(text)
+        _demand_plain(text)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             lines: dict[Place, int] = {}
-            value = None if node is None else _build(loader, node, (), lines, set())
+            value = None if node is None else _build(node, (), lines)
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as problem:
@@ -90,61 +90,60 @@ def parse_yaml(text: str, *, path: str, error: type[UsageError] = ConfigError) -
     return Document(value, lines, text)
 
 
-def _demand_shallow(text: str) -> None:
-    """Refuse what is nested so deeply that composing it would exhaust the stack of C."""
+def _demand_plain(text: str) -> None:
+    """Refuse aliases, anchors and tags, wherever they stand, and what is nested so deeply that composing it would
+    exhaust the stack of C.
+    """
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
+        mark: Any = event.start_mark
+        # An alias has the anchor that it names. What a tag says may differ from what is written: `!!bool maybe`.
+        if getattr(event, "anchor", None) is not None:
+            raise _refused("anchors and aliases are not allowed", mark)
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise _refused(f"tags are not allowed ({tag})", mark)
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > _DEPTH_LIMIT:
-            mark: Any = event.start_mark
-            raise yaml.constructor.ConstructorError(None, None, "it is nested too deeply", mark)
+            raise _refused("it is nested too deeply", mark)
 
 
-def _build(loader: _Loader, node: Any, place: Place, lines: dict[Place, int], seen: set[int]) -> Any:
-    mark = node.start_mark
-    if id(node) in seen:
-        raise yaml.constructor.ConstructorError(None, None, "aliases are not allowed", mark)
-    seen.add(id(node))
-    lines[place] = mark.line + 1
+def _build(node: Any, place: Place, lines: dict[Place, int]) -> Any:
+    lines[place] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
-        if node.tag != "tag:yaml.org,2002:map":
-            raise yaml.constructor.ConstructorError(None, None, f"tags are not allowed ({node.tag})", mark)
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
-                raise yaml.constructor.ConstructorError(None, None, "a key must be text", key_node.start_mark)
+                raise _refused("a key must be text", key_node.start_mark)
             key = str(key_node.value)
             if key in result:
-                raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
-            result[key] = _build(loader, value_node, (*place, key), lines, seen)
+                raise _refused(f"duplicate key {key!r}", key_node.start_mark)
+            result[key] = _build(value_node, (*place, key), lines)
             lines[(*place, key)] = key_node.start_mark.line + 1
         return result
     if isinstance(node, yaml.SequenceNode):
-        if node.tag != "tag:yaml.org,2002:seq":
-            raise yaml.constructor.ConstructorError(None, None, f"tags are not allowed ({node.tag})", mark)
-        return [_build(loader, item, (*place, index), lines, seen) for index, item in enumerate(node.value)]
-    return _scalar(loader, node)
+        return [_build(item, (*place, index), lines) for index, item in enumerate(node.value)]
+    return _scalar(node)
 
 
-def _scalar(loader: _Loader, node: Any) -> Any:
-    kind = node.tag.removeprefix("tag:yaml.org,2002:")
+def _scalar(node: Any) -> Any:
+    kind = node.tag.removeprefix("tag:yaml.org,2002:")  # resolved from what is written, as there are no tags
     if kind == "float":
         return float(node.value.lower().replace(".inf", "inf").replace(".nan", "nan"))
     if kind == "int":
         return int(node.value, 0) if node.value[:2] in ("0o", "0x") else int(node.value)
     if kind == "bool":
         return node.value.lower() == "true"
-    if kind == "null":
-        return None
-    if kind == "str":
-        return node.value
-    raise yaml.constructor.ConstructorError(None, None, f"tags are not allowed ({node.tag})", node.start_mark)
+    return None if kind == "null" else node.value
+
+
+def _refused(detail: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(None, None, detail, mark)
 
 
 def _wrong(error: type[UsageError], path: str, line: int | None, detail: str) -> UsageError:
     return error(
         f"this is not strict YAML: {detail}",
         where=Where(path=path, line=line),
-        allowed="YAML without duplicate keys, aliases and tags",
+        allowed="YAML without duplicate keys, anchors, aliases and tags",
         remedy="correct the file at that line",
     )

@@ -7,29 +7,37 @@ import json
 import os
 import platform
 import re
+import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 from prep.engine.algebra import one_thread
 from prep.engine.versions import installed
 from prep.engine.window import window
 from prep.errors import PrepError, UnfinishedError, UsageError, Where
+from prep.kernels.compiled import what_measures
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _CONNECT = 10.0
 _POLL = 1.0
+_BLINK = 0.1
+_LAST_PORT = 65_535
+_CLOSED = "the other side closed it while jobs were under way"
 _COMPUTING = ("prep-certified", "numpy", "scipy", "numba")
-_HOST_AND_PORT = re.compile(r"[^\s/:]+:\d+|\[[0-9a-fA-F:.]+\]:\d+")
+_HOST_AND_PORT = re.compile(r"(?:[^\s/:@\[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})")
+_WITH_PORT = ("tcp", "tls", "ucx", "ucxx")
+_FORMS = "tcp://HOST:PORT, or the file that `dask scheduler --scheduler-file FILE` writes"
 
 
 def on_cluster(
@@ -41,24 +49,46 @@ def on_cluster(
     is done again elsewhere. Every worker sees the files under the same paths, has the same versions of what computes,
     and the same kind of processor as the other workers; `UnfinishedError` where that does not hold.
     """
+    interrupts = _Interrupts()
+    results = _results(function, items, scheduler, patience, interrupts)
+    try:
+        while True:
+            with interrupts:
+                try:
+                    result = next(results)
+                except StopIteration:
+                    return
+            yield result  # whoever takes it is interrupted as ever
+            del result
+    finally:
+        with interrupts:
+            results.close()
+
+
+def _results(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    scheduler: str,
+    patience: float,
+    interrupts: _Interrupts,
+) -> Generator[Result]:
     import dask.config
     from distributed.protocol.pickle import dumps
 
     payload: bytes = dumps(function)  # type: ignore[no-untyped-call]
-    with _connected(scheduler, patience) as cluster:
-        client = cluster.client
+    with _connected(scheduler, patience, interrupts) as cluster:
         # A task rather than scattered data: the scheduler makes it again when the workers that held it are gone.
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
-            shipped = client.submit(Shipped, payload, _versions(), pure=False)
+            shipped = cluster.submit(Shipped, payload, _versions())
         # Jobs go where their function is: without this the first ones would all wait for one worker.
-        cluster.outcome(client.replicate(shipped, asynchronous=True))
+        cluster.outcome(cluster.client.replicate(shipped, asynchronous=True))
         arithmetic = None
 
         def submit(item: Item) -> Any:
-            return client.submit(_work, shipped, item, pure=False)
+            return cluster.submit(_work, shipped, item)
 
         for future in window(submit, items, cluster.look_ahead):
-            found, result = cluster.outcome(client.gather(future, asynchronous=True))
+            found, result = cluster.outcome(_of(future))
             del future  # the worker may forget it now
             arithmetic = arithmetic or found
             if found != arithmetic:
@@ -75,29 +105,53 @@ def on_cluster(
 
 def demand_workers(scheduler: str, patience: float) -> None:
     """`UsageError` or `UnfinishedError` unless ``scheduler`` answers and has a running worker."""
-    with _connected(scheduler, patience):
+    with _Interrupts() as interrupts, _connected(scheduler, patience, interrupts):
         pass
 
 
 def scheduler_address(text: str) -> str:
     """The address in ``text``: itself, or what a scheduler file of that path holds; `UsageError` otherwise."""
     if "://" in text:
-        return text
+        return _checked(text, text)
+    if not text:
+        raise _no_scheduler(text, "nothing: the name is empty")
     try:
         address = json.loads(Path(text).read_bytes())["address"]
     except FileNotFoundError:
         if _HOST_AND_PORT.fullmatch(text):
-            return f"tcp://{text}"
+            return _checked(f"tcp://{text}", text)
         measured = "no such file"
     except (OSError, ValueError, KeyError, TypeError) as error:
         measured = f"a file without an address ({type(error).__name__})"
     else:
-        return str(address)
-    raise UsageError(
+        return _checked(str(address), text)
+    raise _no_scheduler(text, measured)
+
+
+def _checked(address: str, text: str) -> str:
+    """``address``, which ``text`` is or names, where a connection to it can be tried at all."""
+    from distributed.comm.registry import get_backend
+
+    scheme, _, place = address.partition("://")
+    try:
+        get_backend(scheme)
+    except ValueError:
+        raise _no_scheduler(text, f"an address that begins with {scheme}:// ({address})") from None
+    if scheme in _WITH_PORT:
+        found = _HOST_AND_PORT.fullmatch(place)
+        if not found:
+            raise _no_scheduler(text, f"{address}, which is not {scheme}://HOST:PORT")
+        if not 0 < int(found[1]) <= _LAST_PORT:
+            raise _no_scheduler(text, f"port {found[1]}, and ports end at {_LAST_PORT}")
+    return address
+
+
+def _no_scheduler(text: str, measured: str) -> UsageError:
+    return UsageError(
         "this is neither the address nor the file of a dask scheduler",
-        where=Where(key=f"scheduler {text}"),
+        where=Where(key=f"scheduler {text}".rstrip()),
         measured=measured,
-        allowed="tcp://HOST:PORT, or the file that `dask scheduler --scheduler-file FILE` writes",
+        allowed=_FORMS,
         remedy="start one (`dask scheduler --scheduler-file FILE`, `dask worker --scheduler-file FILE`) and name FILE",
     )
 
@@ -122,11 +176,12 @@ class Shipped:
     def _made(self) -> Callable[[Any], Any]:
         if (found := _versions()) != self._versions:
             raise UnfinishedError(
-                "a dask worker has other versions than this process, so its last bits may differ",
+                "a dask worker computes with other versions than this process, so its last bits may differ",
                 where=Where(key=f"worker on {socket.gethostname()}"),
                 measured=found,
                 allowed=self._versions,
-                remedy="install the same versions (constraints.txt) for the workers and start them again",
+                remedy="install the same versions (constraints.txt) for the workers and start them again; "
+                "`python -c 'import numba'` there says why numba, once installed, is not used",
             )
         import pickle
 
@@ -149,9 +204,15 @@ def _work(shipped: Shipped, item: Any) -> tuple[str, Any]:
         return _arithmetic(), shipped(item)
 
 
+async def _of(future: Any) -> Any:
+    """The result of a job. Unlike a gathering, this leaves nothing behind that complains when it is given up."""
+    return await future
+
+
 def _versions() -> str:
+    """What is installed, and which of it this process can compute with."""
     found = {"python": platform.python_version(), **installed(*_COMPUTING)}
-    return ", ".join(f"{package} {version}" for package, version in found.items())
+    return ", ".join([*(f"{package} {version}" for package, version in found.items()), f"measuring: {what_measures()}"])
 
 
 @cache
@@ -165,8 +226,48 @@ def _arithmetic() -> str:
     return " ".join([platform.machine(), *simd.get("SIMD Extensions", {}).get("found", []), *sorted(blas)])
 
 
+class _Interrupts:
+    """Within ``with``, SIGINT and SIGTERM wait for `let_through` or for the end, and are then handled as before.
+
+    Raised just anywhere, KeyboardInterrupt may land in a finaliser of distributed, where Python drops it, or leave a
+    client half made. Nothing is held back outside the main thread, which no signal interrupts, nor where a signal is
+    ignored or ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._came: list[tuple[int, FrameType | None]] = []
+
+    def __enter__(self) -> _Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before = signal.getsignal(number)
+                if callable(before):
+                    self._before[number] = before
+                    signal.signal(number, self._hold)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        before = dict(self._before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        self._deliver(before)
+
+    def let_through(self) -> None:
+        """Handle what came so far: raises KeyboardInterrupt where that is what the signal does."""
+        self._deliver(self._before)
+
+    def _hold(self, number: int, frame: FrameType | None) -> None:
+        self._came.append((number, frame))
+
+    def _deliver(self, handlers: dict[int, Callable[[int, FrameType | None], Any]]) -> None:
+        while self._came:
+            number, frame = self._came.pop(0)
+            handlers[number](number, frame)
+
+
 @contextmanager
-def _connected(scheduler: str, patience: float) -> Iterator[_Cluster]:
+def _connected(scheduler: str, patience: float, interrupts: _Interrupts) -> Iterator[_Cluster]:
     address = scheduler_address(scheduler)
     from distributed import Client
     from distributed.utils import silence_logging_cmgr
@@ -185,7 +286,8 @@ def _connected(scheduler: str, patience: float) -> Iterator[_Cluster]:
                 remedy="check that it runs and that its address and port can be reached from here",
             ) from error
         try:
-            cluster = _Cluster(client, scheduler, patience)
+            interrupts.let_through()
+            cluster = _Cluster(client, scheduler, patience, interrupts)
             cluster.demand_worker()
             cluster.demand_prep()
             yield cluster
@@ -204,6 +306,7 @@ class _Cluster:
     client: Any
     scheduler: str
     patience: float
+    interrupts: _Interrupts = field(default_factory=_Interrupts)
     _threads: int = 0
     _asked: float = float("-inf")
     _idle_since: float | None = None
@@ -216,12 +319,13 @@ class _Cluster:
     def demand_worker(self) -> None:
         """Wait for a running worker; `UnfinishedError` once there was none for ``patience`` seconds."""
         while self._ask() == 0:
+            self.interrupts.let_through()
             time.sleep(min(_POLL, self.patience) / 10)
 
     def demand_prep(self) -> None:
         """`UnfinishedError` unless the scheduler and a worker have this package."""
         try:
-            self.outcome(self.client.gather(self.client.submit(_versions, pure=False), asynchronous=True))
+            self.outcome(_of(self.submit(_versions)))
         except (RuntimeError, ImportError) as error:
             raise self._unfinished(
                 "the dask scheduler or a worker cannot load prep",
@@ -230,19 +334,22 @@ class _Cluster:
                 "install prep where they run, and start them again",
             ) from error
 
+    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A job that is handed in; its result is what `outcome` gives for `_of` it."""
+        from distributed.client import ClosedClientError
+
+        try:
+            return self.client.submit(function, *arguments, pure=False)
+        except ClosedClientError as error:
+            raise self._lost() from error
+
     def outcome(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """What a coroutine of the client gives; raises what it raises, or `UnfinishedError` if it cannot end."""
         from distributed import KilledWorker
+        from distributed.comm.core import CommClosedError
 
-        coming = asyncio.run_coroutine_threadsafe(coroutine, self.client.loop.asyncio_loop)
         try:
-            while True:
-                try:
-                    return coming.result(timeout=_POLL)
-                except TimeoutError:
-                    if coming.done():  # the job itself raised it, or came to an end just now
-                        return coming.result()
-                    self._ask()
+            return self._awaited(coroutine, self._ask)
         except KilledWorker as error:
             raise self._unfinished(
                 "a job ended every dask worker that took it",
@@ -250,8 +357,24 @@ class _Cluster:
                 "a job that fits the memory of a worker",
                 "give workers more memory (dask worker --memory-limit); their logs say why they ended",
             ) from error
-        except CancelledError as error:
+        except CommClosedError as error:  # an OSError, which would pass for one of the job's
             raise self._lost() from error
+        except CancelledError as error:
+            dropped = "the scheduler dropped a job that it had taken" if self.client.status == "running" else _CLOSED
+            raise self._lost(dropped) from error
+
+    def _awaited(self, coroutine: Coroutine[Any, Any, Any], meanwhile: Callable[[], object]) -> Any:
+        """What ``coroutine`` gives, on the client's loop; ``meanwhile`` is called while that takes long."""
+        coming = asyncio.run_coroutine_threadsafe(coroutine, self.client.loop.asyncio_loop)
+        try:
+            while True:
+                self.interrupts.let_through()
+                try:
+                    return coming.result(timeout=_BLINK)
+                except TimeoutError:
+                    if coming.done():  # the job itself raised it, or came to an end just now
+                        return coming.result()
+                meanwhile()
         finally:
             coming.cancel()
 
@@ -260,9 +383,16 @@ class _Cluster:
         now = time.monotonic()
         if now - self._asked < min(_POLL, self.patience / 4):
             return self._threads
+
+        def give_up() -> None:
+            if time.monotonic() - now >= self.patience:
+                raise self._lost(f"no answer in {self.patience:g} s")
+
+        if self.client.scheduler is None:
+            raise self._lost()
         try:
-            known = self.client.sync(self.client.scheduler.identity, callback_timeout=self.patience)
-        except (OSError, RuntimeError, TimeoutError, CancelledError) as error:
+            known = self._awaited(self.client.scheduler.identity(), give_up)
+        except (OSError, RuntimeError, CancelledError) as error:
             raise self._lost() from error
         self._asked = time.monotonic()
         workers = known["workers"].values()
@@ -282,10 +412,10 @@ class _Cluster:
             )
         return self._threads
 
-    def _lost(self) -> UnfinishedError:
+    def _lost(self, measured: str = _CLOSED) -> UnfinishedError:
         return self._unfinished(
             "the connection to the dask scheduler was lost",
-            f"the client is {self.client.status}",
+            measured,
             "a scheduler that runs until the command has ended",
             "read the scheduler's log, start it again and run the same command again",
         )

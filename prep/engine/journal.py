@@ -1,34 +1,38 @@
 """What was measured already, unit by unit, kept by the content of the rows: an interrupted pass goes on from there.
 
-A record is found only by the digests of the very bytes it was measured on, which every pass reads and hashes anew, by
-what was measured, and by the versions of what measures. So it cannot stand for other data; it is kept in the user's own
-cache folder because whoever writes there decides what was measured.
+A record is found only by the fields and the digests of the very bytes it was measured on, which every pass reads and
+hashes anew, by what was measured, and by the versions of what measures; its check covers what it is found by. So it
+cannot stand for other data; it is kept in the user's own cache folder because whoever writes there decides what was
+measured.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import sqlite3
 import struct
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from prep.canonical import blake3_digest, framed_digest
 from prep.engine.versions import installed
 from prep.folds import Fold
-from prep.folds.states import Relation, decode_states, description, relation
+from prep.folds.states import Relation, decode_states, description, encode_states, relation
 
 # A pass shorter than this leaves nothing behind.
-PATIENCE = 5.0
+WORTH_SECONDS = 5.0
 FILE_LIMIT = 256 << 20
 FOLDER_LIMIT = 2 << 30
-_MAGIC = b"PREPJRN1"
-_HEAD = struct.Struct("<8s32sQ")
+_FIND = "SELECT record FROM records WHERE key = ?"
+_KEEP = "INSERT OR REPLACE INTO records VALUES (?, ?)"
 _COMPUTING = ("numpy", "numba", "llvmlite")
 _ROOMS = ("engine", "folds", "kernels", "checks", "transforms")
 
@@ -38,38 +42,57 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").absolute() / "prep" / "examined"
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What the record of some rows is found by, and the name in it of the state of each fold, by the fold's key."""
+
+    key: bytes
+    names: Mapping[str, str]
+
+
 class Journal:
     """The records of one dataset and verb. Whatever the disk refuses is not kept, and nothing else happens.
 
     ``context`` identifies what else decides on the measurements, such as a transform. Nothing is written in the first
-    ``patience`` seconds.
+    ``patience`` seconds. Threads may share one; in another process it only reads.
     """
 
-    def __init__(self, path: Path, context: str = "", patience: float = PATIENCE) -> None:
+    def __init__(self, path: Path, context: str = "", patience: float = WORTH_SECONDS) -> None:
         self.path, self.context = path, context
         self._begins = time.monotonic() + patience
-        self._known: dict[bytes, tuple[int, int]] | None = None
         self._basis = framed_digest("basis", context.encode(), _measuring_code())
         self._descriptions: dict[tuple[str, Relation], str] = {}
+        self._reading: sqlite3.Connection | None = None
+        self._writing: sqlite3.Connection | None = None
+        self._turn = Lock()
 
     @classmethod
     def of(cls, dataset: Path, verb: str, context: str = "") -> Journal:
         """The journal of a verb over the dataset at a path, in `cache_folder`."""
         name = framed_digest("journal", str(dataset.resolve()).encode(), verb.encode()).hex()[:32]
-        return cls(cache_folder() / f"{name}.journal", context)
+        return cls(cache_folder() / f"{name}.sqlite", context)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Journal, (self.path, self.context, float("inf")))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        for connection in (self._reading, self._writing):
+            if connection is not None:
+                with suppress(sqlite3.Error):
+                    connection.close()
+        self._reading = self._writing = None
 
     @property
     def writes(self) -> bool:
         """Whether the pass has lasted long enough for records to be kept."""
         return time.monotonic() >= self._begins
 
-    def key(self, folds: Mapping[str, Fold], start: int, stop: int, content: Iterable[bytes]) -> bytes:
-        """What the record of rows ``start:stop`` is found by: ``content`` are the digests of their chunks."""
-        about = [f"{start}:{stop}", *(self._description(key, fold, start, stop) for key, fold in folds.items())]
-        return framed_digest("unit", self._basis, *(text.encode() for text in about), *content)
+    def unit(self, folds: Mapping[str, Fold], start: int, stop: int, content: Iterable[bytes]) -> Unit:
+        """Rows ``start:stop``, of which ``content`` tells the fields and the digests of their chunks."""
+        names = {key: self._description(key, fold, start, stop) for key, fold in folds.items()}
+        about = [f"{start}:{stop}", *names.values()]
+        return Unit(framed_digest("unit", self._basis, *(text.encode() for text in about), *content), names)
 
     def _description(self, key: str, fold: Fold, start: int, stop: int) -> str:
         related = relation(fold, start, stop)
@@ -78,62 +101,82 @@ class Journal:
             known = self._descriptions[key, related] = description(fold, related)
         return known
 
-    def get(self, key: bytes) -> dict[str, Any] | None:
-        """The states under ``key``; None where there are none, or the record is damaged."""
-        place = self._index().get(key)
-        if place is None:
+    def get(self, unit: Unit) -> dict[str, Any]:
+        """The state of every fold of the unit by the fold's key; empty where there is no record, or it is damaged."""
+        try:
+            found = self._found(unit.key)
+            if not found or blake3_digest(unit.key + found[0][:-32]) != found[0][-32:]:
+                return {}
+            states = decode_states(found[0][:-32])
+            return {key: states[name] for key, name in unit.names.items()}
+        except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, struct.error):
+            return {}
+
+    def record(self, unit: Unit, states: Mapping[str, Any]) -> bytes | None:
+        """What `put` takes; None where nothing is to be kept."""
+        if not self.writes or not unit.names:
             return None
         try:
-            with self.path.open("rb") as file:
-                data = os.pread(file.fileno(), place[1] + 32, place[0])
-            if blake3_digest(data[:-32]) != data[-32:]:
-                return None
-            return decode_states(data[:-32])
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, struct.error):
+            data = encode_states({name: states[key] for key, name in unit.names.items()})
+        except TypeError:  # a fold from elsewhere
             return None
+        return data + blake3_digest(unit.key + data)
 
-    def put(self, key: bytes, data: bytes) -> None:
-        """Append ``data``, the encoded states, under ``key``."""
+    def put(self, unit: Unit, record: bytes) -> None:
+        """Keep a record, if the pass has lasted long enough."""
         if not self.writes:
             return
         try:
-            self._append(key, data)
-        except OSError:
+            connection = self._writing or self._writer()
+            with connection:
+                connection.execute(_KEEP, (unit.key, record))
+        except (sqlite3.Error, OSError):
             self._begins = float("inf")
 
-    def _append(self, key: bytes, data: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = not self.path.exists() or self.path.stat().st_size > FILE_LIMIT
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        descriptor = os.open(self.path, flags | (os.O_TRUNC if fresh else 0), 0o600)
-        try:
-            os.write(descriptor, _HEAD.pack(_MAGIC, key, len(data)) + data + blake3_digest(data))
-        finally:
-            os.close(descriptor)
-        if fresh:
-            _shrink(self.path.parent)
+    def _found(self, key: bytes) -> tuple[bytes] | None:
+        with self._turn:
+            if self._reading is None:
+                if not self.path.exists():
+                    return None
+                # Not read-only: whoever comes after a kill has to roll back what was begun.
+                self._reading = sqlite3.connect(f"{self.path.as_uri()}?mode=rw", uri=True, check_same_thread=False)
+            found: tuple[bytes] | None = self._reading.execute(_FIND, (key,)).fetchone()
+            return found
 
-    def _index(self) -> dict[bytes, tuple[int, int]]:
-        """Where the states of each key lie; a record cut short ends the list."""
-        if self._known is None:
-            found: dict[bytes, tuple[int, int]] = {}
-            with suppress(OSError), self.path.open("rb") as file:
-                size, place = os.fstat(file.fileno()).st_size, 0
-                while place + _HEAD.size <= size:
-                    magic, key, length = _HEAD.unpack(os.pread(file.fileno(), _HEAD.size, place))
-                    end = place + _HEAD.size + length + 32
-                    if magic != _MAGIC or end > size:
-                        break
-                    found[key] = (place + _HEAD.size, length)
-                    place = end
-            # Whole before another thread can see it.
-            self._known = found
-        return self._known
+    def _writer(self) -> sqlite3.Connection:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not _sound(self.path):
+            self.path.unlink(missing_ok=True)
+        self._writing = _prepared(self.path)
+        _shrink(self.path.parent)
+        return self._writing
+
+
+def _sound(path: Path) -> bool:
+    """Whether what lies there, if anything, is a whole journal."""
+    with closing(sqlite3.connect(path, timeout=1.0)) as connection:
+        try:
+            return bool(connection.execute("PRAGMA quick_check").fetchall() == [("ok",)])
+        except sqlite3.DatabaseError:
+            return False
+
+
+def _prepared(path: Path) -> sqlite3.Connection:
+    """A journal with room for more, the oldest records gone where it was more than half full."""
+    connection = sqlite3.connect(path, timeout=1.0)
+    connection.execute("PRAGMA synchronous = OFF")  # what a crash of the machine takes away is measured again
+    connection.execute("CREATE TABLE IF NOT EXISTS records (key BLOB UNIQUE, record BLOB)")
+    page, pages = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count"))
+    connection.execute(f"PRAGMA max_page_count = {FILE_LIMIT // page}")
+    if page * pages > FILE_LIMIT // 2:
+        with connection:
+            connection.execute("DELETE FROM records WHERE rowid <= (SELECT (min(rowid) + max(rowid)) / 2 FROM records)")
+    return connection
 
 
 def _shrink(folder: Path) -> None:
     """Remove the journals that were not touched for longest until the folder is small enough."""
-    files = sorted(folder.glob("*.journal"), key=lambda each: each.stat().st_mtime)
+    files = sorted(folder.glob("*.sqlite"), key=lambda each: each.stat().st_mtime)
     total = sum(each.stat().st_size for each in files)
     for each in files[:-1]:
         if total <= FOLDER_LIMIT:

@@ -5,18 +5,18 @@ order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from prep.blocks import Array, Block
-from prep.canonical import blake3_digest
+from prep.blocks import Array, Block, FieldSpec
+from prep.canonical import blake3_digest, canonical_json
 from prep.engine.buffers import Buffers, Pool
 from prep.engine.executor import Progress, Workers, ordered, silent
-from prep.engine.journal import Journal
+from prep.engine.journal import Journal, Unit
 from prep.engine.source import DatasetSource
 from prep.errors import DataError
 from prep.folds import Fold, meets
-from prep.folds.states import encode_states
 from prep.formats.chunks import Cutter, Portion
 from prep.formats.digests import ChunkDigests
 from prep.formats.layout import flat
@@ -53,7 +53,7 @@ class _Examined:
     digests: dict[str, ChunkDigests]
     rows: int
     buffers: Buffers | None
-    record: tuple[bytes, bytes] | None
+    record: tuple[Unit, bytes] | None
 
 
 def run(
@@ -93,20 +93,21 @@ def run(
     seen: dict[str, list[ChunkDigests]] = {}
     done = 0
     progress(0, total)
-    for examined in ordered(job, source.segments(wanted, least) if wanted else [], workers):
-        if sink is not None:
-            for name, portion in examined.portions.items():
-                sink.put(name, portion)
-        if examined.buffers is not None:
-            pool.give(examined.buffers)
-        if journal is not None and examined.record is not None:
-            journal.put(*examined.record)
-        for key, state in examined.states.items():
-            states[key] = unique[key].merge(states[key], state) if key in states else state
-        for name, chunk in examined.digests.items():
-            seen.setdefault(name, []).append(chunk)
-        done += examined.rows
-        progress(done, total)
+    with closing(journal) if journal is not None else nullcontext():
+        for examined in ordered(job, source.segments(wanted, least) if wanted else [], workers):
+            if sink is not None:
+                for name, portion in examined.portions.items():
+                    sink.put(name, portion)
+            if examined.buffers is not None:
+                pool.give(examined.buffers)
+            if journal is not None and examined.record is not None:
+                journal.put(*examined.record)
+            for key, state in examined.states.items():
+                states[key] = unique[key].merge(states[key], state) if key in states else state
+            for name, chunk in examined.digests.items():
+                seen.setdefault(name, []).append(chunk)
+            done += examined.rows
+            progress(done, total)
     results = {key: fold.finish(states.get(key, fold.empty())) for key, fold in unique.items()}
     return Measurements(
         results, {name: ChunkDigests.joined(parts) for name, parts in seen.items()} if digests else {}, done
@@ -132,14 +133,15 @@ class _Job:
         hashed = self.hashed or self.journal is not None
         read, digests = self.source.read(start, stop, self.names, hashed, buffers)
         folds = {name: fold for name, fold in self.folds.items() if meets(fold, start, stop)}
-        known, key = self._known(folds, read, digests)
+        known, unit = self._known(folds, read, digests)
         todo = {name: fold for name, fold in folds.items() if name not in known}
         if self.salvage is not None and not todo:
             # The memory for stored bytes is free again once the rows are read.
             saved = self.salvage.portions(start, stop, buffers.scratch.take)
             if saved is not None:
                 return _Examined(saved, {name: known[name] for name in folds}, digests, stop - start, buffers, None)
-        states, record = dict(known), None
+        states: dict[str, Any] = dict(known)
+        record: tuple[Unit, bytes] | None = None
         arrays: Mapping[str, Array] = {}
         if todo or self.cutter is not None or not known:
             arrays = read.arrays if self.transform is None else self._transformed(self.transform, read)
@@ -149,7 +151,7 @@ class _Job:
             # In the order of the folds, so that what is merged does not depend on what was known.
             states = {name: known[name] if name in known else found[name] for name in folds}
             if not known:
-                record = self._record(key, _kept(folds), states)
+                record = self._record(unit, states)
         if self.cutter is None:
             self.pool.give(buffers)
             return _Examined({}, states, digests, stop - start, None, record)
@@ -158,24 +160,22 @@ class _Job:
 
     def _known(
         self, folds: Mapping[str, Fold], read: Block, digests: Mapping[str, ChunkDigests]
-    ) -> tuple[dict[str, Any], bytes]:
-        """What the journal says of these rows, and the key that it says it under."""
+    ) -> tuple[dict[str, Any], Unit | None]:
+        """What the journal says of these rows, and what it says it under."""
         if self.journal is None:
-            return {}, b""
-        content = [digest for name in sorted(digests) for digest in digests[name].logical]
-        content += [blake3_digest(flat(self.constants[name])) for name in sorted(self.constants)]
-        kept = _kept(folds)
-        key = self.journal.key(kept, read.start, read.stop, content)
-        known = self.journal.get(key) or {}
-        return (known if known.keys() == kept.keys() else {}), key
+            return {}, None
+        content: list[bytes] = []
+        for name in sorted(digests):
+            content += [_identity(self.source.spec[name]), *digests[name].logical]
+        for name in sorted(self.constants):
+            content += [_identity(self.source.spec.stored(name)), blake3_digest(flat(self.constants[name]))]
+        kept = {name: fold for name, fold in folds.items() if getattr(fold, "journaled", True)}
+        unit = self.journal.unit(kept, read.start, read.stop, content)
+        return self.journal.get(unit), unit
 
-    def _record(self, key: bytes, kept: Iterable[str], states: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
-        if self.journal is None or not self.journal.writes:
-            return None
-        try:
-            return key, encode_states({name: states[name] for name in kept})
-        except TypeError:  # a fold from elsewhere
-            return None
+    def _record(self, unit: Unit | None, states: Mapping[str, Any]) -> tuple[Unit, bytes] | None:
+        data = self.journal.record(unit, states) if self.journal is not None and unit is not None else None
+        return (unit, data) if unit is not None and data is not None else None
 
     def _transformed(self, transform: Apply, block: Block) -> Mapping[str, Array]:
         try:
@@ -195,6 +195,6 @@ class _Job:
             raise
 
 
-def _kept(folds: Mapping[str, Fold]) -> dict[str, Fold]:
-    """The folds whose states are worth keeping."""
-    return {name: fold for name, fold in folds.items() if getattr(fold, "journaled", True)}
+def _identity(spec: FieldSpec) -> bytes:
+    """What the bytes of a field mean."""
+    return canonical_json(spec.to_dict())

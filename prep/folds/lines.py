@@ -124,7 +124,10 @@ def _sorted(
     rooms = Scratch(), Scratch()
     # A mask whose bytes lie as the values do.
     direct = mask is None or (
-        mask.itemsize == 1 and mask.shape[1:] == layout.field.shape and layout.field.dtype.kind != "c"
+        mask.itemsize == 1
+        and mask_spec is not None
+        and mask_spec.dims == layout.field.dims
+        and layout.field.dtype.kind != "c"
     )
     step = max(_PIECE_VALUES // layout.row_values, 1) * per_row
     if direct and order is None and layout.trailing and values.dtype in (np.float32, np.float64):

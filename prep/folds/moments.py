@@ -82,6 +82,7 @@ class Moments:
     ``mask`` is the spec of the field that says which entries count (`prep.blocks.expand_mask`); ``group`` names an
     integer id field of shape (rows,). Masked-out entries are never counted, whatever they hold. NaN and infinity are
     counted and located, never averaged. 64-bit integers beyond 2⁵³ lose their last bits on the way to float64.
+    Distances from the mean beyond 1e75 overflow the kurtosis, beyond 1e150 the standard deviation: infinite or NaN.
     """
 
     first: ClassVar[bool] = True

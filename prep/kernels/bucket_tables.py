@@ -32,7 +32,9 @@ def bucket_counts(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array) ->
     slots, features = runs.columns.shape
     beside = max(LANES // features, 1)
     lanes = np.tile(pivots, beside)
-    tops = codes(_peaks(lines.sample() - pivots)) + _ABOVE
+    with np.errstate(over="ignore"):
+        peaks = _peaks(lines.sample() - pivots)
+    tops = np.minimum(codes(peaks) + _ABOVE, codes(np.asarray(_LARGEST)))  # beyond lie the codes of infinity and NaN
     room = 2 * (_WINDOW + 2)
     bases = np.tile(np.arange(features) * room, beside)
     tables = np.zeros((slots, features * room + 1), np.int32)

@@ -16,6 +16,7 @@ Array = NDArray[Any]
 LANES = 256
 # A pivot further from the mean than this many deviations costs digits of the fourth moment: measure about the mean.
 _FAR = 16.0
+_LOOKS = 4
 _TABLE_VALUES = 1 << 19
 _SAMPLE_VALUES = 1 << 12
 
@@ -74,26 +75,27 @@ class Lines:
 def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, Array]:
     """`PowerSums` of shape (slots, features), and the ascending lines with a counted value that is not finite.
 
-    Those values are counted apart. The pivot of a slot is some finite value of its feature; where the mean turns out
-    to be far from it, the slots are measured once more about the mean.
+    Those values are counted apart. The pivot of a slot is some finite value of its feature, not always one of its own;
+    where the mean turns out to be far from it, the slots are measured again about the mean.
     """
     pivots = _pivots(lines, runs)
     clean = True
-    sums, counts = _walk(loops, lines, runs, pivots, clean)
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums, counts = _walk(loops, lines, runs, pivots, clean)
     bad = np.zeros(0, np.int64)
     nan = inf = np.zeros(pivots.shape, np.int64)
     if not np.isfinite(sums[:, 0][runs.columns]).all():
         bad, nan, inf = _nonfinite(lines, runs)
         clean = False
         sums, counts = _walk(loops, lines, runs, pivots, clean)
+    for _ in range(_LOOKS):
+        better = _better_pivots(pivots, sums, counts, runs.columns)
+        if better is None:
+            break
+        pivots = better
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums, counts = _walk(loops, lines, runs, pivots, clean)
     low, high = sums[:, 4], sums[:, 5]
-    with np.errstate(all="ignore"):
-        shift, n = sums[:, 0] / np.maximum(counts, 1), np.maximum(counts, 1)
-        spread = np.sqrt(np.maximum(sums[:, 1] / n - shift * shift, 0.0))
-        far = runs.columns & (np.abs(shift) > _FAR * spread) & (low < high) & np.isfinite(shift)
-    if far.any():
-        pivots = np.where(far, pivots + shift, pivots)
-        sums, counts = _walk(loops, lines, runs, pivots, clean)
     counts = np.where(runs.columns, counts, 0)
     some = counts > 0
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -101,6 +103,19 @@ def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, A
         found = centre(counts, pivots, powers, np.where(some, low, np.inf), np.where(some, high, -np.inf))
     found.nan, found.inf = nan, inf
     return found, bad
+
+
+def _better_pivots(pivots: Array, sums: Array, counts: Array, columns: Array) -> Array | None:
+    """Pivots (slots, features) nearer to the means; None where all are near enough."""
+    low, high, n = sums[:, 4], sums[:, 5], np.maximum(counts, 1)
+    with np.errstate(all="ignore"):
+        shift = sums[:, 0] / n
+        spread = np.sqrt(np.maximum(sums[:, 1] / n - shift * shift, 0.0))
+        # Where not even the sums are finite, the pivot was that of another slot.
+        far = columns & (low < high) & ~(np.abs(shift) <= _FAR * spread)
+        middle = low / 2 + high / 2
+        mean = np.clip(np.where(np.isfinite(shift), pivots + shift, middle), low, high)
+    return np.where(far, mean, pivots) if (far & (mean != pivots)).any() else None
 
 
 def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, clean: bool) -> tuple[Array, Array]:

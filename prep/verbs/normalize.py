@@ -68,7 +68,7 @@ def normalize(
     spec = pipeline.output_spec()
     journal = Journal.of(output, "normalize", identity)
     # What another version of the code has written is not gone on with: it may have written something else.
-    rows = "" if force else journal.key({}, 0, 0, ()).hex()
+    rows = "" if force else journal.unit({}, 0, 0, ()).key.hex()
     with DatasetSource.open(raw, contents.digests) as source, create(output, spec, compression, rows) as writer:
         for field, array in zip(spec.constants, source.constants()[0].values(), strict=True):
             writer.write_constant(field, array)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.__main__ import main
+from benchmarks.__main__ import FEWEST, main
 from benchmarks.agreement import Close
 from benchmarks.comparisons import COMPARISONS, LARGE, Comparison, Goal
 from benchmarks.data import Datasets, Windows
 from benchmarks.measure import Job, machine
 from benchmarks.picture import draw
 from benchmarks.results import Result, measured
+from tests.conftest import ROOT
 
 TABLE_BYTES = 8 << 20
 
@@ -106,6 +111,53 @@ def test_a_run_writes_the_table_as_json_and_one_picture_and_leaves_no_data(tmp_p
 def test_a_name_that_is_in_no_row_is_answered_with_the_names_there_are(capsys):
     assert main(["--only", "no such thing"]) == 2
     assert COMPARISONS[0].name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (["--rows", "0"], "'0' is not 1024 rows or more"),
+        (["--rows", "-5"], "'-5' is not 1024 rows or more"),
+        (["--rows", "some"], "'some' is not 1024 rows or more"),
+        (["--rows", "1", "--only", "admission"], "'1' is not 1024 rows or more"),
+        (["--folder", "/nope"], "'/nope' is no folder that can be written to"),
+        (["--folder", __file__], "is no folder that can be written to"),
+    ],
+)
+def test_wrong_usage_is_one_clear_line_and_exit_code_2(wrong: list[str], said: str, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(wrong)
+
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_fewest_rows_that_are_allowed_are_enough_for_the_dataset_with_the_fewest(tmp_path: Path, capsys):
+    assert main(["--only", "admission", "--rows", str(FEWEST), "--folder", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("heavy", ["benchmarks.comparisons", "benchmarks.results"])
+def test_ctrl_c_while_the_benchmarks_are_imported_ends_them_with_130_and_no_traceback(heavy: str):
+    # The first look for the module is where the signal arrives.
+    program = (
+        "import os, runpy, signal, sys\n"
+        "class Interrupts:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {heavy!r}: os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Interrupts())\n"
+        "sys.argv = ['benchmarks', '--rows', '1024']\n"
+        "runpy.run_module('benchmarks', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+
+
+def test_ctrl_c_while_something_is_measured_leaves_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("benchmarks.results.measured", lambda *given: os.kill(os.getpid(), signal.SIGINT))
+
+    assert main(["--only", "random", "--rows", "8192", "--folder", str(tmp_path)]) == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from prep.blocks import SPLITS
-from prep.checks import Finding
-from tests.laws.test_checks import CASES, ROWS, SIDE, Arrays, examine, made
+from prep.checks import CHECKS, Finding
+from prep.errors import SchemaError
+from tests.laws.test_checks import CASES, ROWS, SIDE, Arrays, Case, describe, examine, in_memory, made
 
 CUTS: Sequence[Sequence[int]] = ((), (1,), (39,), (13, 26), (7, 24, 25, 32), tuple(range(1, ROWS)))
 
@@ -160,6 +161,84 @@ def test_of_equally_bad_samples_the_first_is_the_worst(name: str):
         spoil(arrays, row, large)
 
     assert examine(name, CASES[name], arrays).worst_sample == 9
+
+
+def bounded(low: float, high: float) -> Case:
+    """Two values a sample between bounds."""
+    return Case({"var": "n", "low": low, "high": high}, {"n": "pair"}, lambda rng: {}, lambda arrays: None)
+
+
+def numbers(dtype: str, usual: float, rows: Sequence[int] = (), unusual: float = 0) -> Arrays:
+    """``usual`` everywhere but in the second value of ``rows``."""
+    array = np.full((ROWS, 2), usual, dtype)
+    array[list(rows), 1] = unusual
+    return {**made(bounded(0, 0)), "n": array}
+
+
+BIG = 1 << 53
+BEYOND = [
+    # (dtype, low, high, a number inside, the nearest one outside, how far that is)
+    ("i8", 0, BIG, BIG, BIG + 1, 1),
+    ("i8", 0, float(BIG), BIG, BIG + 1, 1),
+    ("i8", BIG + 1, 2 * BIG, BIG + 1, BIG, 1),
+    ("i8", -BIG, 0, -BIG, -BIG - 1, 1),
+    ("i8", -BIG - 1, 0, -BIG - 1, -BIG - 4, 3),
+    ("i8", 0, 10**30, 2**63 - 1, -(2**63), 2.0**63),
+    ("i8", 10**18 + 1, 10**30, 10**18 + 1, 10**18, 1),
+    ("u8", 0, 2**64 - 1024, 2**64 - 1024, 2**64 - 1, 1023),
+    ("u8", -(10**30), 2**64 - 2, 0, 2**64 - 1, 1),
+    ("u8", 2**64 - 1, 2**64, 2**64 - 1, 2**64 - 2, 1),
+    ("i4", 0.5, 2.5, 1, 3, 1),
+    ("i1", -300, 126, -128, 127, 1),
+    ("?", 0.5, 1, True, False, 1),
+    ("?", -1, 0, False, True, 1),
+    ("f8", 0, BIG + 1, BIG, BIG + 2, 2),
+    ("f8", BIG + 1, 3 * BIG, BIG + 2, BIG, 2),
+    ("f4", 0.1, 1, 0.125, 0.0999999, 1e-7),
+]
+
+
+@pytest.mark.parametrize(("dtype", "low", "high", "inside", "outside", "distance"), BEYOND)
+@pytest.mark.parametrize("cuts", [(), (17, 18)])
+@pytest.mark.parametrize("rows", [(), (17,), range(ROWS)])
+def test_bounds_are_kept_to_the_last_integer_on_disk_and_in_memory(
+    dtype: str, low: float, high: float, inside: float, outside: float, distance: float, cuts: tuple[int], rows
+):
+    case, arrays = bounded(low, high), numbers(dtype, inside, rows, outside)
+
+    finding = examine("in_bounds", case, arrays, cuts)
+
+    assert (finding.passed, finding.failing, finding.samples) == (not rows, len(rows), tuple(rows)[:10])
+    assert finding.worst == pytest.approx(distance if rows else 0, rel=0.1 if dtype == "f4" else 1e-12)
+    assert in_memory("in_bounds", case, arrays) == (not rows, list(rows))
+
+
+def test_bounds_that_differ_by_one_are_two_measurements_and_are_told_apart_in_the_finding():
+    arrays = numbers("i8", BIG + 1)
+    check, spec = CHECKS.load("in_bounds")(), describe(bounded(0, 0), arrays)
+    keys = {fold.key for high in (BIG, BIG + 1) for fold in check.folds(spec, bounded(0, high).statistics)}
+
+    assert len(keys) == 2
+    assert examine("in_bounds", bounded(0, BIG), arrays).limit == "0 ≤ x ≤ 9007199254740992"
+    assert examine("in_bounds", bounded(0, BIG + 1), arrays).passed
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u1", "?", "f4", "f8", "c8"])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        *((0, 10**400), (-(10**400), 0), (np.nan, 1), (0, np.nan), (-np.inf, 1), (0, np.inf)),
+        *((2, 1), (BIG + 1, BIG), (BIG + 1, float(BIG))),
+    ],
+)
+def test_bounds_that_are_not_finite_or_the_wrong_way_round_are_an_error_in_the_schema(
+    dtype: str, low: float, high: float
+):
+    spec = describe(bounded(low, high), numbers(dtype, 1))
+
+    with pytest.raises(SchemaError, match="makes no sense") as caught:
+        CHECKS.load("in_bounds")().folds(spec, bounded(low, high).statistics)
+    assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize(

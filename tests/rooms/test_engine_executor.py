@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +24,7 @@ from prep.folds import Fold, Scope
 from prep.folds.duplicates import RowHashes
 from prep.folds.moments import Moments
 from prep.folds.sketch import Quantiles
+from tests.conftest import ROOT
 from tests.rooms.formats_demo import demo_spec, write_demo
 
 
@@ -243,19 +247,79 @@ def test_errors_survive_the_way_between_processes(kind: type[PrepError]):
         assert (str(received), received.exit_code, received.where) == (str(each), each.exit_code, each.where)
 
 
-@pytest.mark.parametrize("text", ["", "nowhere.json", "host", "tcp:/host", "host:port"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "nowhere.json", "host", "tcp:/host", "host:port", "host:99999", "://host:1"),
+        *("http://127.0.0.1:8799", "tcp://127.0.0.1", "tcp://127.0.0.1:", "tcp://127.0.0.1:0", "tcp://::1:8786"),
+    ],
+)
 def test_what_is_no_scheduler_is_named_with_what_would_be_one(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(UsageError, match=r"tcp://HOST:PORT"):
+    with pytest.raises(UsageError) as caught:
         list(ordered(abs, [1], text))
+    assert "tcp://HOST:PORT" in str(caught.value.allowed)
 
 
 def test_a_file_that_is_no_scheduler_file_is_refused(tmp_path: Path):
+    place = tmp_path / "scheduler.json"
     for content in ("", "[]", "{}", '"tcp://127.0.0.1:1"'):
-        place = tmp_path / "scheduler.json"
         place.write_text(content)
         with pytest.raises(UsageError, match="a file without an address"):
             list(ordered(abs, [1], str(place)))
+    place.write_text('{"address": "http://127.0.0.1:8787"}')
+    with pytest.raises(UsageError, match="neither the address nor the file") as caught:
+        list(ordered(abs, [1], str(place)))
+    assert "begins with http://" in str(caught.value.measured)
+
+
+# A pass over blocks that all count as large enough for compiled loops, with remarks shown as commands show them.
+PASS = """
+import sys
+from pathlib import Path
+
+import prep.kernels.compiled
+from prep.cli.output import hear_remarks
+from tests.rooms.test_engine_executor import learned
+
+prep.kernels.compiled.LEAST_BYTES = 0
+hear_remarks()
+Path(sys.argv[1]).write_bytes(learned(Path("demo.h5"), 2))
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "environment", "said"),
+    [
+        ("", {"NUMBA_DISABLE_JIT": "1"}, "(NUMBA_DISABLE_JIT is set)"),
+        ("raise ImportError('Numba needs NumPy 2.2 or less')", {}, "(ImportError: Numba needs NumPy 2.2 or less)"),
+        ("raise OSError('Could not find libllvmlite.so')", {}, "(OSError: Could not find libllvmlite.so)"),
+    ],
+)
+def test_numpy_measures_with_one_remark_where_numba_is_installed_and_cannot_be_used(
+    broken: str, environment: dict[str, str], said: str, tmp_path: Path
+):
+    write_demo(tmp_path / "demo.h5", demo_spec(500))
+    known = {**os.environ, "PYTHONPATH": str(ROOT)}
+    absent = f"import sys\nsys.modules['numba'] = None\n{PASS}"
+    if broken:
+        (tmp_path / "shadow").mkdir()
+        (tmp_path / "shadow/numba.py").write_text(broken)
+        environment = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "shadow"), str(ROOT)])}
+
+    def done(script: str, output: str, **environment: str) -> str:
+        command = [sys.executable, "-c", script, output]
+        found = subprocess.run(
+            command, cwd=tmp_path, env={**known, **environment}, capture_output=True, text=True, check=False
+        )
+        assert found.returncode == 0, found.stderr
+        return found.stderr
+
+    assert done(absent, "without") == ""
+    remark = done(PASS, "unusable", **environment)
+
+    assert remark == f"numba is installed but cannot be used {said}: NumPy measures, slower\n"
+    assert (tmp_path / "unusable").read_bytes() == (tmp_path / "without").read_bytes()

@@ -229,3 +229,32 @@ def test_group_ids_must_be_one_integer_for_each_sample(ids: Array) -> None:
     with pytest.raises(SchemaError) as caught:
         measure(fold, {"x": np.zeros(4), "g": ids})
     assert caught.value.where.field == "g"
+
+
+@pytest.mark.parametrize("scale", [1e3, 1e17, 1e20, 1e160])
+@pytest.mark.parametrize("hidden", ["masked", "nan"])
+def test_a_group_is_measured_as_if_no_other_were_there(hidden: str, scale: float) -> None:
+    # 1 MiB and more, and a first value that says nothing: the pivot is found in the other group
+    rows = 80_000
+    spread = np.random.default_rng(0).standard_normal(rows)
+    values = np.concatenate([scale * spread, spread])
+    keep = np.ones(2 * rows, bool)
+    keep[rows] = hidden != "masked"
+    values[rows] = np.nan
+    mask = field("m", "?", role="mask")
+    fold = Moments(field("x", "f8", mask="m"), Scope("", 0, 2 * rows), mask, "g")
+    found = measure(fold, {"x": values, "m": keep, "g": np.repeat([0, 1], rows)}, ())
+    mean, std, skewness, kurtosis = exact(spread[1:])
+    assert found.mean[1] == pytest.approx(mean, abs=1e-12)
+    assert found.std[1] == pytest.approx(std, rel=1e-10)
+    assert found.skewness[1] == pytest.approx(skewness, abs=1e-8)
+    assert found.kurtosis[1] == pytest.approx(kurtosis, abs=1e-8)
+
+
+@pytest.mark.parametrize("rows", [100, 20_000])
+def test_a_mask_with_a_dimension_that_the_field_does_not_have_is_refused(rows: int) -> None:
+    mask = field("m", "u1", ("other", 16), role="mask")
+    fold = Moments(field("x", "f4", ("f", 16), mask="m", features=("f",)), Scope("", 0, rows), mask)
+    arrays = {"x": np.ones((rows, 16), np.float32), "m": np.ones((rows, 16), np.uint8)}
+    with pytest.raises(SchemaError, match="only have dimensions of the field"):
+        measure(fold, arrays, ())

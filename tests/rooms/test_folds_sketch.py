@@ -99,6 +99,14 @@ def test_values_that_are_not_finite_are_left_out() -> None:
     assert found.quantile(1).item() == pytest.approx(3, rel=2**-8)
 
 
+def test_infinity_is_not_counted_beside_the_largest_number_there_is() -> None:
+    values = np.linspace(-1, 1, 150_000)
+    values[0], values[1], values[1000:2000] = np.finfo(np.float64).max, np.inf, np.nan
+    found = quantiles_of(values)
+    assert found.count.item() == 150_000 - 1001
+    assert found.quantile(0.995).item() == pytest.approx(0.99, rel=2**-7)
+
+
 def test_the_document_says_what_was_measured_and_how_wrong_it_may_be() -> None:
     found = quantiles_of(np.array([[1.0, np.nan]] * 20), features=("d0",))
     document = json.loads(json.dumps(found.to_dict(), allow_nan=False))

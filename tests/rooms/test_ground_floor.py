@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -110,6 +111,20 @@ def test_yaml_scalars_follow_version_1_2():
         ("a: &x [1]\nb: *x\n", 1, "aliases are not allowed"),
         ("a: !!python/object:os.system x\n", 1, "tags are not allowed"),
         ("a: !local x\n", 1, "tags are not allowed"),
+        ("b: 1\na: !!bool maybe\n", 2, "tags are not allowed"),
+        ("b: 1\na: !!null 5\n", 2, "tags are not allowed"),
+        ('b: 1\na: !!int "3"\n', 2, "tags are not allowed"),
+        ("b: 1\na: !!str 5\n", 2, "tags are not allowed"),
+        ("b: 1\na: ! 5\n", 2, "tags are not allowed"),
+        ("b: 1\na: !<tag:yaml.org,2002:int> 5\n", 2, "tags are not allowed"),
+        ("b: 1\na: !!map {c: 1}\n", 2, "tags are not allowed"),
+        ("b: 1\na:\n- !!seq []\n", 3, "tags are not allowed"),
+        ("b: 1\n!!python/name:os.system a: 1\n", 2, "tags are not allowed"),
+        ("%TAG ! tag:yaml.org,2002:\n---\na: !int 3\n", 3, "tags are not allowed"),
+        ("b: 1\na: &x 1\n", 2, "anchors and aliases are not allowed"),
+        ("b: 1\n&x a: 1\n", 2, "anchors and aliases are not allowed"),
+        ("&x\na: *x\n", 1, "anchors and aliases are not allowed"),
+        ("b: 1\na: *x\n", 2, "anchors and aliases are not allowed"),
         ("a:\n  - [\n", 3, "did not find|expected"),
     ],
 )
@@ -117,6 +132,15 @@ def test_yaml_that_hides_what_it_says_is_refused_with_its_line(text: str, line: 
     with pytest.raises(ConfigError, match=detail) as caught:
         parse_yaml(text, path="f.yaml")
     assert caught.value.where.line == line
+
+
+@pytest.mark.parametrize("loader", [yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)])
+def test_what_is_written_without_tag_and_anchor_has_none_for_either_loader(loader: type):
+    text = "a: 1\n'b': \"c\"\nd: [~, on, .inf, {}]\ne: |\n  f\n? g\n: \n"
+    events = [event for event in yaml.parse(text, Loader=loader) if isinstance(event, yaml.NodeEvent)]
+
+    assert len(events) == 15
+    assert {(event.anchor, getattr(event, "tag", None)) for event in events} == {(None, None)}
 
 
 def test_yaml_values_know_their_lines():

@@ -109,6 +109,10 @@ CASES = [
     ("low: -9.0", "low: small", "low: small", "checks.3.low", "wrong type"),
     ("low: -9.0", "low: -.inf", "low: -.inf", "checks.3.low", "finite numbers only"),
     ("low: -9.0", "low: .nan", "low: .nan", "checks.3.low", "finite numbers only"),
+    ("high: 9.0", f"high: 1{'0' * 400}", "x, low: -9.0", "checks.3", "makes no sense"),
+    ("low: -9.0", f"low: -1{'0' * 400}", "x, low: -1", "checks.3", "a bound is beyond float64"),
+    ("low: -9.0", "low: 9.5", "x, low: 9.5", "checks.3", "low 9.5 > high 9"),
+    ("raise_warning: true", "raise_warning: !!bool maybe", "raise_warning", "", "tags are not allowed"),
     ("raise_warning: true", "raise_warning: yes", "raise_warning", "checks.3.options.raise_warning", "wrong type"),
     ("sizes: {feature: 3, unit: 2}\n", "", "schema_type", "the schema", "lacks 'sizes'"),
     ("  dataset: demo\n", "", "prep:", "prep", "lacks 'dataset'"),
@@ -208,6 +212,7 @@ def test_several_mistakes_are_all_told_at_once(tmp_path: Path):
         (b"#" * (4 << 20) + b"\n", "larger than 4 MiB"),
         (b"title: [1\n", "not strict YAML"),
         (b"title: &a x\nversion: *a\n", "aliases are not allowed"),
+        (b"title: &a x\n", "anchors and aliases are not allowed"),
         (b"title: !!python/name:os.system x\n", "tags are not allowed"),
     ],
 )

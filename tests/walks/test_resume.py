@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +44,26 @@ prep:
   dataset: rows
   fields:
     x: {role: input, units: "1", features: [f], transform: {name: standardize}}
+    split: {role: split}
+"""
+
+BOUNDS = """
+schema_type: dataset
+version: 0.35.0
+title: rows
+description: rows
+strict: true
+sizes: {}
+data_vars:
+  x: {dtype: int64, dims: [sample]}
+  split: {dtype: uint8, dims: [sample]}
+checks:
+- {var: x, low: -1, high: 100000, options: {check_name: in_bounds}}
+- {var: split, options: {check_name: split_flags}}
+prep:
+  dataset: rows
+  fields:
+    x: {role: id, units: "1", transform: {name: identity}}
     split: {role: split}
 """
 
@@ -107,12 +129,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_raw(rows: int) -> None:
-    """The first ``rows`` rows as raw.h5: 20 units of train, 4 of val, the rest test."""
+def write_raw(rows: int, train: int = 20) -> None:
+    """The first ``rows`` rows as raw.h5: ``train`` units of train, 4 of val, the rest test."""
     x = (np.random.default_rng(0).normal(size=(rows + 4096, FEATURES)) * 3 + 10).astype("f4")[:rows]
     field = FieldSpec("x", np.dtype("f4"), ("sample", "f"), (FEATURES,), "input", features=("f",))
     spec = DatasetSpec("rows", (field,), {}, documents={})
-    bounds = {"train": (0, 20 * 256), "val": (20 * 256, 24 * 256), "test": (24 * 256, rows)}
+    bounds = {"train": (0, train * 256), "val": (train * 256, (train + 4) * 256), "test": ((train + 4) * 256, rows)}
     parts: Iterable[Rows] = (Rows(split, {"x": x[start:stop]}, {}) for split, (start, stop) in bounds.items())
     write_dataset(Path("raw.h5"), spec, (), parts, {"identity": "x"}, compression="none")
 
@@ -128,7 +150,7 @@ def run(verb: str, output: str, number: int = 0, units: int = 0) -> dict[str, in
 
 def fresh_cache() -> None:
     """Nothing was measured before."""
-    for journal in cache_folder().glob("*.journal"):
+    for journal in cache_folder().glob("*.sqlite"):
         journal.unlink()
 
 
@@ -259,6 +281,62 @@ def test_of_a_dataset_with_more_rows_only_these_are_measured(place: Path):
     assert content(*found) == found
 
 
+def test_records_that_changed_places_are_not_believed(place: Path):
+    whole = run("stats", "whole.json")
+    (journal,) = cache_folder().glob("*.sqlite")
+    with closing(sqlite3.connect(journal)) as records, records:
+        found = records.execute("SELECT key, record FROM records").fetchall()
+        for (key, _), (_, other) in zip(found, found[1:] + found[:1], strict=True):
+            records.execute("UPDATE records SET record = ? WHERE key = ?", (other, key))
+
+    assert run("stats", "again.json") == whole
+    assert Path("again.json").read_bytes() == Path("whole.json").read_bytes()
+
+
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_journal_cut_short_is_written_anew(place: Path, keep: float):
+    whole = run("stats", "whole.json")
+    (journal,) = cache_folder().glob("*.sqlite")
+    os.truncate(journal, int(journal.stat().st_size * keep))
+
+    assert run("stats", "again.json") == whole
+    assert run("stats", "third.json")["absorbed"] == 0
+    assert Path("third.json").read_bytes() == Path("whole.json").read_bytes()
+
+
+def test_rows_that_are_appended_to_train_are_the_only_ones_measured(place: Path):
+    write_raw(ROWS, train=20)
+    run("stats", "stats.json")
+    write_raw(ROWS + 256, train=21)
+    more = run("stats", "more.json")
+    fresh_cache()
+    scratch = run("stats", "scratch.json")
+
+    assert 0 < more["absorbed"] <= 0.1 * scratch["absorbed"]
+    assert Path("more.json").read_bytes() == Path("scratch.json").read_bytes()
+
+
+def test_the_same_bytes_under_another_dtype_are_measured_again(place: Path):
+    values = np.arange(ROWS)
+    values[ROWS // 2] = -1
+    verdicts = []
+    for dtype in (np.int64, np.uint64):
+        field = FieldSpec("x", np.dtype(dtype), ("sample",), (), "id")
+        bounds = {"train": slice(0, 512), "val": slice(512, 1024), "test": slice(1024, None)}
+        parts = (Rows(name, {"x": values.view(dtype)[rows]}, {}) for name, rows in bounds.items())
+        Path("normalized.h5").unlink(missing_ok=True)
+        write_dataset(
+            Path("normalized.h5"), DatasetSpec("rows", (field,), {}), (), parts, {"identity": "x"}, compression="none"
+        )
+        schema = BOUNDS.replace("int64", np.dtype(dtype).name)
+        Path("schema.yaml").write_text(schema)
+        run("validate", "found.json")
+        results = json.loads(Path("found.json").read_text())["checks"]
+        verdicts += [each["passed"] for each in results if each["check"] == "in_bounds"]
+
+    assert verdicts == [True, False]
+
+
 @pytest.mark.parametrize("verb", ["stats", "validate"])
 def test_a_journal_that_was_damaged_is_not_believed(place: Path, verb: str):
     if verb == "validate":
@@ -266,13 +344,12 @@ def test_a_journal_that_was_damaged_is_not_believed(place: Path, verb: str):
         run("normalize", "normalized.h5")
     fresh_cache()
     whole = run(verb, "whole.json")
-    (journal,) = cache_folder().glob("*.journal")
-    data = journal.read_bytes()
-    middles = [place for place in range(len(data)) if data.startswith(b"PREPJRN1", place)]
-    damaged = bytearray(data)
-    for start, stop in zip(middles, [*middles[1:], len(data)], strict=True):
-        damaged[(start + 48 + stop - 32) // 2] ^= 1
-    journal.write_bytes(damaged)
+    (journal,) = cache_folder().glob("*.sqlite")
+    with closing(sqlite3.connect(journal)) as records, records:
+        for key, record in records.execute("SELECT key, record FROM records").fetchall():
+            damaged = bytearray(record)
+            damaged[len(damaged) // 2] ^= 1
+            records.execute("UPDATE records SET record = ? WHERE key = ?", (bytes(damaged), key))
 
     again = run(verb, "again.json")
 

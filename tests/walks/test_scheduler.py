@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -15,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distributed import Client
+from distributed import Client, Future
+from distributed.comm import CommClosedError
 from threadpoolctl import threadpool_info
 
 import prep
@@ -178,6 +180,25 @@ def test_a_scheduler_that_does_not_answer_is_named_with_what_was_waited_and_what
     assert not Path("data/raw").exists()
 
 
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://127.0.0.1:8799", "begins with http://"),
+        ("tcp://127.0.0.1", "tcp://127.0.0.1, which is not tcp://HOST:PORT"),
+        ("", "nothing: the name is empty"),
+    ],
+)
+def test_what_cannot_be_the_address_of_a_scheduler_is_refused_at_once(
+    address: str, said: str, project: Path, capfd: pytest.CaptureFixture[str]
+):
+    begin = time.monotonic()
+    assert run(["generate", "regression", "--scheduler", address]) == 2
+    assert time.monotonic() - begin < 5
+    errors = capfd.readouterr().err
+    assert said in errors
+    assert "Exception ignored" not in errors
+
+
 def squared(item: int) -> int:
     time.sleep(0.01)
     return item * item
@@ -228,7 +249,9 @@ def test_after_an_error_what_has_not_begun_never_does(cluster: str, tmp_path: Pa
     assert 2 <= len(list(tmp_path.iterdir())) <= 6
 
 
-def test_an_interrupt_ends_the_work_within_the_jobs_under_way(cluster: str, tmp_path: Path):
+def test_an_interrupt_ends_the_work_within_the_jobs_under_way_and_without_a_word(
+    cluster: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     interrupt = threading.Timer(1.0, lambda: signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT))
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
@@ -238,6 +261,42 @@ def test_an_interrupt_ends_the_work_within_the_jobs_under_way(cluster: str, tmp_
     time.sleep(0.3)
     assert 0 < before < 100
     assert len(list(tmp_path.iterdir())) <= before + 4
+    gc.collect()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_that_meets_a_finaliser_is_not_lost(
+    number: signal.Signals, cluster: str, monkeypatch: pytest.MonkeyPatch
+):
+    real, sent = Future.release, []
+
+    def release(self: Future) -> None:
+        if not sent and threading.current_thread() is threading.main_thread():
+            sent.append(number)
+            signal.raise_signal(number)
+        real(self)
+
+    monkeypatch.setattr(Future, "release", release)
+    terminated = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(ordered(squared, range(200), cluster))
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+    finally:
+        signal.signal(signal.SIGTERM, terminated)
+    assert sent
+
+
+def test_whoever_takes_results_is_interrupted_as_ever(cluster: str):
+    results = ordered(squared, range(20), cluster)
+    assert next(results) == 0
+
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+    assert list(results) == [item * item for item in range(1, 20)]
 
 
 def linear_algebra(_: int) -> list[int]:
@@ -318,11 +377,27 @@ def test_when_the_scheduler_goes_nothing_waits_for_ever(tmp_path: Path):
             number = client.run_on_scheduler(os.getpid)
         os.kill(number, signal.SIGKILL)
         begin = time.monotonic()
-        with pytest.raises(UnfinishedError, match="connection to the dask scheduler was lost"):
+        with pytest.raises(UnfinishedError, match="connection to the dask scheduler was lost") as caught:
             list(results)
         only.kill()
 
     assert time.monotonic() - begin < 10
+    assert caught.value.measured == "the other side closed it while jobs were under way"
+
+
+def test_a_scheduler_that_goes_while_a_result_is_fetched_is_not_taken_for_an_error_of_the_storage(
+    cluster: str, monkeypatch: pytest.MonkeyPatch, project: Path, capfd: pytest.CaptureFixture[str]
+):
+    async def closed(self: Client, futures: object, *_: object, **__: object) -> None:
+        raise CommClosedError("in <TCP (closed) ConnectionPool.gather>: Stream is closed")
+
+    monkeypatch.setattr(Client, "_gather", closed)
+
+    assert run(["generate", "regression", "--scheduler", cluster]) == 4
+    said = capfd.readouterr().err
+    assert "the connection to the dask scheduler was lost" in said
+    assert "storage" not in said
+    assert "measured: the other side closed it" in said
 
 
 class Unreadable:
@@ -359,6 +434,21 @@ def test_a_scheduler_that_cannot_load_prep_says_so(tmp_path: Path):
 def test_workers_of_other_versions_are_refused():
     with pytest.raises(UnfinishedError, match="other versions"):
         Shipped(b"", "python 2.7")(1)
+
+
+def test_a_worker_whose_numba_is_installed_and_cannot_be_imported_is_refused(tmp_path: Path):
+    (tmp_path / "shadow").mkdir()
+    (tmp_path / "shadow/numba.py").write_text("raise ImportError('no LLVM here')")
+    with ExitStack() as stack:
+        place = stack.enter_context(scheduler(tmp_path))
+        shadowed = os.pathsep.join([str(tmp_path / "shadow"), str(ROOT)])
+        stack.enter_context(worker(place, "broken", PYTHONPATH=shadowed))
+        with pytest.raises(UnfinishedError, match="other versions") as caught:
+            list(ordered(squared, range(3), str(place)))
+
+    assert str(caught.value.measured).endswith("measuring: NumPy")
+    assert str(caught.value.allowed).endswith("measuring: compiled lanes and matrix_loops")
+    assert "numba is installed but cannot be used (ImportError: no LLVM here)" in (tmp_path / "broken/log").read_text()
 
 
 def test_workers_that_round_differently_do_not_work_together(tmp_path: Path):
