@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import platform
-import re
-import signal
 import socket
 import threading
 import time
@@ -16,14 +13,14 @@ from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
-from types import FrameType
 from typing import Any, TypeVar
 
+from prep.engine.addresses import scheduler_address
 from prep.engine.algebra import one_thread
+from prep.engine.interrupts import Interrupts
 from prep.engine.versions import installed
 from prep.engine.window import window
-from prep.errors import PrepError, UnfinishedError, UsageError, Where
+from prep.errors import PrepError, UnfinishedError, Where
 from prep.kernels.compiled import what_measures
 
 Item = TypeVar("Item")
@@ -32,12 +29,8 @@ Result = TypeVar("Result")
 _CONNECT = 10.0
 _POLL = 1.0
 _BLINK = 0.1
-_LAST_PORT = 65_535
 _CLOSED = "the other side closed it while jobs were under way"
 _COMPUTING = ("prep-certified", "numpy", "scipy", "numba")
-_HOST_AND_PORT = re.compile(r"(?:[^\s/:@\[\]]+|\[[0-9a-fA-F:.]+\]):(\d{1,5})")
-_WITH_PORT = ("tcp", "tls", "ucx", "ucxx")
-_FORMS = "tcp://HOST:PORT, or the file that `dask scheduler --scheduler-file FILE` writes"
 
 
 def on_cluster(
@@ -49,7 +42,7 @@ def on_cluster(
     is done again elsewhere. Every worker sees the files under the same paths, has the same versions of what computes,
     and the same kind of processor as the other workers; `UnfinishedError` where that does not hold.
     """
-    interrupts = _Interrupts()
+    interrupts = Interrupts()
     results = _results(function, items, scheduler, patience, interrupts)
     try:
         while True:
@@ -70,7 +63,7 @@ def _results(
     items: Iterable[Item],
     scheduler: str,
     patience: float,
-    interrupts: _Interrupts,
+    interrupts: Interrupts,
 ) -> Generator[Result]:
     import dask.config
     from distributed.protocol.pickle import dumps
@@ -105,55 +98,8 @@ def _results(
 
 def demand_workers(scheduler: str, patience: float) -> None:
     """`UsageError` or `UnfinishedError` unless ``scheduler`` answers and has a running worker."""
-    with _Interrupts() as interrupts, _connected(scheduler, patience, interrupts):
+    with Interrupts() as interrupts, _connected(scheduler, patience, interrupts):
         pass
-
-
-def scheduler_address(text: str) -> str:
-    """The address in ``text``: itself, or what a scheduler file of that path holds; `UsageError` otherwise."""
-    if "://" in text:
-        return _checked(text, text)
-    if not text:
-        raise _no_scheduler(text, "nothing: the name is empty")
-    try:
-        address = json.loads(Path(text).read_bytes())["address"]
-    except FileNotFoundError:
-        if _HOST_AND_PORT.fullmatch(text):
-            return _checked(f"tcp://{text}", text)
-        measured = "no such file"
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        measured = f"a file without an address ({type(error).__name__})"
-    else:
-        return _checked(str(address), text)
-    raise _no_scheduler(text, measured)
-
-
-def _checked(address: str, text: str) -> str:
-    """``address``, which ``text`` is or names, where a connection to it can be tried at all."""
-    from distributed.comm.registry import get_backend
-
-    scheme, _, place = address.partition("://")
-    try:
-        get_backend(scheme)
-    except ValueError:
-        raise _no_scheduler(text, f"an address that begins with {scheme}:// ({address})") from None
-    if scheme in _WITH_PORT:
-        found = _HOST_AND_PORT.fullmatch(place)
-        if not found:
-            raise _no_scheduler(text, f"{address}, which is not {scheme}://HOST:PORT")
-        if not 0 < int(found[1]) <= _LAST_PORT:
-            raise _no_scheduler(text, f"port {found[1]}, and ports end at {_LAST_PORT}")
-    return address
-
-
-def _no_scheduler(text: str, measured: str) -> UsageError:
-    return UsageError(
-        "this is neither the address nor the file of a dask scheduler",
-        where=Where(key=f"scheduler {text}".rstrip()),
-        measured=measured,
-        allowed=_FORMS,
-        remedy="start one (`dask scheduler --scheduler-file FILE`, `dask worker --scheduler-file FILE`) and name FILE",
-    )
 
 
 class Shipped:
@@ -226,48 +172,8 @@ def _arithmetic() -> str:
     return " ".join([platform.machine(), *simd.get("SIMD Extensions", {}).get("found", []), *sorted(blas)])
 
 
-class _Interrupts:
-    """Within ``with``, SIGINT and SIGTERM wait for `let_through` or for the end, and are then handled as before.
-
-    Raised just anywhere, KeyboardInterrupt may land in a finaliser of distributed, where Python drops it, or leave a
-    client half made. Nothing is held back outside the main thread, which no signal interrupts, nor where a signal is
-    ignored or ends the process.
-    """
-
-    def __init__(self) -> None:
-        self._before: dict[int, Callable[[int, FrameType | None], Any]] = {}
-        self._came: list[tuple[int, FrameType | None]] = []
-
-    def __enter__(self) -> _Interrupts:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                before = signal.getsignal(number)
-                if callable(before):
-                    self._before[number] = before
-                    signal.signal(number, self._hold)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        before = dict(self._before)
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        self._deliver(before)
-
-    def let_through(self) -> None:
-        """Handle what came so far: raises KeyboardInterrupt where that is what the signal does."""
-        self._deliver(self._before)
-
-    def _hold(self, number: int, frame: FrameType | None) -> None:
-        self._came.append((number, frame))
-
-    def _deliver(self, handlers: dict[int, Callable[[int, FrameType | None], Any]]) -> None:
-        while self._came:
-            number, frame = self._came.pop(0)
-            handlers[number](number, frame)
-
-
 @contextmanager
-def _connected(scheduler: str, patience: float, interrupts: _Interrupts) -> Iterator[_Cluster]:
+def _connected(scheduler: str, patience: float, interrupts: Interrupts) -> Iterator[_Cluster]:
     address = scheduler_address(scheduler)
     from distributed import Client
     from distributed.utils import silence_logging_cmgr
@@ -306,7 +212,7 @@ class _Cluster:
     client: Any
     scheduler: str
     patience: float
-    interrupts: _Interrupts = field(default_factory=_Interrupts)
+    interrupts: Interrupts = field(default_factory=Interrupts)
     _threads: int = 0
     _asked: float = float("-inf")
     _idle_since: float | None = None
