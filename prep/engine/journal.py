@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from prep.canonical import blake3_digest, framed_digest
@@ -64,7 +64,7 @@ class Journal:
         self._descriptions: dict[tuple[str, Relation], str] = {}
         self._reading: sqlite3.Connection | None = None
         self._writing: sqlite3.Connection | None = None
-        self._turn = Lock()
+        self._turn = RLock()
 
     @classmethod
     def of(cls, dataset: Path, verb: str, context: str = "") -> Journal:
@@ -77,11 +77,12 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        for connection in (self._reading, self._writing):
-            if connection is not None:
-                with suppress(sqlite3.Error):
-                    connection.close()
-        self._reading = self._writing = None
+        with self._turn:
+            for connection in (self._reading, self._writing):
+                if connection is not None:
+                    with suppress(sqlite3.Error):
+                        connection.close()
+            self._reading = self._writing = None
 
     @property
     def writes(self) -> bool:
@@ -112,24 +113,24 @@ class Journal:
         except (sqlite3.Error, OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, struct.error):
             return {}
 
-    def record(self, unit: Unit, states: Mapping[str, Any]) -> bytes | None:
-        """What `put` takes; None where nothing is to be kept."""
+    def record(self, unit: Unit, states: Mapping[str, Any]) -> tuple[bytes, bytes] | None:
+        """A key and a record for `put`; None where nothing is to be kept."""
         if not self.writes or not unit.names:
             return None
         try:
             data = encode_states({name: states[key] for key, name in unit.names.items()})
         except TypeError:  # a fold from elsewhere
             return None
-        return data + blake3_digest(unit.key + data)
+        return unit.key, data + blake3_digest(unit.key + data)
 
-    def put(self, unit: Unit, record: bytes) -> None:
+    def put(self, key: bytes, record: bytes) -> None:
         """Keep a record, if the pass has lasted long enough."""
         if not self.writes:
             return
         try:
             connection = self._writing or self._writer()
             with connection:
-                connection.execute(_KEEP, (unit.key, record))
+                connection.execute(_KEEP, (key, record))
         except (sqlite3.Error, OSError):
             self._begins = float("inf")
 
@@ -146,7 +147,10 @@ class Journal:
     def _writer(self) -> sqlite3.Connection:
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not _sound(self.path):
-            self.path.unlink(missing_ok=True)
+            with self._turn:
+                # Who still reads the old file would take the transactions of the new one for its own, and undo them.
+                self.close()
+                self.path.unlink(missing_ok=True)
         self._writing = _prepared(self.path)
         _shrink(self.path.parent)
         return self._writing
@@ -157,7 +161,9 @@ def _sound(path: Path) -> bool:
     with closing(sqlite3.connect(path, timeout=1.0)) as connection:
         try:
             return bool(connection.execute("PRAGMA quick_check").fetchall() == [("ok",)])
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                raise  # another process is writing it
             return False
 
 

@@ -53,7 +53,7 @@ class _Examined:
     digests: dict[str, ChunkDigests]
     rows: int
     buffers: Buffers | None
-    record: tuple[Unit, bytes] | None
+    record: tuple[bytes, bytes] | None
 
 
 def run(
@@ -141,7 +141,7 @@ class _Job:
             if saved is not None:
                 return _Examined(saved, {name: known[name] for name in folds}, digests, stop - start, buffers, None)
         states: dict[str, Any] = dict(known)
-        record: tuple[Unit, bytes] | None = None
+        record: tuple[bytes, bytes] | None = None
         arrays: Mapping[str, Array] = {}
         if todo or self.cutter is not None or not known:
             arrays = read.arrays if self.transform is None else self._transformed(self.transform, read)
@@ -150,8 +150,8 @@ class _Job:
             found = {name: fold.absorb(fold.empty(), block) for name, fold in eager}
             # In the order of the folds, so that what is merged does not depend on what was known.
             states = {name: known[name] if name in known else found[name] for name in folds}
-            if not known:
-                record = self._record(unit, states)
+            if self.journal is not None and unit is not None and not known:
+                record = self.journal.record(unit, states)
         if self.cutter is None:
             self.pool.give(buffers)
             return _Examined({}, states, digests, stop - start, None, record)
@@ -172,10 +172,6 @@ class _Job:
         kept = {name: fold for name, fold in folds.items() if getattr(fold, "journaled", True)}
         unit = self.journal.unit(kept, read.start, read.stop, content)
         return self.journal.get(unit), unit
-
-    def _record(self, unit: Unit | None, states: Mapping[str, Any]) -> tuple[Unit, bytes] | None:
-        data = self.journal.record(unit, states) if self.journal is not None and unit is not None else None
-        return (unit, data) if unit is not None and data is not None else None
 
     def _transformed(self, transform: Apply, block: Block) -> Mapping[str, Array]:
         try:

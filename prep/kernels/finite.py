@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prep.kernels.compiled import lanes_for
+from prep.kernels.slots import LANES
 
 Array = NDArray[Any]
-_LANES = 256
 
 
 def all_finite(values: Array) -> bool:
@@ -27,7 +27,7 @@ def extremes(values: Array) -> tuple[Any, Any]:
     flat = np.ascontiguousarray(values).reshape(-1)
     loops = lanes_for(flat.nbytes)
     if loops is not None and flat.dtype in (np.float32, np.float64):
-        low, high, rest = (np.full(_LANES, start, flat.dtype) for start in (np.inf, -np.inf, 0.0))
+        low, high, rest = (np.full(LANES, start, flat.dtype) for start in (np.inf, -np.inf, 0.0))
         loops.extremes(flat, low, high, rest)
         if not np.isnan(rest).any():
             return low.min().item(), high.max().item()

@@ -182,8 +182,6 @@ def add_products(words, keys, sign, sums):  # type: ignore[no-untyped-def]
 def take_rows(flat, order, out):  # type: ignore[no-untyped-def]
     """``out[i] = rows[order[i]]`` (one at least), where ``flat`` are the rows of ``out``'s width, end to end."""
     width, line = out.shape[1], _LINE // flat.itemsize
-    eights = width // 8 * 8
-    into = out.reshape(-1)
     first, last = order[0], order[0]
     for i in range(len(order)):
         first, last = min(first, order[i]), max(last, order[i])
@@ -196,14 +194,9 @@ def take_rows(flat, order, out):  # type: ignore[no-untyped-def]
             soon = order[i + _ROWS_AHEAD] * width
             for place in range(soon, soon + width, line):
                 prefetch(flat, place)
-        start, place = order[i] * width, i * width
-        for j in range(0, eights, 8):
-            a, b, c, d = flat[start + j], flat[start + j + 1], flat[start + j + 2], flat[start + j + 3]
-            e, f, g, h = flat[start + j + 4], flat[start + j + 5], flat[start + j + 6], flat[start + j + 7]
-            into[place + j], into[place + j + 1], into[place + j + 2], into[place + j + 3] = a, b, c, d
-            into[place + j + 4], into[place + j + 5], into[place + j + 6], into[place + j + 7] = e, f, g, h
-        for j in range(eights, width):
-            into[place + j] = flat[start + j]
+        start = order[i] * width
+        for j in range(width):
+            out[i, j] = flat[start + j]
 
 
 @_jit

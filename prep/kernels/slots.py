@@ -80,8 +80,7 @@ def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, A
     """
     pivots = _pivots(lines, runs)
     clean = True
-    with np.errstate(invalid="ignore", over="ignore"):
-        sums, counts = _walk(loops, lines, runs, pivots, clean)
+    sums, counts = _walk(loops, lines, runs, pivots, clean)
     bad = np.zeros(0, np.int64)
     nan = inf = np.zeros(pivots.shape, np.int64)
     if not np.isfinite(sums[:, 0][runs.columns]).all():
@@ -93,8 +92,7 @@ def slot_sums(loops: ModuleType, lines: Lines, runs: Runs) -> tuple[PowerSums, A
         if better is None:
             break
         pivots = better
-        with np.errstate(invalid="ignore", over="ignore"):
-            sums, counts = _walk(loops, lines, runs, pivots, clean)
+        sums, counts = _walk(loops, lines, runs, pivots, clean)
     low, high = sums[:, 4], sums[:, 5]
     counts = np.where(runs.columns, counts, 0)
     some = counts > 0
@@ -141,7 +139,8 @@ def _walk(loops: ModuleType, lines: Lines, runs: Runs, pivots: Array, clean: boo
             keep &= lines.keep(start, stop) != 0
         loops.masked_sums(flat, keep, first * features, last * features, slot, lanes, sums, counts)
     folded = sums.reshape(slots, 6, beside, features)
-    together = np.add.reduce(folded, axis=2)
+    with np.errstate(invalid="ignore", over="ignore"):
+        together = np.add.reduce(folded, axis=2)
     together[:, 4], together[:, 5] = folded[:, 4].min(axis=1), folded[:, 5].max(axis=1)
     if whole:
         length = np.bincount(runs.slots, np.diff(runs.bounds), slots)
