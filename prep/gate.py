@@ -38,8 +38,8 @@ class CertifiedDataset:
     """Data that passed the gate. Only `admit` (as `prep.open`) makes one.
 
     ``id``, ``version``, ``root`` (logical root), ``certificate_digest`` (``sha256:`` of the statement), ``spec``,
-    ``statement``, ``manifest``, ``standing`` (by whom it is trusted). Values come from `rows` and `chunk`, which verify every chunk they read; `torch` makes
-    batches.
+    ``statement``, ``manifest``, ``standing`` (by whom it is trusted). Values come from `rows` and `chunk`, which verify
+    every chunk they read; `torch` makes batches.
     """
 
     def __init__(

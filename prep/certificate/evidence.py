@@ -1,4 +1,4 @@
-"""Whether somebody whom the consumer trusts stands behind an envelope: the lock that pins it, or keys that signed it."""
+"""Whether somebody whom the consumer trusts stands behind an envelope: a lock that pins it, or keys that signed."""
 
 from __future__ import annotations
 
@@ -142,9 +142,7 @@ class Evidence:
                     "the consumer demands a signature and this certificate has none",
                     where=where,
                     measured="no signature",
-                    allowed=f"{threshold} by a trusted key"
-                    if threshold == 1
-                    else f"{threshold} by distinct trusted keys",
+                    allowed="one by a trusted key" if threshold == 1 else f"{threshold} by distinct trusted keys",
                     remedy="ask the owner of the data to sign it: prep certify --key, or demand the sealed level",
                 )
             )

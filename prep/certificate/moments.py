@@ -43,10 +43,8 @@ def expiry(text: str, start: datetime, key: str) -> str:
     `UsageError` for another form and for what is past at ``start``.
     """
     try:
-        if match := _DAYS.fullmatch(text):
-            until = start + timedelta(days=int(match[1]))
-        else:
-            until = last_of(day(text))
+        days = _DAYS.fullmatch(text)
+        until = start + timedelta(days=int(days[1])) if days else last_of(day(text))
     except (ValueError, OverflowError) as error:
         raise UsageError(
             "this is no period and no day",

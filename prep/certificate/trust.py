@@ -263,6 +263,7 @@ def _withdrawn(entry: _Reader) -> tuple[str, str]:
             f"{form}:<64 hex digits>",
         )
     reason = entry.text("reason")
+    entry.moment("at", moments.first_of)
     entry.demand_empty()
     return digest, reason
 

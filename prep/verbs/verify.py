@@ -25,6 +25,7 @@ def verify(
     deep: bool = False,
     policy: Policy | None = None,
     lock_path: str | Path | None = None,
+    trust_path: str | Path | None = None,
     workers: Workers = None,
     progress: Progress = silent,
 ) -> Verified:
@@ -32,7 +33,7 @@ def verify(
 
     Raises what the gate raises, and `IntegrityError` naming field, chunk and samples of the first chunk that changed.
     """
-    admitted = admit(dataset, policy, lock_path=Path(lock_path) if lock_path else None)
+    admitted = admit(dataset, policy, lock_path=lock_path, trust_path=trust_path)
     demand_present_schema(admitted)
     if not deep:
         return Verified(admitted, 0)
