@@ -181,6 +181,11 @@ def admit(
 
     # 1 bytes, size-capped
     files = open_files(path, storage_options)
+    if is_remote(path):
+        try:
+            files.is_folder()
+        except FileNotFoundError as error:
+            raise no_such_dataset(path) from error
     sealed_bytes = _bytes(files, envelope.SUFFIX, envelope.SIZE_LIMIT)
     manifest_bytes = _bytes(files, manifest.SUFFIX, _MANIFEST_LIMIT)
 
