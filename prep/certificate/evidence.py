@@ -50,7 +50,7 @@ class Evidence:
     pins: Mapping[str, lock.Pin]
     trust: Trust
     lock_path: Path
-    path: Path
+    path: Path | str
 
     @cached_property
     def _signatures(self) -> tuple[tuple[TrustedKey, ...], tuple[str, ...]]:
