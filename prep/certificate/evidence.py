@@ -117,9 +117,9 @@ class Evidence:
         counted = self._counted(dataset)
         reasons: list[PrepError] = [
             CertificateError(
-                "a signature of this certificate does not count",
+                f"this certificate is signed by a key that {objection.what}",
                 where=where,
-                measured=f"the key of {each} {objection}",
+                measured=f"{each}, {objection.detail}",
                 allowed=f"a key of {self.trust.path} that is valid now and for this dataset",
                 remedy="ask the owner of the data for a signature by a key that is valid, or mend trust.toml",
             )

@@ -126,7 +126,7 @@ def _read(path: Path, *, private: bool) -> bytes:
                 remedy=f"give the file itself: {os.path.realpath(path)}",
             ) from error
         raise _unreadable(path, error) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UsageError(
@@ -138,7 +138,9 @@ def _read(path: Path, *, private: bool) -> bytes:
             )
         if private and status.st_mode & _OTHERS:
             raise _readable(path, status.st_mode)
-        data = file.read(_LIMIT + 1)
+        data = os.read(descriptor, _LIMIT + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > _LIMIT:
         raise UsageError(
             "this file is larger than any key",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prep.certificate import lock, moments
 from prep.certificate.keys import PublicKey
@@ -35,6 +35,13 @@ class Revocation:
     reason: str
 
 
+class Objection(NamedTuple):
+    """Why a key does not count: what is the matter with it, and the particulars."""
+
+    what: str
+    detail: str
+
+
 @dataclass(frozen=True, slots=True)
 class TrustedKey:
     """A public key, whose it is, and for which datasets and how long it counts."""
@@ -49,19 +56,19 @@ class TrustedKey:
     def __str__(self) -> str:
         return f"{self.owner} (key {self.key.id[:16]}…)"
 
-    def objection(self, dataset: str | None, at: datetime) -> str:
-        """Why this key's signature does not count for ``dataset`` (where it is known) at a moment; empty where it
-        does. A revoked key counts for nothing, whenever it signed.
+    def objection(self, dataset: str | None, at: datetime) -> Objection | None:
+        """Why this key's signature does not count for ``dataset`` (where it is known) at a moment; none where it does.
+        A revoked key counts for nothing, whenever it signed.
         """
         if self.revoked is not None:
-            return f"was revoked on {self.revoked.at.date()}: {self.revoked.reason}"
+            return Objection("has been revoked", f"on {self.revoked.at.date()}: {self.revoked.reason}")
         if self.valid_until is not None and at > self.valid_until:
-            return f"expired on {self.valid_until.date()}"
+            return Objection("has expired", f"valid until {self.valid_until.date()}")
         if self.valid_from is not None and at < self.valid_from:
-            return f"is not valid before {self.valid_from.date()}"
+            return Objection("is not valid yet", f"valid from {self.valid_from.date()}")
         if dataset is not None and not any(fnmatchcase(dataset, glob) for glob in self.datasets):
-            return f"is not valid for this dataset, only for {', '.join(self.datasets)}"
-        return ""
+            return Objection("is not valid for this dataset", f"valid for {', '.join(self.datasets)}")
+        return None
 
 
 @dataclass(frozen=True, slots=True)

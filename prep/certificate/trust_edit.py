@@ -22,6 +22,7 @@ _HEAD = """\
 # Whose signatures this project accepts, and what it demands of which dataset. Review it like prep.lock.
 # `prep trust add`, `prep trust list` and `prep trust revoke` change it; docs/trust.md describes every entry.
 version = 1
+
 """
 
 
@@ -46,6 +47,7 @@ def add_key(
         entry["owner"], entry["public"], entry["datasets"] = owner, key.text, list(datasets)
         if valid_until is not None:
             entry["valid_until"] = valid_until
+        entry.add(tomlkit.nl())
         _tables(document, "key").append(entry)
 
     changed = _change(path, change)
@@ -84,6 +86,7 @@ def withdraw(path: Path, digest: str, reason: str) -> None:
         entry = tomlkit.table()
         entry["certificate" if digest.startswith("sha256:") else "root"] = digest
         entry["reason"], entry["at"] = reason, moments.now().replace(microsecond=0)
+        entry.add(tomlkit.nl())
         _tables(document, "revoked").append(entry)
 
     _change(path, change)

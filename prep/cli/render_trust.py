@@ -40,7 +40,10 @@ def show_signed(done: Certified) -> None:
     if done.signatures > len(done.keys):
         say(f"{done.signatures} signatures in all; those of others stayed")
     for key in done.keys:
-        say(f"who relies on it runs, once: prep trust add {key.text} --owner NAME --dataset {done.dataset}")
+        say(
+            "in each project that relies on it, once: "
+            f"prep trust add {key.text} --owner NAME --dataset {done.dataset}   (writes its trust.toml)"
+        )
 
 
 def _span(key: TrustedKey) -> str:
@@ -49,7 +52,8 @@ def _span(key: TrustedKey) -> str:
 
 
 def _state(key: TrustedKey) -> str:
-    return key.objection(None, moments.now()) or "counts"
+    objection = key.objection(None, moments.now())
+    return f"{objection.what}, {objection.detail}" if objection else "counts"
 
 
 def _rule(rule: Policy) -> str:

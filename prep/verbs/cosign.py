@@ -22,7 +22,7 @@ def earlier(path: Path) -> envelope.Envelope | None:
     """The certificate that lies beside the dataset, as yet trusted for nothing; none where it cannot be used."""
     try:
         place = envelope.path_of(path)
-        if place.stat().st_size > envelope.SIZE_LIMIT:
+        if not place.is_file() or place.stat().st_size > envelope.SIZE_LIMIT:
             return None
         return envelope.open_envelope(place.read_bytes(), path=str(place))
     except (OSError, PrepError):
