@@ -81,6 +81,9 @@ def parse(payload: bytes, *, path: str) -> Statement:
             raise _wrong(path, f"{body['_type']} with {body['predicateType']}")
         (subject,) = body["subject"]
         claims = body["predicate"]
+        _demand_texts(claims, "dataset", "version", "root", "verdict", "created", "expires", "check_registry")
+        _demand_texts(claims["schema"], "digest", "text")
+        _demand_texts(subject["digest"], "sha256")
         return Statement(
             dataset=claims["dataset"],
             version=claims["version"],
@@ -93,6 +96,12 @@ def parse(payload: bytes, *, path: str) -> Statement:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _wrong(path, f"{type(error).__name__}: {error}") from error
+
+
+def _demand_texts(table: Any, *names: str) -> None:
+    for name in names:
+        if not isinstance(table[name], str):
+            raise TypeError(f"{name} is no text")
 
 
 def _wrong(path: str, measured: object) -> CertificateError:

@@ -45,6 +45,7 @@ def mutate(
     data: str | Path | None = None,
     config: str | Path | None = None,
     lock_path: str | Path | None = None,
+    trust_path: str | Path | None = None,
 ) -> Path:
     """Write a copy of a certified dataset with ``failure`` planted in it to ``output``, without a certificate.
 
@@ -68,7 +69,7 @@ def mutate(
     output = Path(output)
     source = good_path(system, data, config)
     demand_output(output, [source])
-    good = admit(source, lock_path=Path(lock_path) if lock_path else None)
+    good = admit(source, lock_path=lock_path, trust_path=trust_path)
     if mutation is None:
         return _copy(source, output)
     specimen = specimen_of(good)
