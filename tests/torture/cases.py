@@ -195,9 +195,7 @@ def _cases_of(folder: Path, ending: str, runner: Runner, stages: Sequence[str], 
         place = Path(shutil.copytree(before, folder / f"{name}, good" / "project"))
         ended = runner.good(*arguments, cwd=place)
         dataset = {"generate": names.raw, "normalize": names.data, "certify": names.data}.get(stage, "")
-        yield Case(
-            f"{name} ({ending})", arguments, before, state(place), dataset, ended.counted.calls, ended.seconds
-        )
+        yield Case(f"{name} ({ending})", arguments, before, state(place), dataset, ended.counted.calls, ended.seconds)
 
 
 @dataclass(frozen=True, slots=True)

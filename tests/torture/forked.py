@@ -23,14 +23,15 @@ from typing import Any
 
 from tests.torture import shim
 
+
 def make_small() -> None:
     """Chunks of a kilobyte, and everything that is kept for a resumed run is kept from the first byte."""
     from prep import blocks
 
     blocks.SEGMENT_BYTES, blocks.CHUNK_BYTES = 1 << 12, 1 << 10
-    import prep.engine.source as source
-    import prep.formats.ledger as ledger
+    from prep.engine import source
     from prep.engine.journal import Journal
+    from prep.formats import ledger
 
     source.UNIT_BYTES = 1 << 11
     ledger.LEAST_BYTES = 1
@@ -95,7 +96,9 @@ def serve() -> dict[str, Any] | None:
                 os.close(key.fd)
                 found = shim.counted(page)
                 told = {"status": status, "seconds": time.monotonic() - begin}
-                answer({"id": request["id"], **told, "calls": found.calls, "failed": found.failed, "first": found.first})
+                answer(
+                    {"id": request["id"], **told, "calls": found.calls, "failed": found.failed, "first": found.first}
+                )
                 continue
             data = os.read(0, 1 << 16)
             if not data:
