@@ -1,1 +1,1 @@
-"""Campaigns against prep: the same functions in the test suite, with small counts, and in `make torture`, with large."""
+"""Campaigns against prep: one function each, for the suite with small counts and for `make torture` with large."""

@@ -72,10 +72,8 @@ def attack(campaign: Campaign, count: int, seed: int, minutes: float | None) -> 
 
 def table(rows: Sequence[dict[str, object]]) -> list[str]:
     """The rows as a table in Markdown."""
-    lines = [
-        "| campaign | tries | accepted wrongly | refused | harmless | seconds | passes when |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    heads = ("campaign", "tries", "accepted wrongly", "refused", "harmless", "seconds", "passes when")
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for row in rows:
         if row["unable"]:
             lines.append(f"| {row['name']} | not run: {row['unable']} | – | – | – | – | {row['passes']} |")
@@ -107,14 +105,9 @@ def write_page(page: Path, rows: Sequence[dict[str, object]]) -> None:
 
 
 def _row(campaign: Campaign, tally: Tally) -> dict[str, object]:
-    about = {key: value for key, value in asdict(tally).items() if key not in ("findings", "seconds")}
-    return {
-        "name": campaign.name,
-        "runs": tally.runs,
-        **about,
-        "seconds": round(tally.seconds),
-        "passes": campaign.passes,
-    }
+    told = {key: value for key, value in asdict(tally).items() if key != "findings"}
+    about = {"name": campaign.name, "runs": tally.runs, "passes": campaign.passes}
+    return {**about, **told, "seconds": round(tally.seconds)}
 
 
 def _parser() -> argparse.ArgumentParser:

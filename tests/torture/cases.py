@@ -19,7 +19,8 @@ datasets:
     recipe: regression
     version: 1.0.0
     format: hdf5
-    parameters: {samples: 120, features: 3, target_scales: [1.0e+3, 1.0e+5], target_offsets: [1.0e+4, -1.0e+5], task_rows: 32}
+    parameters:
+      {samples: 120, features: 3, target_scales: [1.0e+3, 1.0e+5], target_offsets: [1.0e+4, -1.0e+5], task_rows: 32}
 """
 SCHEMA = """
 schema_type: dataset
@@ -51,7 +52,7 @@ State = Mapping[str, str]
 
 
 def state(project: Path) -> State:
-    """Digest of every file of a project by its relative path; "link" and "folder" for what is none."""
+    """Digest of every file of a project by its relative path."""
     found = {}
     for path in sorted(project.rglob("*")):
         if path.is_symlink() or path.is_file():
@@ -128,8 +129,8 @@ class Case:
         if left := hidden(found):
             return f"{self.name}: left behind after a good run: {left[:5]}"
         if found != self.after:
-            names = {*found, *self.after}
-            return f"{self.name}: another result: {[name for name in names if found.get(name) != self.after.get(name)][:5]}"
+            names = [name for name in {*found, *self.after} if found.get(name) != self.after.get(name)]
+            return f"{self.name}: another result: {names[:5]}"
         return ""
 
 

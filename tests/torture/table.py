@@ -6,6 +6,7 @@ from tests.torture.campaign import Campaign
 
 _HERE = "tests.torture.campaigns"
 _STATE = "the old state verifies or there is no certificate; run again, the same result and nothing left behind"
+_RACE = "one wins: what lies there belongs together and verifies, or has no certificate"
 
 CAMPAIGNS = (
     Campaign("kill", f"{_HERE}.kill:kill", 50, 2000, _STATE),
@@ -20,7 +21,7 @@ CAMPAIGNS = (
         f"{_HERE}.races:races",
         30,
         1000,
-        "what lies there belongs together and verifies, or has no certificate",
+        _RACE,
     ),
     Campaign("clock", f"{_HERE}.clock:clock", 3, 50, "the same files whatever the clock says"),
     Campaign("terminal", f"{_HERE}.terminal:terminal", 1, 0, "exit code 4 without a traceback, the work is done"),

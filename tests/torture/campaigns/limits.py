@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.torture.campaign import Order, Tally, Unable
 from tests.torture.cases import Case, cases
-from tests.torture.runner import Faults, Runner
+from tests.torture.runner import Ended, Faults, Runner
 
 _LARGEST_FILE = 60_000
 # What is said goes to a file too.
 _LEAST = 2_000
 _MEMORY = 6 << 20
 _DISK = 2 << 20
+_NOBODY = 65534
 
 
 def file_sizes(order: Order) -> Tally:
@@ -67,40 +69,51 @@ def full_disk(order: Order) -> Tally:
 def read_only(order: Order) -> Tally:
     """A read-only file system, and folders that the user may not write to: exit code 4, nothing changes.
 
-    Root may write anywhere, so that folders are tried as another user.
+    Root may write anywhere, so that folders are tried as another user then. Where mounting is not permitted only they
+    are tried.
     """
     tally = Tally()
+    ways = [_on_read_only_folders]
+    with suppress(Unable), mounted(order.folder / "probe", "size=64k"):
+        ways.append(_on_read_only_file_system)
     with Runner() as runner:
-        for case in cases(order.folder, runner):
-            for how in ("file system", "folders"):
+        for case in cases(order.folder, runner, fresh=order.count == 0):
+            for way in ways:
                 if not order.goes_on(tally):
                     return tally
-                place = replace(order, folder=order.folder / how)
-                tally.note(_without_write(case, how, place, runner), refused=True)
+                project = case.fresh(order.folder / "try")
+                (project.parent / "cache").mkdir()
+                finding = way(case, project, runner).complaint(4) or case.settled(project, runner)
+                tally.note(finding and f"{case.name}, {way.__name__}: {finding}", refused=True)
     return tally
 
 
-def _without_write(case: Case, how: str, order: Order, runner: Runner) -> str:
-    project = case.fresh(order.folder / "try")
-    (project.parent / "cache").mkdir()
-    if how == "file system":
-        with mounted(project.parent, "ro", bind=project.parent):
-            ended = runner.run(*case.arguments, cwd=project)
-    else:
+def _on_read_only_file_system(case: Case, project: Path, runner: Runner) -> Ended:
+    with mounted(project.parent, "ro", bind=project.parent):
+        return runner.run(*case.arguments, cwd=project)
+
+
+def _on_read_only_folders(case: Case, project: Path, runner: Runner) -> Ended:
+    user = _NOBODY if os.geteuid() == 0 else 0
+    if user:
         _open_the_way(project)
-        for folder in [project.parent, *(each for each in project.parent.rglob("*") if each.is_dir())]:
+    folders = [project.parent, *(each for each in project.parent.rglob("*") if each.is_dir())]
+    try:
+        for folder in folders:
             folder.chmod(0o555)
-        ended = runner.run(*case.arguments, cwd=project, faults=Faults(uid=65534))
-    return (
-        finding := ended.complaint(4) or case.settled(project, runner)
-    ) and f"{case.name}, read-only {how}: {finding}"
+        return runner.run(*case.arguments, cwd=project, faults=Faults(uid=user))
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
 
 
 def _open_the_way(place: Path) -> None:
-    """Let other users go to a folder, as they can to a folder of their own."""
+    """Let other users go to a temporary folder; `Unable` where what is closed to them is not temporary."""
     for folder in place.parents:
         mode = folder.stat().st_mode
         if not mode & 0o001:
+            if Path(tempfile.gettempdir()) not in folder.parents:
+                raise Unable(f"another user cannot go to {folder}")
             folder.chmod(mode | 0o011)
 
 
@@ -110,10 +123,8 @@ def mounted(folder: Path, options: str, bind: Path | None = None) -> Iterator[Pa
     folder.mkdir(parents=True, exist_ok=True)
     commands = [["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]]
     if bind is not None:
-        commands = [
-            ["mount", "--bind", str(bind), str(folder)],
-            ["mount", "-o", f"remount,bind,{options}", str(folder)],
-        ]
+        commands = [["mount", "--bind", str(bind), str(folder)]]
+        commands += [["mount", "-o", f"remount,bind,{options}", str(folder)]]
     done = 0
     try:
         for command in commands:
