@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Interrupts:
-    """Within ``with``, SIGINT, SIGTERM and SIGHUP wait for `let_through` or for the end, and are then handled as before.
+    """Within ``with``, SIGINT, SIGTERM and SIGHUP wait for `let_through` or for the end, then are handled as before.
 
     Raised just anywhere, KeyboardInterrupt may land in a finaliser of distributed, where Python drops it, or leave a
     client half made. Nothing is held back outside the main thread, which no signal interrupts, nor where a signal is

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 
-from tests.torture.campaign import Attack, Campaign, Order, Tally, Unable
+from tests.torture.campaign import Attack, Campaign, Order, Tally, Unable, scratch
 from tests.torture.runner import ROOT
 from tests.torture.shim import NoCompilerError
 from tests.torture.table import CAMPAIGNS
@@ -57,7 +57,7 @@ def attack(campaign: Campaign, count: int, seed: int, minutes: float | None) -> 
             told[0] = time.monotonic()
             print(f"{campaign.name}: {done}{f' of {count}' if count else ''}, {told[0] - begin:.0f} s", flush=True)
 
-    with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+    with tempfile.TemporaryDirectory(prefix="torture-", dir=scratch()) as folder:
         deadline = begin + 60 * minutes if minutes else float("inf")
         order = Order(count, Path(folder), seed, deadline, say)
         try:

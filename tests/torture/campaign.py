@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from pathlib import Path
 
 # How many findings are told; the others are counted.
 _SHOWN = 20
+_ROOM = 256 << 20
 
 
 class Unable(RuntimeError):  # noqa: N818 -- it is a reason
@@ -66,6 +69,14 @@ class Order:
         """Whether there is time left; tells how far it is."""
         self.say(tally.runs)
         return time.monotonic() < self.deadline
+
+
+def scratch() -> str | None:
+    """Where projects are made: in memory where there is room, since what fails is ordered and not the disk's."""
+    memory = Path("/dev/shm")
+    if os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _ROOM:
+        return str(memory)
+    return None
 
 
 Attack = Callable[[Order], Tally]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.torture.campaign import Order, Tally, Unable
+from tests.torture.campaign import Order, Tally, Unable, scratch
 from tests.torture.cases import Case, cases
 from tests.torture.runner import Ended, Faults, Runner
 
@@ -112,7 +112,7 @@ def _open_the_way(place: Path) -> None:
     for folder in place.parents:
         mode = folder.stat().st_mode
         if not mode & 0o001:
-            if Path(tempfile.gettempdir()) not in folder.parents:
+            if not {Path(tempfile.gettempdir()), Path(scratch() or tempfile.gettempdir())} & {*folder.parents}:
                 raise Unable(f"another user cannot go to {folder}")
             folder.chmod(mode | 0o011)
 
