@@ -18,9 +18,10 @@ The line, as functions and as commands of the same name::
     data.transforms["controls"].invert(prediction, **rows)            # the exact inverse, in original units
 
 The parts, bottom up: `errors`, `canonical` and `registry`, `strict_yaml`; `kernels`; `blocks` (fields, datasets,
-blocks of rows); `isolation` (untrusted files parsed in a child process); `formats` (HDF5 and Zarr); `folds` (everything learned about data); `recipes`, `importers`,
-`transforms`, `checks`; `schema` and `report`; `engine` (the only loop over data); `certificate`; `gate` (the only
-maker of `CertifiedDataset`); `loaders`; `training`; `verbs`; `cli`. Nothing here is imported before it is used.
+blocks of rows); `isolation` (untrusted files are parsed in a child process); `formats` (HDF5 and Zarr); `folds`
+(everything learned about data); `recipes`, `importers`, `transforms`, `checks`; `schema` and `report`; `engine` (the
+only loop over data); `certificate`; `gate` (the only maker of `CertifiedDataset`); `loaders`; `training`; `verbs`;
+`cli`. Nothing here is imported before it is used.
 """
 
 from __future__ import annotations

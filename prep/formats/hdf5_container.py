@@ -100,6 +100,4 @@ def _layout(path: Path, name: str, answer: Answer, part: int, size: int) -> Fiel
 
 def _attributes(answer: Answer) -> Attributes:
     """Texts, and lists of numbers for the split flags."""
-    return {
-        key: each.text() if isinstance(each.value, str) else list(each.counts()) for key, each in answer.items()
-    }
+    return {key: each.text() if isinstance(each.value, str) else list(each.counts()) for key, each in answer.items()}

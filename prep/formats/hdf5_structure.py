@@ -141,9 +141,7 @@ def _check_dimension(path: Path, name: str, dataset: h5py.Dataset) -> None:
         raise damaged(path, "a dimension without coordinates holds data or attributes", field=name)
 
 
-def _variable(
-    path: Path, name: str, dataset: h5py.Dataset, stored: Stored, names: Mapping[int, str]
-) -> dict[str, Any]:
+def _variable(path: Path, name: str, dataset: h5py.Dataset, stored: Stored, names: Mapping[int, str]) -> dict[str, Any]:
     return {
         "dtype": dataset.dtype.str,
         "dims": _dims(path, name, dataset, names),

@@ -1,4 +1,4 @@
-"""Writes the tree as an HDF5 file: chunks placed by us, structure by libhdf5 through a file that survives a full disk."""
+"""The tree written as HDF5: chunks placed by us, structure by libhdf5 through a file that survives a full disk."""
 
 from __future__ import annotations
 

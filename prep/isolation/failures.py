@@ -49,9 +49,10 @@ def from_data(data: Any) -> PrepError:
         raise ValueError("an error at no place")
     if any(type(sample) is not int for sample in samples):
         raise ValueError("an error at no place")
+    path, dataset, field, split, key = (_text(where.get(name, "")) for name in _TEXTS)
     return _KINDS[data["kind"]](
         _text(data.get("what")),
-        where=Where(**{name: _text(where.get(name, "")) for name in _TEXTS}, chunk=chunk, samples=tuple(samples)),
+        where=Where(path, dataset, field, split, tuple(samples), chunk, key),
         measured=_value(data.get("measured")),
         allowed=_value(data.get("allowed")),
         remedy=_text(data.get("remedy")),

@@ -36,7 +36,7 @@ def send(
     head = _HEAD.pack(_MAGIC, len(text), len(views)) + b"".join(_SIZE.pack(view.nbytes) for view in views)
     _wait(channel, until)
     sent = socket.send_fds(channel, [head], [file]) if file >= 0 else channel.send(head)
-    for each in (memoryview(head)[sent:], text, *views):
+    for each in (memoryview(head)[sent:], memoryview(text), *views):
         _wait(channel, until)
         channel.sendall(each)
 
@@ -82,7 +82,7 @@ def _body(
 
 def _filled(channel: socket.socket, size: int, until: float | None) -> Part:
     data = np.empty(size, np.uint8)
-    view = memoryview(data)
+    view = data.data
     while view:
         _wait(channel, until)
         count = channel.recv_into(view)

@@ -16,9 +16,7 @@ class Limits:
     wall: float
 
     def __str__(self) -> str:
-        return (
-            f"{self.memory // MIB} MiB of memory, {self.processor:.0f} s of processor time, {self.wall:.0f} s in all"
-        )
+        return f"{self.memory // MIB} MiB of memory, {self.processor:.0f} s of processor time, {self.wall:.0f} s in all"
 
 
 @dataclass(frozen=True, slots=True)

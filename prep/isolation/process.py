@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import prep
 from prep.errors import IntegrityError, PrepError, UnfinishedError, Where
 from prep.isolation.answers import Answer
 from prep.isolation.failures import from_data
@@ -167,7 +166,7 @@ class Child:
 
 def command(channel: int) -> list[str]:
     """The command line of a child that serves the descriptor ``channel``."""
-    own = os.path.dirname(os.path.dirname(os.path.abspath(prep.__file__)))
+    own = str(Path(__file__).absolute().parents[2])
     places = [os.path.abspath(place) for place in sys.path if place]
     if own not in places:
         places.insert(0, own)

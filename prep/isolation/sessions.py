@@ -1,4 +1,4 @@
-"""Which child is asked: one that lasts as long as the process for short questions, one of its own for a foreign file."""
+"""Which child is asked: the one that lasts for short questions, one of its own for a foreign file."""
 
 from __future__ import annotations
 
@@ -114,4 +114,3 @@ def _forget() -> None:
 
 
 os.register_at_fork(after_in_child=_forget)
-
