@@ -17,7 +17,7 @@ from prep.formats.rules import CHUNK_LIMIT, dimension_sizes
 from prep.formats.tree import Attributes, check_written_by_prep, dataset_from, field_from
 from prep.isolation.answers import Answer
 from prep.isolation.limits import OWN
-from prep.isolation.process import nonsense
+from prep.isolation.refusals import nonsense
 from prep.isolation.sessions import ask
 
 _OFFSETS = np.dtype(np.uint64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,11 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.errors import PrepError, Where
-from prep.importers.columns import storable
+from prep.importers.columns import Column, storable
 from prep.importers.sources import storage_errors
 from prep.isolation.answers import Answer
 from prep.isolation.limits import FOREIGN, OWN
-from prep.isolation.process import nonsense
+from prep.isolation.refusals import nonsense
 from prep.isolation.sessions import Session, ask
 
 TEXT = "text"  # in place of a dtype
@@ -37,6 +37,10 @@ class ForeignHdf5:
         """See `prep.isolation.sessions.ask`."""
         return self._session.ask(task, arguments, most=most)
 
+    def abandon(self) -> None:
+        """See `prep.isolation.sessions.Session.abandon`."""
+        self._session.abandon()
+
     @contextmanager
     def understood(self) -> Iterator[None]:
         """`IntegrityError` where an answer is not what it should be."""
@@ -45,21 +49,30 @@ class ForeignHdf5:
         except ValueError as error:
             raise nonsense(self.path, error) from error
 
-    def rows(self, place: str, shape: tuple[int, ...], dtype: np.dtype[Any], start: int, stop: int) -> Array:
-        """Rows ``start:stop`` of the array of ``shape`` at ``place``."""
-        if dtype.hasobject:
-            storable(dtype, Where(path=str(self.path), key=place))
-        wanted = (stop - start, *shape[1:])
-        nbytes = math.prod(wanted) * dtype.itemsize
+    def rows(self, columns: Sequence[Column], start: int, stop: int, keep: Array | None = None) -> list[Array]:
+        """Rows ``start:stop`` of some columns, or those of them that are in ``keep``."""
+        for column in columns:
+            if column.dtype.hasobject:
+                storable(column.dtype, Where(path=str(self.path), key=column.path))
+        shapes = [(stop - start if keep is None else len(keep), *column.shape[1:]) for column in columns]
+        nbytes = sum(math.prod(shape) * column.dtype.itemsize for shape, column in zip(shapes, columns, strict=True))
+        question: dict[str, Any] = {"places": [column.path for column in columns], "start": start, "stop": stop}
+        if keep is not None:
+            kept = np.zeros(stop - start, bool)
+            kept[keep] = True
+            question["keep"] = np.packbits(kept).tobytes().hex()
         with self.understood():
-            answer = self.ask("read", {"place": place, "start": start, "stop": stop}, most=nbytes)
-            return answer.array(0, dtype, wanted)
+            answer = self.ask("read", question, most=nbytes)
+            return [
+                answer.array(index, column.dtype, shape)
+                for index, (column, shape) in enumerate(zip(columns, shapes, strict=True))
+            ]
 
-    def text(self, place: str, shape: tuple[int, ...], dtype: np.dtype[Any], start: int, stop: int) -> Array:
-        """As `rows`, for texts."""
+    def text(self, place: str, shape: tuple[int, ...], start: int, stop: int) -> Array:
+        """Rows ``start:stop`` of the texts at ``place``."""
+        wanted = (stop - start, *shape[1:])
         with self.understood():
-            texts = self.ask("read", {"place": place, "start": start, "stop": stop}).texts()
-            wanted = (stop - start, *shape[1:])
+            texts = self.ask("texts", {"place": place, "start": start, "stop": stop}).texts()
             if len(texts) != math.prod(wanted):
                 raise ValueError(f"{len(texts)} texts where {math.prod(wanted)} are expected")
             return np.array(texts, object).reshape(wanted)

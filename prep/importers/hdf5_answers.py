@@ -51,23 +51,40 @@ def vet(held: Held, path: str, arguments: Any) -> tuple[list[str], list[Any]]:
     return warnings, []
 
 
-def read(held: Held, path: str, arguments: Any) -> tuple[Any, list[Any]]:
-    """Rows ``start:stop`` of the array at ``place``: as a part, or as the answer where they are text."""
-    tree, place = opened(held, path), arguments["place"]
+def read(held: Held, path: str, arguments: Any) -> tuple[None, list[Any]]:
+    """A part of rows ``start:stop`` of each of the arrays at ``places``; with ``keep`` (a bit for each row, in
+    hexadecimal) only of some of them.
+    """
+    start, stop = arguments["start"], arguments["stop"]
+    picked = None
+    if "keep" in arguments:
+        bits = np.frombuffer(bytes.fromhex(arguments["keep"]), np.uint8)
+        picked = np.flatnonzero(np.unpackbits(bits, count=stop - start))
+    parts = []
+    for place in arguments["places"]:
+        values = opened(held, path).read(_array(held, path, place), start, stop)
+        parts.append(np.ascontiguousarray(values if picked is None else values[picked]))
+    return None, parts
+
+
+def texts(held: Held, path: str, arguments: Any) -> tuple[list[str], list[Any]]:
+    """Rows ``start:stop`` of the array of texts at ``place``."""
+    dataset = _array(held, path, arguments["place"])
+    values = opened(held, path).read(dataset, arguments["start"], arguments["stop"])
+    return [_text(value) for value in values.reshape(-1).tolist()], []
+
+
+def _array(held: Held, path: str, place: str) -> h5py.Dataset:
     known = held.state.setdefault("datasets", {})  # what has been vetted
-    dataset = known.get(place)
-    if dataset is None:
-        dataset = known[place] = tree.dataset(place)
-    if dataset is None:
+    if place not in known:
+        known[place] = opened(held, path).dataset(place)
+    if known[place] is None:
         raise IntegrityError(
             "an array disappeared while the source was being read",
             where=Where(path=path, key=place),
             remedy="stop whatever writes to the file and ingest again",
         )
-    values = tree.read(dataset, arguments["start"], arguments["stop"])
-    if h5py.check_string_dtype(dataset.dtype):
-        return [_text(value) for value in values.reshape(-1).tolist()], []
-    return None, [np.ascontiguousarray(values)]
+    return known[place]
 
 
 def opened(held: Held, path: str) -> Hdf5Tree:

@@ -47,7 +47,8 @@ class MappedHdf5:
         wanted = _wanted(columns, options, path)
         with foreign.understood():
             warnings = foreign.ask("vet", wanted).texts()
-        return open_columns(Source(self.name, str(path), tuple(columns), inputs, warnings), options)
+        found = Source(self.name, str(path), tuple(columns), inputs, warnings, elsewhere=foreign)
+        return open_columns(found, options)
 
 
 class MappedZarr:
@@ -132,10 +133,14 @@ def _hdf5_column(foreign: ForeignHdf5, answer: Answer) -> Column:
 
     @contextmanager
     def reader() -> Iterator[Callable[[int, int], Array]]:
-        yield partial(foreign.text if text else foreign.rows, place, shape, dtype)
+        def numbers(start: int, stop: int) -> Array:
+            return foreign.rows([column], start, stop)[0]
+
+        yield partial(foreign.text, place, shape) if text else numbers
 
     chunk_rows = max(answer["chunk_rows"].count(), 1)
-    return Column(place, dtype, shape, reader, chunk_rows, answer["units"].text(), answer["long_name"].text())
+    column = Column(place, dtype, shape, reader, chunk_rows, answer["units"].text(), answer["long_name"].text())
+    return column
 
 
 def _zarr_arrays(path: Path) -> Iterator[tuple[str, Any]]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from prep.blocks import SPLITS, Array, FieldSpec, Role
 from prep.errors import IntegrityError, UsageError, Where
 from prep.importers import Blocks, IngestOptions, Opened
+from prep.importers.ahead import read_ahead
 from prep.importers.columns import storable
 from prep.importers.foreign import ForeignHdf5, has_member, looks_like_hdf5
 from prep.importers.mapping import checked_roles
@@ -86,12 +87,15 @@ class Minari:
         step = max(READ_BYTES // sum(spec.row_bytes for spec in fields), 1)
         episodes = {name: np.flatnonzero(assigned == code) for code, name in enumerate(SPLITS)}
 
-        def blocks() -> Blocks:
+        def read() -> Blocks:
             inputs.unchanged()
             for name, numbers in episodes.items():
                 for pieces in _pieces(numbers, found.steps, step):
                     yield name, _rows(foreign, pieces, found.leaves)
             inputs.unchanged()
+
+        def blocks() -> Blocks:
+            return read_ahead(read(), foreign.abandon)
 
         notes = {
             "importer": self.name,

@@ -23,6 +23,7 @@ TASKS = {
     "columns": "prep.importers.hdf5_answers:columns",
     "vet": "prep.importers.hdf5_answers:vet",
     "read": "prep.importers.hdf5_answers:read",
+    "texts": "prep.importers.hdf5_answers:texts",
     "episodes": "prep.importers.minari_answers:episodes",
     "transitions": "prep.importers.minari_answers:transitions",
 }

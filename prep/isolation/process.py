@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import selectors
-import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from prep.errors import IntegrityError, PrepError, UnfinishedError, Where
+from prep.errors import PrepError
 from prep.isolation.answers import Answer
 from prep.isolation.failures import from_data
 from prep.isolation.frames import receive, send
 from prep.isolation.limits import MIB, Limits
+from prep.isolation.refusals import defect, died, kills, nonsense, not_started
 
 START_SECONDS = 120.0
 _END_SECONDS = 5.0
@@ -37,6 +37,9 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "LC_ALL": "C.UTF-8",
+    # Memory of one block of rows is used again for the next (glibc): new pages cost more than the reading.
+    "MALLOC_MMAP_THRESHOLD_": str(32 * MIB),
+    "MALLOC_TRIM_THRESHOLD_": str(256 * MIB),
 }
 
 
@@ -64,7 +67,7 @@ class Child:
                 self._process = _spawner().submit(_spawn, its).result()
             except (OSError, RuntimeError, ValueError) as error:
                 ours.close()
-                raise _not_started(str(error)) from error
+                raise not_started(str(error)) from error
         self._release = weakref.finalize(self, _end, ours, self._process, os.getpid())
         _CHILDREN.add(self)
         self._greet()
@@ -107,7 +110,7 @@ class Child:
             failure = from_data(content.value) if kind == "error" else None
         except TimeoutError:
             self.end()
-            raise Lost(_kills(path, f"no answer within {limits.wall:.0f} s", limits)) from None
+            raise Lost(kills(path, f"no answer within {limits.wall:.0f} s", limits)) from None
         except (EOFError, OSError):
             raise Lost(self._judged(path, limits)) from None
         except (ValueError, IndexError) as error:
@@ -124,8 +127,8 @@ class Child:
             return content
         self.end()
         if kind == "exhausted":
-            raise Lost(_kills(path, f"more than {limits.memory // MIB} MiB of memory asked for", limits))
-        raise Lost(_defect(path, str(content.value)[:500]))
+            raise Lost(kills(path, f"more than {limits.memory // MIB} MiB of memory asked for", limits))
+        raise Lost(defect(path, str(content.value)[:500]))
 
     def _greet(self) -> None:
         """Wait until it is ready; raises `UnfinishedError`."""
@@ -135,11 +138,11 @@ class Child:
                 raise ValueError("it does not say that it is ready")
         except TimeoutError as error:
             self.end()
-            raise _not_started(f"not ready within {START_SECONDS:.0f} s") from error
+            raise not_started(f"not ready within {START_SECONDS:.0f} s") from error
         except (EOFError, OSError, ValueError) as error:
             said = _last_words(self._process)
             self.end()
-            raise _not_started(said or str(error) or "it ended at once") from error
+            raise not_started(said or str(error) or "it ended at once") from error
         except BaseException:
             self.end()
             raise
@@ -152,16 +155,7 @@ class Child:
             self._process.wait(_END_SECONDS)
         status = self._process.returncode
         self.end()
-        if status == -signal.SIGXCPU:
-            return _kills(path, f"more than {limits.processor:.0f} s of processor time", limits)
-        if status == -signal.SIGKILL:
-            return UnfinishedError(
-                "the process that reads HDF5 was killed from outside, so nothing is known about this file",
-                where=Where(path=str(path)),
-                measured="signal SIGKILL",
-                remedy="if nobody did that, the system ran out of memory: free some, then run the command again",
-            )
-        return _kills(path, _ending(status), limits)
+        return died(path, status, limits)
 
 
 def command(channel: int) -> list[str]:
@@ -171,55 +165,6 @@ def command(channel: int) -> list[str]:
     if own not in places:
         places.insert(0, own)
     return [sys.executable, *_FLAGS, "-c", _BOOT, str(channel), str(os.getpid()), json.dumps(places)]
-
-
-def nonsense(path: Path, error: Exception) -> IntegrityError:
-    """The refusal of a file whose reader answers what no reader of prep answers."""
-    return IntegrityError(
-        "the process that reads this file answers nonsense, as if the file had taken it over",
-        where=Where(path=str(path)),
-        measured=str(error)[:200],
-        allowed="an answer that fits the question",
-        remedy="do not open this file with other programs; restore it from a copy or ask for the original",
-    )
-
-
-def _kills(path: Path, measured: str, limits: Limits) -> IntegrityError:
-    return IntegrityError(
-        "this file crashes or exhausts the HDF5 library",
-        where=Where(path=str(path)),
-        measured=measured,
-        allowed=f"{limits} in a process of its own",
-        remedy="do not open this file with other programs; restore it from a copy or ask for the original",
-    )
-
-
-def _defect(path: Path, measured: str) -> UnfinishedError:
-    return UnfinishedError(
-        "the process that reads HDF5 met an error that it does not know",
-        where=Where(path=str(path)),
-        measured=measured,
-        remedy="this is a defect of prep, and nothing was decided about the data: please report these lines",
-    )
-
-
-def _not_started(measured: str) -> UnfinishedError:
-    return UnfinishedError(
-        "the process that reads HDF5 could not be started",
-        measured=measured[:500],
-        allowed=f"a Python that imports prep and h5py within {START_SECONDS:.0f} s",
-        remedy="see that this Python can start programs (memory, number of processes, sandbox), then run it again",
-    )
-
-
-def _ending(status: int | None) -> str:
-    if status is None:
-        return "it stopped answering"
-    if status >= 0:
-        return f"exit status {status}"
-    with suppress(ValueError):
-        return f"signal {signal.Signals(-status).name}"
-    return f"signal {-status}"
 
 
 def _spawn(channel: socket.socket) -> subprocess.Popen[bytes]:

@@ -23,6 +23,7 @@ class _Keeper:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.child: Child | None = None
+        self._abandoned = False
 
     def ask(
         self,
@@ -37,6 +38,7 @@ class _Keeper:
     ) -> Answer:
         limits = allowance.limits(os.fstat(file).st_size)
         with self.lock:
+            self._abandoned = False
             while True:
                 child = self.ready()
                 held = holder is not None and child.holds is holder
@@ -54,8 +56,14 @@ class _Keeper:
                     )
                 except Lost as lost:
                     self.child = None
-                    if not seasoned:
+                    if not seasoned or self._abandoned:
                         raise lost.refusal from None
+
+    def abandon(self) -> None:
+        """End the child, whoever waits for its answer, which is then an error."""
+        self._abandoned = True
+        if (child := self.child) is not None:
+            child.end()
 
     def ready(self) -> Child:
         """A living child."""
@@ -97,14 +105,17 @@ class Session:
         """As `ask`."""
         return self._keeper.ask(self._file, self.path, task, arguments, self._allowance, most=most, holder=self._keeper)
 
+    def abandon(self) -> None:
+        """Let a question that another thread waits for end in an error now; the next one is answered again."""
+        self._keeper.abandon()
+
     def close(self) -> None:
         """End the child and close the file."""
         self._release()
 
 
 def _let_go(keeper: _Keeper, file: int) -> None:
-    if keeper.child is not None:
-        keeper.child.end()
+    keeper.abandon()
     os.close(file)
 
 
