@@ -1,8 +1,9 @@
 """The gate: `admit` is the only maker of `CertifiedDataset`; what it cannot verify it refuses.
 
 Steps, restated at each site below: 1 bytes, size-capped; 2 signature or lock; 3 only now parse; 4 policy; 5 the
-manifest matches its digest; 6 the container matches the manifest; 7 `CertifiedDataset`. Admission reads metadata only:
-every chunk is verified, in the private buffer that is handed on, when it is first read.
+manifest, read no further than the statement says, matches its digest; 6 the container matches the manifest; 7
+`CertifiedDataset`. Admission reads metadata only: every chunk is verified, in the private buffer that is handed on,
+when it is read.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from prep.registry import Table
 from prep.transforms.pipeline import BoundTransform, bound_transforms
 
 LOADERS = Table("loaders", {"torch": "prep.loaders.torch:TorchBatches"})
-_MANIFEST_LIMIT = 4 << 30
 _KEY = object()
 
 
@@ -192,7 +192,6 @@ def admit(
         except FileNotFoundError as error:
             raise no_such_dataset(path) from error
     sealed_bytes = _bytes(files, envelope.SUFFIX, envelope.SIZE_LIMIT)
-    manifest_bytes = _bytes(files, manifest.SUFFIX, _MANIFEST_LIMIT)
 
     # 2 signature or lock
     sealed = envelope.open_envelope(sealed_bytes, path=certificate_path)
@@ -208,6 +207,7 @@ def admit(
     standing = evidence.judge(certified, policy)
 
     # 5 the manifest matches its digest
+    manifest_bytes = _bytes(files, manifest.SUFFIX, certified.manifest_bytes)
     found = sha256_hex(manifest_bytes)
     if found != certified.manifest_sha256:
         raise IntegrityError(
@@ -218,13 +218,12 @@ def admit(
             remedy="restore the dataset with its sidecars, or build and certify it again",
         )
     contents = manifest.parse(manifest_bytes, path=manifest_path, digest=found)
-    claimed = (certified.dataset, certified.version, certified.root)
-    if (contents.spec.name, contents.spec.version, contents.root) != claimed:
+    if not certified.describes(contents):
         raise CertificateError(
             "certificate and manifest do not speak of the same data",
             where=Where(path=str(path), dataset=certified.dataset),
             measured=f"{contents.spec.name} {contents.spec.version} {contents.root}",
-            allowed=" ".join(claimed),
+            allowed=f"{certified.dataset} {certified.version} {certified.root}, and nothing else about them",
             remedy="run `prep certify` on the dataset again",
         )
 
@@ -250,7 +249,7 @@ def _bytes(files: Files, suffix: str, limit: int) -> bytes:
         ) from error
     if len(data) > limit:
         raise CertificateError(
-            "this sidecar is larger than any that prep writes",
+            "this sidecar is larger than it may be",
             where=Where(path=files.address + suffix),
             measured=f"more than {limit} bytes",
             allowed=f"{limit} bytes",

@@ -18,7 +18,7 @@ from prep.errors import CertificateError, Where
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SUFFIX = ".cert.json"
-SIZE_LIMIT = 64 << 20
+SIZE_LIMIT = 16 << 20
 SIGNATURES_LIMIT = 64
 _SIGNATURE_LENGTH = 64
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from prep.canonical import parse_json
@@ -16,9 +17,9 @@ from prep.certificate import envelope, keyfiles, lock, moments, statement
 from prep.certificate.keys import PrivateKey, PublicKey
 from prep.engine import Progress, Workers, silent
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
-from prep.formats.commit import write_atomically
 from prep.report import Report, disagreement
 from prep.verbs.cosign import earlier, says_the_same, sign
+from prep.verbs.published import publish_certificate
 from prep.verbs.rawdata import read_manifest
 from prep.verbs.schemas import schema_for
 from prep.verbs.validate import examine
@@ -121,9 +122,8 @@ def certify(
             allowed="no entry" if known is None else f"{known.version} {known.root} {known.certificate}",
             remedy="rebuild with the pinned code, schema and parameters, or certify without --locked and review it",
         )
-    write_atomically(envelope.path_of(path), sealed.encode())
-    if not locked:
-        lock.pin(chosen, contents.spec.name, entry)
+    change = partial(lock.pin, chosen, contents.spec.name, entry)
+    publish_certificate(path, contents, sealed.encode(), pin=(lambda: None) if locked else change, pinned=chosen)
     return Certified(
         path,
         contents.spec.name,

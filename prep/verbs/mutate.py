@@ -16,7 +16,7 @@ from prep.formats.commit import Pending, storage_errors, write_atomically
 from prep.gate import CertifiedDataset, admit
 from prep.mutations import MUTATIONS, SEEN_IN_TRAINING, TRAINING_FAULTS, Specimen, story
 from prep.verbs.config import load_config
-from prep.verbs.rawdata import commit, demand_output, write_manifest
+from prep.verbs.rawdata import commit, demand_output
 
 _MEMORY_SHARE = 0.25
 
@@ -80,8 +80,7 @@ def mutate(
             writer.write_constant(field, specimen.constants[field.name])
         for field in spec.fields:
             writer.write(field.name, specimen.arrays[field.name])
-        container = commit(writer, output, spec)
-    write_manifest(container, writer.digests)
+        commit(writer, output, spec)
     return output
 
 
@@ -114,9 +113,10 @@ def _copy(source: Path, output: Path) -> Path:
         )
     with Pending(output) as pending, storage_errors(output):
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, pending.path)
-        pending.publish()
-    for sidecar in (manifest.path_of, envelope.path_of):
-        write_atomically(sidecar(output), sidecar(source).read_bytes())
+        described = manifest.path_of(output), manifest.path_of(source).read_bytes()
+        sealed = envelope.path_of(source).read_bytes()
+        pending.publish((described[0], envelope.path_of(output)), beside=described)
+    write_atomically(envelope.path_of(output), sealed)
     return output
 
 

@@ -1,0 +1,53 @@
+"""What the attributes and the storage of a foreign array say against taking its values as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prep.errors import DataError, Where
+
+
+def plain_values(attributes: Mapping[str, Any], path: Path, place: str, warnings: list[str]) -> None:
+    """Refuse packed values: what is stored is then not what was measured."""
+    scale, offset = attributes.get("scale_factor", 1), attributes.get("add_offset", 0)
+    if not (np.all(np.asarray(scale) == 1) and np.all(np.asarray(offset) == 0)):
+        raise DataError(
+            "the array is packed: its stored values stand for others",
+            where=Where(path=str(path), key=place),
+            measured=f"scale_factor {scale}, add_offset {offset}",
+            allowed="neither attribute",
+            remedy="unpack it first: xarray.open_dataset(SOURCE) decodes, .to_netcdf with an empty encoding writes",
+        )
+    for name in ("_FillValue", "missing_value"):
+        value = attributes.get(name)
+        if value is not None and not (isinstance(value, float | np.ndarray) and np.all(np.isnan(value))):
+            warnings.append(
+                f"{place}: values equal to {value!r} are declared missing ({name}); they were kept as they are"
+            )
+
+
+def all_stored(stored: tuple[int, int], fill: object, path: Path, place: str, warnings: list[str]) -> None:
+    """Report chunks that were never written; refuse an array of which nothing was (its size is a claim, not data)."""
+    present, total = stored
+    if total and not present:
+        raise DataError(
+            "none of the array's values were ever written",
+            where=Where(path=str(path), key=place),
+            measured=f"0 of {total} chunks stored; it would read as {fill} throughout",
+            allowed="at least one stored chunk",
+            remedy="write the data again, or leave the array out of the mapping",
+        )
+    if present < total:
+        warnings.append(f"{place}: {total - present} of {total} chunks are not stored and read as {fill}")
+
+
+def described(attributes: Mapping[str, Any]) -> tuple[str, str]:
+    """Units and long name, empty where they are not stated."""
+    units, unit, title = (
+        value if isinstance(value := attributes.get(name), str) else "" for name in ("units", "unit", "long_name")
+    )
+    return units or unit, title
