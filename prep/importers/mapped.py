@@ -77,7 +77,7 @@ class MappedZarr:
                 plain_values(dict(arrays[place].attrs), path, place, warnings)
                 with zarr_errors(path, place):
                     stored = arrays[place].nchunks_initialized, arrays[place].nchunks
-                all_stored(stored, arrays[place].fill_value, path, place, warnings)
+                all_stored(stored, arrays[place].nbytes, arrays[place].fill_value, path, place, warnings)
         return open_columns(Source(self.name, str(path), tuple(columns), inputs, tuple(warnings)), options)
 
 

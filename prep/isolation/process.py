@@ -17,7 +17,7 @@ from typing import Any
 
 from prep.errors import PrepError
 from prep.isolation.answers import Answer
-from prep.isolation.failures import from_data
+from prep.isolation.failures import from_data, printable
 from prep.isolation.frames import receive, send
 from prep.isolation.limits import MIB, Limits
 from prep.isolation.refusals import defect, died, kills, nonsense, not_started
@@ -83,8 +83,13 @@ class Child:
         return self._release.alive and self._process.poll() is None
 
     def end(self) -> None:
-        """Kill it; nothing happens where it is dead."""
+        """Kill it and let go of it; nothing happens where that is done."""
         self._release()
+
+    def kill(self) -> None:
+        """Kill it, from any thread: the one that waits for its answer finds it dead."""
+        if self._release.alive:
+            self._process.kill()
 
     def ask(
         self, task: str, arguments: Any, *, path: Path, limits: Limits, file: int = -1, keep: bool = False, most: int
@@ -108,6 +113,9 @@ class Child:
             answer = Answer(value, parts)
             (kind, content) = answer.items()[0]
             failure = from_data(content.value) if kind == "error" else None
+            if kind not in ("answer", "error", "exhausted", "defect"):
+                raise ValueError("neither an answer nor an error")
+            told = printable(content.text()) if kind == "defect" else ""
         except TimeoutError:
             self.end()
             raise Lost(kills(path, f"no answer within {limits.wall:.0f} s", limits)) from None
@@ -128,7 +136,7 @@ class Child:
         self.end()
         if kind == "exhausted":
             raise Lost(kills(path, f"more than {limits.memory // MIB} MiB of memory asked for", limits))
-        raise Lost(defect(path, str(content.value)[:500]))
+        raise Lost(defect(path, told[:500]))
 
     def _greet(self) -> None:
         """Wait until it is ready; raises `UnfinishedError`."""

@@ -63,7 +63,7 @@ class _Keeper:
         """End the child, whoever waits for its answer, which is then an error."""
         self._abandoned = True
         if (child := self.child) is not None:
-            child.end()
+            child.kill()
 
     def ready(self) -> Child:
         """A living child."""
@@ -116,6 +116,9 @@ class Session:
 
 def _let_go(keeper: _Keeper, file: int) -> None:
     keeper.abandon()
+    with keeper.lock:
+        if keeper.child is not None:
+            keeper.child.end()
     os.close(file)
 
 
