@@ -379,6 +379,17 @@ def test_rows_that_nobody_wants_any_more_are_not_read(tmp_path: Path, monkeypatc
     assert np.array_equal(again["x"], first[1]["x"])
 
 
+def test_a_source_that_nobody_holds_any_more_has_no_child(tmp_path: Path) -> None:
+    opened = MappedHdf5().open(str(foreign_file(tmp_path / "a.h5")), IngestOptions())
+    (child,) = (each for each in process._CHILDREN if each.holds is not None and each.alive)
+    pid = child.pid
+    del child
+    list(opened.blocks())
+    del opened
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def eight_tebibytes(path: Path, written: bool) -> Path:
     with h5py.File(path, "w") as file:
         data = file.create_dataset("x", (1 << 38, 4), "f8", chunks=(1024, 4), compression="gzip")
