@@ -52,8 +52,9 @@ class Lost(Exception):  # noqa: N818 -- told to `sessions`, which decides what i
 
 
 class Child:
-    """One child process, for one thread at a time. `UnfinishedError` where none can be started.
+    """One child process, for one thread at a time, which starts while this one goes on.
 
+    Raises `UnfinishedError` where it cannot be started; that it did not get ready shows with the first question.
     ``answered`` is how many questions it has answered, ``holds`` whose file it holds open.
     """
 
@@ -70,7 +71,8 @@ class Child:
                 raise not_started(str(error)) from error
         self._release = weakref.finalize(self, _end, ours, self._process, os.getpid())
         _CHILDREN.add(self)
-        self._greet()
+        self._ready = False
+        self._started = time.monotonic()
 
     @property
     def pid(self) -> int:
@@ -98,6 +100,7 @@ class Child:
 
         Raises the `PrepError` that it answers with, and `Lost` where it gives no answer that makes sense.
         """
+        self._greet()
         until = time.monotonic() + limits.wall
         question = {
             "task": task,
@@ -140,8 +143,10 @@ class Child:
 
     def _greet(self) -> None:
         """Wait until it is ready; raises `UnfinishedError`."""
+        if self._ready:
+            return
         try:
-            greeting, _ = receive(self._channel, most=0, until=time.monotonic() + START_SECONDS)
+            greeting, _ = receive(self._channel, most=0, until=self._started + START_SECONDS)
             if greeting != {"ready": self.pid}:
                 raise ValueError("it does not say that it is ready")
         except TimeoutError as error:
@@ -156,6 +161,7 @@ class Child:
             raise
         if self._process.stderr:
             self._process.stderr.close()
+        self._ready = True
 
     def _judged(self, path: Path, limits: Limits) -> PrepError:
         """What the end of the process says about the file."""

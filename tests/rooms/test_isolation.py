@@ -198,7 +198,7 @@ def test_a_child_killed_over_a_file_says_nothing_about_the_file(tmp_path: Path) 
     end_resident()
 
     def kill() -> None:
-        while sessions._RESIDENT.child is None or not sessions._RESIDENT.child.alive:
+        while not (child := sessions._RESIDENT.child) or not child.alive or not child._ready:
             time.sleep(0.01)
         time.sleep(0.3)
         os.kill(resident().pid, signal.SIGKILL)
