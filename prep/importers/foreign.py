@@ -51,22 +51,28 @@ class ForeignHdf5:
 
     def rows(self, columns: Sequence[Column], start: int, stop: int, keep: Array | None = None) -> list[Array]:
         """Rows ``start:stop`` of some columns, or those of them that are in ``keep``."""
-        for column in columns:
-            if column.dtype.hasobject:
-                storable(column.dtype, Where(path=str(self.path), key=column.path))
-        shapes = [(stop - start if keep is None else len(keep), *column.shape[1:]) for column in columns]
-        nbytes = sum(math.prod(shape) * column.dtype.itemsize for shape, column in zip(shapes, columns, strict=True))
-        question: dict[str, Any] = {"places": [column.path for column in columns], "start": start, "stop": stop}
+        return self._rows([(column.path, column.dtype, column.shape) for column in columns], start, stop, keep)
+
+    def numbers(self, place: str, dtype: np.dtype[Any], shape: tuple[int, ...], start: int, stop: int) -> Array:
+        """Rows ``start:stop`` of the array of ``dtype`` and ``shape`` at ``place``."""
+        return self._rows([(place, dtype, shape)], start, stop, None)[0]
+
+    def _rows(
+        self, arrays: list[tuple[str, np.dtype[Any], tuple[int, ...]]], start: int, stop: int, keep: Array | None
+    ) -> list[Array]:
+        for place, dtype, _ in arrays:
+            if dtype.hasobject:
+                storable(dtype, Where(path=str(self.path), key=place))
+        count = stop - start if keep is None else len(keep)
+        question: dict[str, Any] = {"places": [place for place, _, _ in arrays], "start": start, "stop": stop}
         if keep is not None:
             kept = np.zeros(stop - start, bool)
             kept[keep] = True
             question["keep"] = np.packbits(kept).tobytes().hex()
+        wanted = [(dtype, (count, *shape[1:])) for _, dtype, shape in arrays]
         with self.understood():
-            answer = self.ask("read", question, most=nbytes)
-            return [
-                answer.array(index, column.dtype, shape)
-                for index, (column, shape) in enumerate(zip(columns, shapes, strict=True))
-            ]
+            answer = self.ask("read", question, most=sum(dtype.itemsize * math.prod(shape) for dtype, shape in wanted))
+            return [answer.array(index, dtype, shape) for index, (dtype, shape) in enumerate(wanted)]
 
     def text(self, place: str, shape: tuple[int, ...], start: int, stop: int) -> Array:
         """Rows ``start:stop`` of the texts at ``place``."""

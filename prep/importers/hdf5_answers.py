@@ -46,8 +46,12 @@ def vet(held: Held, path: str, arguments: Any) -> tuple[list[str], list[Any]]:
         if (found := tree.dataset(place)) is not None:
             plain_values(tree.attributes(found, _ATTRIBUTES), tree.path, place, warnings)
             with hdf5_errors(tree.path, place):
-                stored, fill = _chunks(found), found.fillvalue
-            all_stored(stored, fill, tree.path, place, warnings)
+                stored, nbytes, fill = (
+                    _chunks(found),
+                    math.prod(found.shape or ()) * found.dtype.itemsize,
+                    found.fillvalue,
+                )
+            all_stored(stored, nbytes, fill, tree.path, place, warnings)
     return warnings, []
 
 

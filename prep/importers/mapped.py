@@ -77,7 +77,7 @@ class MappedZarr:
                 plain_values(dict(arrays[place].attrs), path, place, warnings)
                 with zarr_errors(path, place):
                     stored = arrays[place].nchunks_initialized, arrays[place].nchunks
-                all_stored(stored, arrays[place].fill_value, path, place, warnings)
+                all_stored(stored, arrays[place].nbytes, arrays[place].fill_value, path, place, warnings)
         return open_columns(Source(self.name, str(path), tuple(columns), inputs, tuple(warnings)), options)
 
 
@@ -133,14 +133,10 @@ def _hdf5_column(foreign: ForeignHdf5, answer: Answer) -> Column:
 
     @contextmanager
     def reader() -> Iterator[Callable[[int, int], Array]]:
-        def numbers(start: int, stop: int) -> Array:
-            return foreign.rows([column], start, stop)[0]
-
-        yield partial(foreign.text, place, shape) if text else numbers
+        yield partial(foreign.text, place, shape) if text else partial(foreign.numbers, place, dtype, shape)
 
     chunk_rows = max(answer["chunk_rows"].count(), 1)
-    column = Column(place, dtype, shape, reader, chunk_rows, answer["units"].text(), answer["long_name"].text())
-    return column
+    return Column(place, dtype, shape, reader, chunk_rows, answer["units"].text(), answer["long_name"].text())
 
 
 def _zarr_arrays(path: Path) -> Iterator[tuple[str, Any]]:

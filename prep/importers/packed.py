@@ -10,6 +10,10 @@ import numpy as np
 
 from prep.errors import DataError, Where
 
+# An array of this size may be as empty as its owner likes.
+_SMALL = 1 << 30
+_LEAST_STORED = 0.01
+
 
 def plain_values(attributes: Mapping[str, Any], path: Path, place: str, warnings: list[str]) -> None:
     """Refuse packed values: what is stored is then not what was measured."""
@@ -30,15 +34,18 @@ def plain_values(attributes: Mapping[str, Any], path: Path, place: str, warnings
             )
 
 
-def all_stored(stored: tuple[int, int], fill: object, path: Path, place: str, warnings: list[str]) -> None:
-    """Report chunks that were never written; refuse an array of which nothing was (its size is a claim, not data)."""
+def all_stored(stored: tuple[int, int], nbytes: int, fill: object, path: Path, place: str, warnings: list[str]) -> None:
+    """Report chunks that were never written; refuse an array of ``nbytes`` bytes of which nothing was, or next to
+    nothing (its size is a claim, not data).
+    """
     present, total = stored
-    if total and not present:
+    least = total * _LEAST_STORED if nbytes > _SMALL else 0
+    if total and (not present or present < least):
         raise DataError(
-            "none of the array's values were ever written",
+            f"{'none' if not present else 'next to none'} of the array's values were ever written",
             where=Where(path=str(path), key=place),
-            measured=f"0 of {total} chunks stored; it would read as {fill} throughout",
-            allowed="at least one stored chunk",
+            measured=f"{present} of {total} chunks stored; the rest of {nbytes} bytes would read as {fill}",
+            allowed=f"{_LEAST_STORED:.0%} of the chunks" if present else "at least one stored chunk",
             remedy="write the data again, or leave the array out of the mapping",
         )
     if present < total:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.isolation.frames import Part
+
+_DTYPE = re.compile(r"[<>|][biufcSUVOMm][0-9]{0,9}(\[[a-zA-Z0-9]{1,8}\])?")
 
 
 class Answer:
@@ -65,7 +68,7 @@ class Answer:
     def dtype(self) -> np.dtype[Any]:
         """A NumPy type by its array-protocol string; never one of structures with members."""
         text = self.text()
-        if not (len(text) <= 24 and text[:1] in ("<", ">", "|") and text[1:2] in tuple("biufcSUVOMm")):
+        if not _DTYPE.fullmatch(text):
             raise ValueError(f"no number type in the answer: {text[:40]!r}")
         try:
             return np.dtype(text)

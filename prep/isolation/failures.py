@@ -22,7 +22,6 @@ _KINDS = {
 }
 _TEXTS = ("path", "dataset", "field", "split", "key")
 _LONGEST = 1 << 16
-# Names in a hostile file must not speak to the terminal.
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 
@@ -59,6 +58,11 @@ def from_data(data: Any) -> PrepError:
     )
 
 
+def printable(text: str) -> str:
+    """A text that says nothing to the terminal but what is read."""
+    return _CONTROL.sub("?", text)
+
+
 def _plain(value: object) -> str | int | None:
     if value is None or type(value) is int:
         return value
@@ -72,4 +76,4 @@ def _value(value: object) -> str | int | None:
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > _LONGEST:
         raise ValueError("an error without its texts")
-    return _CONTROL.sub("?", value)
+    return printable(value)

@@ -17,7 +17,7 @@ from typing import Any
 
 from prep.errors import PrepError
 from prep.isolation.answers import Answer
-from prep.isolation.failures import from_data
+from prep.isolation.failures import from_data, printable
 from prep.isolation.frames import receive, send
 from prep.isolation.limits import MIB, Limits
 from prep.isolation.refusals import defect, died, kills, nonsense, not_started
@@ -52,8 +52,9 @@ class Lost(Exception):  # noqa: N818 -- told to `sessions`, which decides what i
 
 
 class Child:
-    """One child process, for one thread at a time. `UnfinishedError` where none can be started.
+    """One child process, for one thread at a time, which starts while this one goes on.
 
+    Raises `UnfinishedError` where it cannot be started; that it did not get ready shows with the first question.
     ``answered`` is how many questions it has answered, ``holds`` whose file it holds open.
     """
 
@@ -70,7 +71,8 @@ class Child:
                 raise not_started(str(error)) from error
         self._release = weakref.finalize(self, _end, ours, self._process, os.getpid())
         _CHILDREN.add(self)
-        self._greet()
+        self._ready = False
+        self._started = time.monotonic()
 
     @property
     def pid(self) -> int:
@@ -83,8 +85,13 @@ class Child:
         return self._release.alive and self._process.poll() is None
 
     def end(self) -> None:
-        """Kill it; nothing happens where it is dead."""
+        """Kill it and let go of it; nothing happens where that is done."""
         self._release()
+
+    def kill(self) -> None:
+        """Kill it, from any thread: the one that waits for its answer finds it dead."""
+        if self._release.alive:
+            self._process.kill()
 
     def ask(
         self, task: str, arguments: Any, *, path: Path, limits: Limits, file: int = -1, keep: bool = False, most: int
@@ -93,6 +100,7 @@ class Child:
 
         Raises the `PrepError` that it answers with, and `Lost` where it gives no answer that makes sense.
         """
+        self._greet()
         until = time.monotonic() + limits.wall
         question = {
             "task": task,
@@ -108,6 +116,9 @@ class Child:
             answer = Answer(value, parts)
             (kind, content) = answer.items()[0]
             failure = from_data(content.value) if kind == "error" else None
+            if kind not in ("answer", "error", "exhausted", "defect"):
+                raise ValueError("neither an answer nor an error")
+            told = printable(content.text()) if kind == "defect" else ""
         except TimeoutError:
             self.end()
             raise Lost(kills(path, f"no answer within {limits.wall:.0f} s", limits)) from None
@@ -128,12 +139,14 @@ class Child:
         self.end()
         if kind == "exhausted":
             raise Lost(kills(path, f"more than {limits.memory // MIB} MiB of memory asked for", limits))
-        raise Lost(defect(path, str(content.value)[:500]))
+        raise Lost(defect(path, told[:500]))
 
     def _greet(self) -> None:
         """Wait until it is ready; raises `UnfinishedError`."""
+        if self._ready:
+            return
         try:
-            greeting, _ = receive(self._channel, most=0, until=time.monotonic() + START_SECONDS)
+            greeting, _ = receive(self._channel, most=0, until=self._started + START_SECONDS)
             if greeting != {"ready": self.pid}:
                 raise ValueError("it does not say that it is ready")
         except TimeoutError as error:
@@ -148,6 +161,7 @@ class Child:
             raise
         if self._process.stderr:
             self._process.stderr.close()
+        self._ready = True
 
     def _judged(self, path: Path, limits: Limits) -> PrepError:
         """What the end of the process says about the file."""

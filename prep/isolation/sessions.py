@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from prep.errors import PrepError
 from prep.isolation.answers import Answer
 from prep.isolation.limits import Allowance
 from prep.isolation.process import Child, Lost
@@ -63,7 +65,7 @@ class _Keeper:
         """End the child, whoever waits for its answer, which is then an error."""
         self._abandoned = True
         if (child := self.child) is not None:
-            child.end()
+            child.kill()
 
     def ready(self) -> Child:
         """A living child."""
@@ -83,6 +85,12 @@ def ask(file: int, path: Path, task: str, arguments: Any, allowance: Allowance, 
     `IntegrityError` where the file kills it or exceeds ``allowance``, `UnfinishedError` where there can be no child.
     """
     return _RESIDENT.ask(file, path, task, arguments, allowance, most=most)
+
+
+def prepare() -> None:
+    """Let the child that lasts start now, while something else is done; where it cannot, `ask` will say so."""
+    with suppress(PrepError), _RESIDENT.lock:
+        _RESIDENT.ready()
 
 
 class Session:
@@ -116,6 +124,9 @@ class Session:
 
 def _let_go(keeper: _Keeper, file: int) -> None:
     keeper.abandon()
+    with keeper.lock:
+        if keeper.child is not None:
+            keeper.child.end()
     os.close(file)
 
 
