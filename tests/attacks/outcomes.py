@@ -30,7 +30,10 @@ def refused(action: Callable[[], object], cause: str, *codes: int, where: str = 
 
 
 def refused_when_used(tiny: Tiny, *causes: str) -> PrepError:
-    """Admitting the dataset or reading it is refused, with one of the causes in the text (any where none is given)."""
+    """Admitting the dataset or reading it is refused, with one of the causes in the text (any where none is given).
+
+    So is verifying it deeply.
+    """
     refusal: PrepError | None = None
     try:
         values = consume(tiny)
@@ -41,6 +44,7 @@ def refused_when_used(tiny: Tiny, *causes: str) -> PrepError:
     assert refusal is not None, f"the attacked dataset was accepted and handed out {kept}"
     assert refusal.exit_code == 3, str(refusal)
     assert not causes or any(cause in str(refusal) for cause in causes), str(refusal)
+    refused(lambda: prep.verify(tiny.path, deep=True, lock_path=tiny.lock), "")
     return refusal
 
 
