@@ -105,6 +105,15 @@ def _variant(name: str, data: Table) -> Comparison:
     )
 
 
+def _reads(name: str, data: Recipe, *, cold: bool = False) -> Comparison:
+    return Comparison(
+        f"verified reads of {name}, beside the same unverified",
+        *(data, ours.reads(verified=True, cold=cold), ours.reads(verified=False, cold=cold)),
+        "GB/s",
+        Goal(">=", 0.8),
+    )
+
+
 def _memory(verb: str, data: Recipe, size: str) -> Comparison:
     goal = Goal("<=", 512)
     return Comparison(
@@ -159,6 +168,9 @@ COMPARISONS: tuple[Comparison, ...] = (
         "matrices/s",
         small=Matrices(planted=3),
     ),
+    _reads("plain chunks in the page cache", _QUARTER),
+    _reads("plain chunks on disk", _QUARTER, cold=True),
+    _reads("zstd chunks", Table(share=0.25, compression="zstd")),
     Comparison(
         "admission of 262,144 chunks",
         ManyChunks(),

@@ -70,13 +70,14 @@ class Table:
     """float32 columns with a mean and a spread of their own.
 
     ``mask`` leaves values out: "padding" the columns beyond a group's own width, "random" each value by chance.
-    ``grouped`` adds ids of 30 groups in any order.
+    ``grouped`` adds ids of 30 groups in any order. With a ``compression`` it is a Zarr.
     """
 
     width: int = 16
     share: float = 1.0
     mask: str = ""
     grouped: bool = False
+    compression: str = "none"
 
     def make(self, folder: Path, size: int) -> Made:
         rows = max(int(size * self.share) // (4 * self.width), _FEWEST)
@@ -84,7 +85,9 @@ class Table:
         fields = [FieldSpec("values", np.dtype("f4"), *whole, "input", mask=self._mask, features=("column",))]
         fields += [FieldSpec("mask", np.dtype("u1"), *whole, "mask")] if self.mask else []
         fields += [FieldSpec("group", np.dtype("i4"), ("sample",), (), "id")] if self.grouped else []
-        path = _write(folder / "table.h5", DatasetSpec("table", tuple(fields), {}), _parts(rows, self._rows))
+        name = "table.h5" if self.compression == "none" else "table.zarr"
+        spec = DatasetSpec("table", tuple(fields), {})
+        path = _write(folder / name, spec, _parts(rows, self._rows), self.compression)
         return Made(folder, path, rows, rows * 4 * self.width)
 
     @property
@@ -233,8 +236,8 @@ class Datasets:
             shutil.rmtree(self.made.pop(recipe).folder, ignore_errors=True)
 
 
-def _write(path: Path, spec: DatasetSpec, parts: Iterable[Rows]) -> Path:
-    write_dataset(path, spec, (), parts, {"stage": "benchmark"}, compression="none")
+def _write(path: Path, spec: DatasetSpec, parts: Iterable[Rows], compression: str = "none") -> Path:
+    write_dataset(path, spec, (), parts, {"stage": "benchmark"}, compression=compression)
     return path
 
 

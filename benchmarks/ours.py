@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,15 @@ import numpy as np
 from benchmarks.data import WINDOWS_SCHEMA, Made
 from benchmarks.measure import WORKERS, Job
 from benchmarks.memory import extra_mebibytes
-from prep.blocks import DatasetSpec
+from prep.blocks import Array, ChunkKey, DatasetSpec
 from prep.checks import CHECKS
 from prep.engine import DatasetSource, run
 from prep.folds import Fold, Scope
 from prep.folds.moments import Moments
 from prep.folds.sketch import QUANTILES, Quantiles
+from prep.formats.reader import ChunkReader
 from prep.gate import admit
+from prep.kernels.scratch import Scratch
 from prep.schema import load_schema
 from prep.verbs.normalize import normalize as normalize_dataset
 from prep.verbs.rawdata import read_manifest
@@ -133,6 +137,42 @@ def admission(made: Made) -> Job:
         return {"chunks": data.manifest.chunks, "root": data.root}
 
     return Job(decide)
+
+
+def reads(*, verified: bool, cold: bool = False) -> Callable[[Made], Job]:
+    """Every chunk into a reused array on two threads, as loaders and the trainer read; ``cold`` out of the disk."""
+
+    def prepare(made: Made) -> Job:
+        contents = read_manifest(made.path)
+        layout = contents.layouts["values"]
+        digests = contents.digests if verified else None
+
+        def share(reader: ChunkReader, first: int) -> tuple[int, Array]:
+            scratch = Scratch()
+            out = np.empty((layout.chunk_rows, *layout.spec.shape), layout.spec.dtype)
+            done = 0
+            for index in range(first, layout.chunks, WORKERS):
+                start, stop = layout.row_range(index)
+                reader.fill(ChunkKey("values", index), out[: stop - start], scratch)
+                done += stop - start
+            return done, out[0].copy()
+
+        def read() -> dict[str, Any]:
+            with ChunkReader(made.path, contents.layouts, digests) as reader, ThreadPoolExecutor(WORKERS) as pool:
+                found = list(pool.map(lambda first: share(reader, first), range(WORKERS)))
+            return {"rows": sum(rows for rows, _ in found), "last": np.stack([row for _, row in found])}
+
+        return Job(read, (lambda: _forget(made.path)) if cold else (lambda: None))
+
+    return prepare
+
+
+def _forget(path: Path) -> None:
+    """Ask the system to drop a file from the page cache."""
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(descriptor)
 
 
 def memory(verb: str) -> Callable[[Made], Job]:

@@ -14,7 +14,8 @@ _PRECEDENCE = (EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_INTEGRITY, EXIT_USAGE, EX
 class Where:
     """The place an error is about; every part is optional.
 
-    ``samples`` are sample indices in stored order (the ``sample`` dimension of the file), ``line`` is 1-based.
+    ``samples`` are sample indices in stored order (the ``sample`` dimension of the file), ``rows`` the first and last
+    of a range of them, ``line`` is 1-based.
     """
 
     path: str = ""
@@ -25,6 +26,7 @@ class Where:
     chunk: int | None = None
     key: str = ""
     line: int | None = None
+    rows: tuple[int, int] | None = None
 
     def __str__(self) -> str:
         parts = [self.path] if self.path else []
@@ -35,6 +37,9 @@ class Where:
                 parts.append(f"{label} {value}")
         if self.chunk is not None:
             parts.append(f"chunk {self.chunk}")
+        if self.rows is not None:
+            first, last = self.rows
+            parts.append(f"samples {first} to {last}" if first < last else f"sample {first}")
         if self.samples:
             shown = ", ".join(str(index) for index in self.samples[:5])
             more = f" and {len(self.samples) - 5} more" if len(self.samples) > 5 else ""

@@ -14,16 +14,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from prep.blocks import Array, ChunkKey, DatasetSpec
 from prep.canonical import sha256_hex
 from prep.certificate import envelope, lock, manifest, statement
+from prep.certificate.matching import match_container
 from prep.certificate.policy import Policy
-from prep.engine import DatasetSource, Progress, Workers, all_digests, silent
+from prep.certificate.tree import logical_root
+from prep.engine import Progress, Workers, silent, swept
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
-from prep.formats import no_such_dataset
-from prep.formats.digests import digest_chunk
+from prep.formats import no_such_dataset, open_container
+from prep.formats.files import Files, is_remote, open_files
 from prep.formats.reader import ChunkReader, joined_rows
 from prep.registry import Table
 from prep.transforms.pipeline import BoundTransform, bound_transforms
@@ -43,7 +43,7 @@ class CertifiedDataset:
 
     def __init__(
         self,
-        path: Path,
+        files: Files,
         certified: statement.Statement,
         contents: manifest.Manifest,
         certificate_digest: str,
@@ -55,7 +55,8 @@ class CertifiedDataset:
                 "a CertifiedDataset is made by the gate only",
                 remedy="call prep.open(path), which verifies the certificate first",
             )
-        self.path = path
+        self.path = files.address
+        self._reader = ChunkReader(files, contents.layouts, contents.digests)
         self.statement = certified
         self.manifest = contents
         self.certificate_digest = certificate_digest
@@ -69,10 +70,6 @@ class CertifiedDataset:
     def __repr__(self) -> str:
         rows = ", ".join(f"{split} {self.row_count(split)}" for split in self.spec.splits)
         return f"CertifiedDataset({self.id} {self.version}, {rows}, {self.root[:23]}…)"
-
-    @cached_property
-    def _reader(self) -> ChunkReader:
-        return ChunkReader(self.path, self.manifest.layouts)
 
     def row_count(self, split: str) -> int:
         """Samples in a split; `UsageError` for a split that does not exist."""
@@ -94,27 +91,7 @@ class CertifiedDataset:
         """The valid rows of one chunk, (rows, *shape), read-only; `IntegrityError` unless its bytes are the certified
         ones.
         """
-        layout = self.manifest.layouts[key.field]
-        known = self.manifest.digests[key.field]
-        stored = self._reader.stored(key)
-        first = key.index * layout.chunk_rows
-        last = min(first + layout.chunk_rows, layout.rows)
-        if digest_chunk(stored, np.empty(0, np.uint8), plain=False)[0] != known.stored[key.index]:
-            raise IntegrityError(
-                "the bytes are not the ones that were certified",
-                where=Where(
-                    path=str(self.path),
-                    dataset=self.id,
-                    field=key.field,
-                    split=self.spec.split_of(first),
-                    chunk=key.index,
-                    samples=(first, last - 1),
-                ),
-                measured="another BLAKE3 digest",
-                allowed=f"blake3:{known.stored[key.index].hex()}",
-                remedy="the file was changed or is damaged: restore it, or rebuild and certify it again",
-            )
-        return self._reader.decode(key, stored)
+        return self._reader.chunk(key)
 
     def rows(self, field: str, start: int, stop: int) -> Array:
         """Verified rows ``start:stop`` (stored order) of a field, (rows, *shape); `UsageError` beyond the dataset."""
@@ -122,7 +99,7 @@ class CertifiedDataset:
         if not 0 <= start <= stop <= layout.rows:
             raise UsageError(
                 "there are no such rows",
-                where=Where(path=str(self.path), dataset=self.id, field=field),
+                where=Where(path=self.path, dataset=self.id, field=field),
                 measured=f"rows {start} to {stop}",
                 allowed=f"0 ≤ start ≤ stop ≤ {layout.rows}",
                 remedy="ask for rows that exist; bounds(split) says where a split lies",
@@ -139,31 +116,56 @@ class CertifiedDataset:
         """Fitted transforms by raw field; ``transforms[f].invert(values, …)`` gives original units."""
         return bound_transforms(json.loads(self.documents["transforms"]))
 
-    def verify(self, workers: Workers = None, progress: Progress = silent) -> int:
-        """Hash every stored chunk again and return how many there are; `IntegrityError` naming field, chunk and samples
-        of the first that changed.
+    def verify(self, *, deep: bool = False, workers: Workers = None, progress: Progress = silent) -> int:
+        """Hash every stored chunk and return how many there are.
+
+        With ``deep`` every chunk is decoded too, its logical digest and the root computed anew, and the container of a
+        local dataset parsed and described once more: its manifest has to come out byte for byte. Raises
+        `IntegrityError`, or a `Refusal` of several, naming field, chunks and samples of whatever changed.
         """
-        with DatasetSource.open(self.path, self.manifest.digests) as source:
-            root = manifest.logical_root(source.spec, source.container.layouts, all_digests(source, workers, progress))
-        if root != self.root:
-            raise IntegrityError(
-                "the recomputed root is not the certified one",
-                where=Where(path=str(self.path), dataset=self.id),
-                measured=root,
-                allowed=self.root,
-                remedy="restore the dataset with its sidecars, or build and certify it again",
-            )
+        changed, found = swept(self._reader, deep=deep, workers=workers, progress=progress)
+        if changed:
+            raise changed[0] if len(changed) == 1 else Refusal(changed)
+        if not deep:
+            return self.manifest.chunks
+        root = logical_root(self.spec, self.manifest.layouts, found)
+        if root != self.root or found != self.manifest.digests:
+            raise self._otherwise("the recomputed root is not the certified one", root, self.root)
+        if not is_remote(self.path):
+            encoded = sha256_hex(manifest.encode(open_container(self.path), found))
+            if encoded != self.manifest.digest:
+                raise self._otherwise(
+                    "the container does not describe itself as it was certified",
+                    f"a manifest of sha256:{encoded}",
+                    f"sha256:{self.manifest.digest}",
+                )
         return self.manifest.chunks
+
+    def _otherwise(self, what: str, measured: str, allowed: str) -> IntegrityError:
+        return IntegrityError(
+            what,
+            where=Where(path=self.path, dataset=self.id),
+            measured=measured,
+            allowed=allowed,
+            remedy="restore the dataset with its sidecars, or build and certify it again",
+        )
 
     def torch(self, split: str, **options: Any) -> Any:
         """Verified batches as torch tensors; see `prep.loaders.torch.TorchBatches` for the options."""
         return LOADERS.load("torch")(self, split, **options)
 
 
-def admit(path: str | Path, policy: Policy | None = None, *, lock_path: str | Path | None = None) -> CertifiedDataset:
-    """Turn a path into a `CertifiedDataset`, or raise an error (or a `Refusal` of several) that says why not.
+def admit(
+    path: str | Path,
+    policy: Policy | None = None,
+    *,
+    lock_path: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> CertifiedDataset:
+    """Turn a path or URL into a `CertifiedDataset`, or raise an error (or a `Refusal` of several) that says why not.
 
-    ``policy`` defaults to the sealed level; ``lock_path`` to the lock of the project that the caller works in.
+    ``policy`` defaults to the sealed level; ``lock_path`` to the lock of the project that the caller works in;
+    ``storage_options`` configure the store of a URL (`prep.formats.remote.RemoteFiles`).
     """
     policy = policy or Policy()
     if not isinstance(path, str | os.PathLike):
@@ -171,23 +173,30 @@ def admit(path: str | Path, policy: Policy | None = None, *, lock_path: str | Pa
             f"only the path of a certified dataset can be admitted, not {type(path).__name__}",
             remedy="write the data as a dataset (prep ingest), then `prep normalize`, `prep validate`, `prep certify`",
         )
-    path = Path(path)
-    if not path.exists():
-        raise no_such_dataset(path)
-    certificate_path, manifest_path = envelope.path_of(path), manifest.path_of(path)
+    if not is_remote(path):
+        path = Path(path)
+        if not path.exists():
+            raise no_such_dataset(path)
+    certificate_path, manifest_path = f"{path}{envelope.SUFFIX}", f"{path}{manifest.SUFFIX}"
 
     # 1 bytes, size-capped
-    sealed_bytes = _bytes(certificate_path, envelope.SIZE_LIMIT, path)
-    manifest_bytes = _bytes(manifest_path, _MANIFEST_LIMIT, path)
+    files = open_files(path, storage_options)
+    if is_remote(path):
+        try:
+            files.is_folder()
+        except FileNotFoundError as error:
+            raise no_such_dataset(path) from error
+    sealed_bytes = _bytes(files, envelope.SUFFIX, envelope.SIZE_LIMIT)
+    manifest_bytes = _bytes(files, manifest.SUFFIX, _MANIFEST_LIMIT)
 
     # 2 signature or lock
-    sealed = envelope.open_envelope(sealed_bytes, path=str(certificate_path))
+    sealed = envelope.open_envelope(sealed_bytes, path=certificate_path)
     lock_path = Path(lock_path) if lock_path else lock.find()
     pins = lock.read(lock_path)
     _demand_trust(sealed, policy, pins, lock_path, path)
 
     # 3 only now parse
-    certified = statement.parse(sealed.payload, path=str(certificate_path))
+    certified = statement.parse(sealed.payload, path=certificate_path)
     pinned = pins.get(certified.dataset)
     if pinned is None or pinned.certificate != sealed.digest:
         raise _unpinned(path, lock_path, sealed.digest)
@@ -202,12 +211,12 @@ def admit(path: str | Path, policy: Policy | None = None, *, lock_path: str | Pa
     if found != certified.manifest_sha256:
         raise IntegrityError(
             "the manifest is not the one that was certified",
-            where=Where(path=str(manifest_path), dataset=certified.dataset),
+            where=Where(path=manifest_path, dataset=certified.dataset),
             measured=f"sha256:{found}",
             allowed=f"sha256:{certified.manifest_sha256}",
             remedy="restore the dataset with its sidecars, or build and certify it again",
         )
-    contents = manifest.parse(manifest_bytes, path=str(manifest_path), digest=found)
+    contents = manifest.parse(manifest_bytes, path=manifest_path, digest=found)
     if (contents.root, contents.root, contents.spec.version) != (certified.root, pinned.root, pinned.version):
         raise CertificateError(
             "lock, certificate and manifest do not speak of the same data",
@@ -218,29 +227,29 @@ def admit(path: str | Path, policy: Policy | None = None, *, lock_path: str | Pa
         )
 
     # 6 the container matches the manifest
-    manifest.match_container(path, contents)
+    match_container(files, contents)
     _demand_normalised(path, contents)
 
     # 7 CertifiedDataset
-    return CertifiedDataset(path, certified, contents, sealed.digest, key=_KEY)
+    return CertifiedDataset(files, certified, contents, sealed.digest, key=_KEY)
 
 
-def _bytes(sidecar: Path, limit: int, dataset: Path) -> bytes:
+def _bytes(files: Files, suffix: str, limit: int) -> bytes:
+    name = files.address.rpartition("/")[2] + suffix
     try:
-        with sidecar.open("rb") as file:
-            data = file.read(limit + 1)
+        data = files.sidecar(suffix, limit)
     except OSError as error:
         raise CertificateError(
-            f"{dataset.name} is not certified: {sidecar.name} cannot be read",
-            where=Where(path=str(dataset)),
+            f"this dataset is not certified: {name} cannot be read",
+            where=Where(path=files.address),
             measured=error.strerror,
             allowed="a certificate and a manifest beside the dataset",
-            remedy=f"run `prep certify {dataset}` (it validates first) and use what passes",
+            remedy=f"run `prep certify {files.address}` (it validates first) and use what passes",
         ) from error
     if len(data) > limit:
         raise CertificateError(
             "this sidecar is larger than any that prep writes",
-            where=Where(path=str(sidecar)),
+            where=Where(path=files.address + suffix),
             measured=f"more than {limit} bytes",
             allowed=f"{limit} bytes",
             remedy="restore the original",
@@ -249,7 +258,7 @@ def _bytes(sidecar: Path, limit: int, dataset: Path) -> bytes:
 
 
 def _demand_trust(
-    sealed: envelope.Envelope, policy: Policy, pins: Mapping[str, lock.Pin], lock_path: Path, path: Path
+    sealed: envelope.Envelope, policy: Policy, pins: Mapping[str, lock.Pin], lock_path: Path, path: Path | str
 ) -> None:
     if policy.level != "sealed":
         raise CertificateError(
@@ -263,7 +272,7 @@ def _demand_trust(
         raise _unpinned(path, lock_path, sealed.digest)
 
 
-def _unpinned(path: Path, lock_path: Path, digest: str) -> CertificateError:
+def _unpinned(path: Path | str, lock_path: Path, digest: str) -> CertificateError:
     return CertificateError(
         "this certificate is not the one that the project's lock pins",
         where=Where(path=str(path)),
@@ -273,7 +282,7 @@ def _unpinned(path: Path, lock_path: Path, digest: str) -> CertificateError:
     )
 
 
-def _demand_normalised(path: Path, contents: manifest.Manifest) -> None:
+def _demand_normalised(path: Path | str, contents: manifest.Manifest) -> None:
     raw = [
         item.name
         for item in contents.spec.fields

@@ -3,34 +3,38 @@
 Layout, little-endian: 8 bytes magic, u32 length of the header, header (canonical JSON), then for each array of the
 header, in order, one 80-byte record a chunk: u64 offset, u64 size, 32 bytes BLAKE3 of the stored bytes, 32 bytes
 BLAKE3 of the decoded rows. Nothing follows. The header holds the dataset's whole description (fields, splits,
-attributes, documents), so that a reader of certified data never asks the container.
+attributes, documents), so that a reader of certified data never asks the container. A dataset has exactly one
+manifest: what parses is what `encode` writes, byte for byte (docs/certificate-format.md).
 """
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from blake3 import blake3
 
 from prep.blocks import DatasetSpec, FieldSpec
-from prep.canonical import canonical_json, framed_digest, parse_json, sha256_hex
-from prep.errors import IntegrityError, Where
+from prep.canonical import canonical_json, parse_json, sha256_hex
+from prep.certificate.metadata import metadata_digest
+from prep.certificate.tree import logical_root
+from prep.errors import IntegrityError, UsageError, Where
+from prep.formats.codecs import check_codecs
 from prep.formats.digests import ChunkDigests, Digests
-from prep.formats.layout import ByteRange, Container, FieldLayout
+from prep.formats.layout import ByteRange, Container, FieldLayout, array_template
+from prep.formats.rules import CHUNK_LIMIT, check_rows, check_spec
+from prep.formats.tree import DOCUMENTS
 
 MAGIC = b"PREPMAN\x01"
 SUFFIX = ".manifest"
+VERSION = 1
 _RECORD = np.dtype([("offset", "<u8"), ("size", "<u8"), ("stored", "V32"), ("logical", "V32")])
 _HEADER_LIMIT = 256 << 20
+_KINDS = ("hdf5", "zarr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,6 @@ class Manifest:
     size: int
     layouts: Mapping[str, FieldLayout]
     digests: Mapping[str, ChunkDigests]
-    metadata_files: tuple[str, ...]
     metadata_digest: str
     root: str
     digest: str
@@ -53,6 +56,28 @@ class Manifest:
     def chunks(self) -> int:
         """Number of chunks over all fields and constants."""
         return sum(len(layout.offsets) for layout in self.layouts.values())
+
+    @property
+    def metadata_files(self) -> tuple[str, ...]:
+        """The files of a folder that hold no chunks, sorted."""
+        if self.container == "hdf5":
+            return ()
+        return tuple(sorted(["zarr.json", *(f"{name}/zarr.json" for name in (DOCUMENTS, *self.layouts))]))
+
+    def gaps(self, path: str) -> Iterator[ByteRange]:
+        """What lies between the chunks of a dataset in one file; `IntegrityError` where two overlap or one ends behind
+        it.
+        """
+        layouts = self.layouts.values()
+        none = np.zeros(0, np.uint64)
+        starts = np.concatenate([none, *(layout.offsets for layout in layouts)]).astype(np.int64)
+        stops = starts + np.concatenate([none, *(layout.sizes for layout in layouts)]).astype(np.int64)
+        order = np.argsort(starts, kind="stable")
+        before, after = np.append(0, stops[order]), np.append(starts[order], self.size)
+        if (after < before).any():
+            raise _damaged(path, f"two of its chunks overlap, or one lies beyond the {self.size} bytes of the file")
+        for place in np.flatnonzero(after > before).tolist():
+            yield ByteRange("", int(before[place]), int(after[place] - before[place]))
 
 
 def path_of(dataset: Path) -> Path:
@@ -63,26 +88,19 @@ def path_of(dataset: Path) -> Path:
 def encode(container: Container, digests: Mapping[str, ChunkDigests]) -> bytes:
     """The manifest's bytes, from a container just read and the digests of all its chunks (fields and constants)."""
     spec = container.spec
-    order = [item.name for item in (*spec.fields, *spec.constants)]
-    header = {
-        "manifest_version": 1,
-        "dataset": spec.name,
-        "version": spec.version,
-        "container": container.format,
-        "size": container.size,
-        "splits": {name: list(bounds) for name, bounds in spec.splits.items()},
-        "split_order": list(spec.splits),
-        "attributes": dict(spec.attributes),
-        "documents": dict(spec.documents),
-        "arrays": [_describe(container.layouts[name]) for name in order],
-        "metadata_files": sorted({item.path for item in container.metadata if item.path} - _shards(container)),
-        "metadata_digest": metadata_digest(container.path, container.metadata),
-        "root": logical_root(spec, container.layouts, digests),
-    }
-    text = canonical_json(header)
+    text = canonical_json(
+        _header(
+            spec,
+            container.format,
+            container.size,
+            container.layouts,
+            metadata_digest(container.path, container.metadata),
+            logical_root(spec, container.layouts, digests),
+        )
+    )
     parts = [MAGIC, struct.pack("<I", len(text)), text]
-    for name in order:
-        layout, found = container.layouts[name], digests[name]
+    for item in (*spec.fields, *spec.constants):
+        layout, found = container.layouts[item.name], digests[item.name]
         records = np.zeros(len(layout.offsets), _RECORD)
         records["offset"], records["size"] = layout.offsets, layout.sizes
         records["stored"] = np.frombuffer(found.stored.packed, "V32")
@@ -92,14 +110,18 @@ def encode(container: Container, digests: Mapping[str, ChunkDigests]) -> bytes:
 
 
 def parse(data: bytes, *, path: str, digest: str = "") -> Manifest:
-    """Parse bytes that were verified already; anything unexpected is an `IntegrityError` naming ``path``.
+    """Parse a manifest, of whoever; anything but what `encode` writes is an `IntegrityError` naming ``path``.
 
-    ``digest`` is their SHA-256, where it is known.
+    ``digest`` is the SHA-256 of the bytes, where it is known.
     """
     try:
-        return _parse(data, path, digest or sha256_hex(data))
+        contents = _parse(data, path, digest or sha256_hex(data))
+        _demand_places(contents, path)
     except (KeyError, TypeError, ValueError, struct.error, AttributeError, OverflowError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    except UsageError as error:  # a description that no dataset may have
+        raise _damaged(path, error.what) from error
+    return contents
 
 
 def _parse(data: bytes, path: str, digest: str) -> Manifest:
@@ -108,28 +130,26 @@ def _parse(data: bytes, path: str, digest: str) -> Manifest:
     (length,) = struct.unpack_from("<I", data, 8)
     if length > min(_HEADER_LIMIT, len(data) - 12):
         raise _damaged(path, f"its header claims {length} bytes")
-    header = parse_json(data[12 : 12 + length], path=path, limit=_HEADER_LIMIT)
-    if header["manifest_version"] != 1:
-        raise _damaged(path, f"manifest version {header['manifest_version']!r} is not 1")
+    text = data[12 : 12 + length]
+    header = parse_json(text, path=path, limit=_HEADER_LIMIT)
+    if header["manifest_version"] != VERSION:
+        raise _damaged(path, f"manifest version {header['manifest_version']!r} is not {VERSION}")
+    container = header["container"]
+    if container not in _KINDS:
+        raise _damaged(path, f"container {container!r} is none of {', '.join(_KINDS)}")
     position = 12 + length
     layouts: dict[str, FieldLayout] = {}
     digests: dict[str, ChunkDigests] = {}
     for entry in header["arrays"]:
-        field = FieldSpec.from_dict(entry)
-        count = -(-entry["rows"] // entry["chunk_rows"])
+        array = _array(entry, container)
+        count = -(-array.rows // array.chunk_rows)
+        if count > (len(data) - position) // _RECORD.itemsize:
+            raise _damaged(path, f"it ends before the records of {array.spec.name}")
         records = np.frombuffer(data, _RECORD, count, position)
         position += records.nbytes
-        layouts[field.name] = FieldLayout(
-            spec=field,
-            rows=entry["rows"],
-            chunk_rows=entry["chunk_rows"],
-            codecs=tuple(entry["codecs"]),
-            offsets=records["offset"],
-            sizes=records["size"],
-            template=entry["template"],
-            chunks_per_file=_positive(entry.get("chunks_per_file", 1)),
-        )
-        digests[field.name] = ChunkDigests(Digests(records["stored"].tobytes()), Digests(records["logical"].tobytes()))
+        name = array.spec.name
+        layouts[name] = replace(array, offsets=records["offset"], sizes=records["size"])
+        digests[name] = ChunkDigests(Digests(records["stored"].tobytes()), Digests(records["logical"].tobytes()))
     if position != len(data):
         raise _damaged(path, f"{len(data) - position} bytes follow the last record")
     every = [layout.spec for layout in layouts.values()]
@@ -139,183 +159,102 @@ def _parse(data: bytes, path: str, digest: str) -> Manifest:
         splits={name: _bounds(header["splits"][name]) for name in header["split_order"]},
         version=header["version"],
         constants=tuple(item for item in every if item.role == "constant"),
-        attributes=header["attributes"],
-        documents=header["documents"],
+        attributes=_texts(header["attributes"]),
+        documents=_texts(header["documents"]),
     )
-    return Manifest(
-        spec=spec,
-        container=header["container"],
-        size=header["size"],
-        layouts=layouts,
-        digests=digests,
-        metadata_files=tuple(header["metadata_files"]),
-        metadata_digest=header["metadata_digest"],
-        root=header["root"],
-        digest=digest,
-    )
+    check_spec(spec)
+    check_rows(spec, {name: layout.rows for name, layout in layouts.items()})
+    size, about, root = _whole(header["size"]), _digest(header["metadata_digest"]), _digest(header["root"])
+    if canonical_json(_header(spec, container, size, layouts, about, root)) != text:
+        raise _damaged(path, "its header says something else, or says it otherwise, than prep would")
+    return Manifest(spec, container, size, layouts, digests, about, root, digest)
 
 
-def match_container(path: Path, contents: Manifest) -> None:
-    """`IntegrityError` unless the container's kind, size and own metadata are those of the manifest; reads no chunk."""
-    is_folder = path.is_dir()
-    if is_folder != (contents.container == "zarr") or path.is_symlink():
-        raise IntegrityError(
-            "the dataset is not the kind of container that was certified",
-            where=Where(path=str(path)),
-            measured="a symbolic link" if path.is_symlink() else "a folder" if is_folder else "a file",
-            allowed=contents.container,
-            remedy="restore the dataset with its sidecars",
-        )
-    if not is_folder and path.stat().st_size != contents.size:
-        raise IntegrityError(
-            "the file does not have the certified size",
-            where=Where(path=str(path)),
-            measured=f"{path.stat().st_size} bytes",
-            allowed=f"{contents.size} bytes",
-            remedy="the file is truncated or was changed: restore it, or rebuild and certify it again",
-        )
-    found = metadata_digest(path, metadata_ranges(contents, path))
-    if found != contents.metadata_digest:
-        raise IntegrityError(
-            "the container's metadata is not what was certified",
-            where=Where(path=str(path)),
-            measured=found,
-            allowed=contents.metadata_digest,
-            remedy="the file was changed after it was certified: restore it, or rebuild and certify it again",
-        )
+def _header(
+    spec: DatasetSpec, container: str, size: int, layouts: Mapping[str, FieldLayout], about: str, root: str
+) -> dict[str, Any]:
+    return {
+        "manifest_version": VERSION,
+        "dataset": spec.name,
+        "version": spec.version,
+        "container": container,
+        "size": size,
+        "splits": {name: list(bounds) for name, bounds in spec.splits.items()},
+        "split_order": list(spec.splits),
+        "attributes": dict(spec.attributes),
+        "documents": dict(spec.documents),
+        "arrays": [_description(layouts[item.name]) for item in (*spec.fields, *spec.constants)],
+        "metadata_digest": about,
+        "root": root,
+    }
 
 
-def metadata_ranges(manifest: Manifest, path: Path) -> Iterator[ByteRange]:
-    """Every byte of the container that is no chunk, as the manifest implies it: whole files and the indices of shards,
-    or the gaps between chunks.
-    """
-    if manifest.metadata_files:
-        for name in manifest.metadata_files:
-            yield ByteRange(name, 0, _size_of(path, name))
-        for layout in manifest.layouts.values():
-            for index in layout.indices():
-                size = _size_of(path, index.path)
-                if size != index.offset + index.size:
-                    raise IntegrityError(
-                        "a file of chunks does not have the certified size",
-                        where=Where(path=str(path), field=layout.spec.name, key=index.path),
-                        measured=f"{size} bytes",
-                        allowed=f"{index.offset + index.size} bytes",
-                        remedy="restore the dataset or build it again",
-                    )
-                yield index
-        return
-    layouts = manifest.layouts.values()
-    if any((layout.offsets > manifest.size).any() or (layout.sizes > manifest.size).any() for layout in layouts):
-        raise _damaged(str(path_of(path)), f"it places a chunk beyond the {manifest.size} bytes of the file")
-    starts = np.concatenate([np.zeros(0, np.int64), *(layout.offsets.astype(np.int64) for layout in layouts)])
-    stops = starts + np.concatenate([np.zeros(0, np.int64), *(layout.sizes.astype(np.int64) for layout in layouts)])
-    order = np.argsort(starts, kind="stable")
-    before, after = np.append(0, stops[order]), np.append(starts[order], manifest.size)
-    for place in np.flatnonzero(after > before).tolist():
-        yield ByteRange("", int(before[place]), int(after[place] - before[place]))
-
-
-def metadata_digest(path: Path, ranges: Iterable[ByteRange]) -> str:
-    """BLAKE3 over the container's own metadata, each range framed by its place and length; `IntegrityError` where it
-    is short.
-    """
-    hasher = blake3(derive_key_context="prep 2026-11 metadata")
-    ordered = sorted(ranges, key=lambda each: (each.path, each.offset))
-    for name, items in groupby(ordered, key=lambda each: each.path):
-        for item, data in _read_ranges(path, name, items):
-            frame = struct.pack("<QQQ", len(name.encode()), item.offset, item.size) + name.encode()
-            hasher.update(frame + data)
-    return "blake3:" + hasher.hexdigest()
-
-
-def _read_ranges(path: Path, name: str, items: Iterable[ByteRange]) -> Iterator[tuple[ByteRange, bytes]]:
-    """The ranges of one file with their bytes."""
-    with ExitStack() as stack:
-        descriptor = -1
-        for item in items:
-            try:
-                if descriptor < 0:
-                    place = path / name if name else path
-                    descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                    stack.callback(os.close, descriptor)
-                data = os.pread(descriptor, item.size, item.offset)
-            except OSError as error:
-                data = b""
-                reason = error.strerror or str(error)
-            else:
-                reason = f"{len(data)} of {item.size} bytes"
-            if len(data) != item.size:
-                raise IntegrityError(
-                    "part of the container's metadata cannot be read",
-                    where=Where(path=str(path), key=item.path),
-                    measured=reason,
-                    allowed=f"{item.size} bytes at {item.offset}",
-                    remedy="restore the dataset or build it again",
-                )
-            yield item, data
-
-
-def logical_root(spec: DatasetSpec, layouts: Mapping[str, FieldLayout], digests: Mapping[str, ChunkDigests]) -> str:
-    """Root over all values and their meaning, the same for HDF5 and Zarr and for any codec.
-
-    Leaf, node and root are hashed in separate BLAKE3 contexts; an odd node is promoted; each leaf binds the chunk's
-    digest to its array and place; the root binds the number of leaves, the dataset's name and its splits.
-    """
-    leaves: list[bytes] = []
-    for item in (*spec.fields, *spec.constants):
-        layout = layouts[item.name]
-        meaning = canonical_json({**item.to_dict(), "rows": layout.rows, "chunk_rows": layout.chunk_rows})
-        frame = framed_digest("array", meaning)
-        leaves.extend(
-            framed_digest("leaf", frame, struct.pack("<Q", index), digest)
-            for index, digest in enumerate(digests[item.name].logical)
-        )
-    level = leaves
-    while len(level) > 1:
-        paired = [framed_digest("node", level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-        level = paired + level[len(paired) * 2 :]
-    about = canonical_json({"dataset": spec.name, "splits": [[name, *bounds] for name, bounds in spec.splits.items()]})
-    return "blake3:" + framed_digest("root", about, struct.pack("<Q", len(leaves)), *level).hex()
-
-
-def _describe(layout: FieldLayout) -> dict[str, Any]:
+def _description(layout: FieldLayout) -> dict[str, Any]:
     return {
         **layout.spec.to_dict(),
         "rows": layout.rows,
         "chunk_rows": layout.chunk_rows,
-        "codecs": [json.loads(json.dumps(dict(codec))) for codec in layout.codecs],
-        "template": layout.template,
+        "codecs": [dict(codec) for codec in layout.codecs],
         **({"chunks_per_file": layout.chunks_per_file} if layout.chunks_per_file > 1 else {}),
     }
 
 
-def _shards(container: Container) -> set[str]:
-    return {index.path for layout in container.layouts.values() for index in layout.indices()}
+def _array(entry: Any, container: str) -> FieldLayout:
+    """One array of the header, its records still to come."""
+    spec = FieldSpec.from_dict(entry)
+    rows, chunk_rows = _whole(entry["rows"]), _whole(entry["chunk_rows"], 1)
+    each = _whole(entry.get("chunks_per_file", 1), 1)
+    if chunk_rows * spec.row_bytes > CHUNK_LIMIT:
+        raise ValueError(f"chunks of {chunk_rows * spec.row_bytes} bytes")
+    check_codecs(entry["codecs"], spec.dtype.itemsize)
+    none = np.zeros(0, np.uint64)
+    template = array_template(spec) if container == "zarr" else ""
+    return FieldLayout(spec, rows, chunk_rows, tuple(entry["codecs"]), none, none, template, each)
 
 
-def _size_of(path: Path, name: str) -> int:
-    try:
-        return (path / name).lstat().st_size
-    except OSError as error:
-        raise IntegrityError(
-            "part of the dataset is gone",
-            where=Where(path=str(path), key=name),
-            measured=error.strerror,
-            allowed=f"a file {name}",
-            remedy="restore the dataset or build it again",
-        ) from error
+def _demand_places(contents: Manifest, path: str) -> None:
+    """`IntegrityError` unless every chunk has a size that it can have, and lies where nothing else does."""
+    for name, layout in contents.layouts.items():
+        offsets, sizes = layout.offsets, layout.sizes
+        most = layout.chunk_bytes + (layout.chunk_bytes // 8 + (1 << 16) if layout.codecs else 0)
+        wrong = (sizes > most) | (offsets > np.uint64(1 << 62))
+        if not layout.codecs:
+            wrong |= sizes != layout.chunk_bytes
+        if contents.container == "zarr":
+            first = np.arange(layout.chunks) % layout.chunks_per_file == 0
+            wrong |= offsets != np.where(first, 0, np.roll(offsets + sizes, 1))
+        if wrong.any():
+            raise _damaged(
+                path, f"chunk {int(np.argmax(wrong))} of {name} cannot have the size or place that it claims"
+            )
+        if contents.container == "hdf5" and layout.chunks_per_file != 1:
+            raise _damaged(path, f"it puts the chunks of {name} into files of their own")
+    if contents.container == "hdf5":
+        for _ in contents.gaps(path):
+            pass
 
 
-def _positive(number: int) -> int:
-    if type(number) is not int or number < 1:
-        raise ValueError(f"{number!r} chunks in a file")
+def _whole(number: object, least: int = 0) -> int:
+    if type(number) is not int or not least <= number < 1 << 62:
+        raise ValueError(f"the number {number!r}")
     return number
 
 
 def _bounds(pair: list[int]) -> tuple[int, int]:
     start, stop = pair
-    return int(start), int(stop)
+    return _whole(start), _whole(stop)
+
+
+def _texts(entries: Any) -> dict[str, str]:
+    if not all(isinstance(text, str) for text in entries.values()):
+        raise ValueError("an attribute that is no text")
+    return dict(entries)
+
+
+def _digest(text: Any) -> str:
+    if not re.fullmatch("blake3:[0-9a-f]{64}", text):
+        raise ValueError(f"the digest {text!r}")
+    return str(text)
 
 
 def _damaged(path: str, detail: str) -> IntegrityError:

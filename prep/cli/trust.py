@@ -95,24 +95,30 @@ def certify(
 
 
 def verify(
-    dataset: Annotated[Path, typer.Argument(help="A certified dataset.")],
-    deep: Annotated[bool, typer.Option("--deep", help="Hash every stored byte again.")] = False,
+    dataset: Annotated[
+        str, typer.Argument(help="A certified dataset: its path, or a URL (s3://, gs://, https://, …).")
+    ],
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every value and recompute everything.")] = False,
+    admission_only: Annotated[
+        bool, typer.Option("--admission-only", help="Read no chunk, as a training run that begins.")
+    ] = False,
     lock: LockFile = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
-    """Pass a dataset through the gate, as a training run would.
+    """Pass a dataset through the gate, as a training run would, and hash every stored byte.
 
-    Examples: `prep verify data/normalized/control.h5` · `prep verify data/normalized/covariance.zarr --deep`
+    Examples: `prep verify data/normalized/control.h5` · `prep verify data/normalized/covariance.zarr --deep` ·
+    `prep verify s3://bucket/control.h5`
     """
     from prep.cli.options import executor
     from prep.cli.output import progress, say, write_json
     from prep.verbs.verify import verify as verb
 
     work = executor(workers, scheduler)
-    with progress(f"verify {dataset.name}") as show:
-        found = verb(dataset, deep=deep, lock_path=lock, workers=work, progress=show)
+    with progress(f"verify {dataset.rpartition('/')[2]}") as show:
+        found = verb(dataset, deep=deep, admission_only=admission_only, lock_path=lock, workers=work, progress=show)
     admitted = found.dataset
     if json:
         write_json(
@@ -126,7 +132,9 @@ def verify(
             json,
         )
     else:
-        how = f"all {found.chunks} chunks hashed" if deep else "admitted; each chunk is verified when it is first read"
+        how = f"all {found.chunks} chunks {'decoded and recomputed' if deep else 'hashed'}"
+        if admission_only:
+            how = "admitted; each chunk is verified when it is read"
         say(f"{admitted.id} {admitted.version} holds: {how}", "good")
         say(f"root {admitted.root}")
 

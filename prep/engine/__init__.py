@@ -5,7 +5,7 @@ executor beneath both: threads, or the workers of a dask scheduler. Results neve
 on which of them is done first: segments are examined on their own and merged in row order.
 """
 
-from prep.engine.digests import all_digests
+from prep.engine.digests import all_digests, swept
 from prep.engine.executor import Progress, Workers, available_workers, demand_scheduler, ordered, silent
 from prep.engine.journal import Journal
 from prep.engine.run import Measurements, run
@@ -23,4 +23,5 @@ __all__ = [
     "ordered",
     "run",
     "silent",
+    "swept",
 ]

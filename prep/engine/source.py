@@ -10,9 +10,8 @@ from pathlib import Path
 
 from prep.blocks import Array, Block, ChunkKey, DatasetSpec, FieldSpec, row_ranges, segment_rows
 from prep.engine.buffers import Buffers
-from prep.errors import IntegrityError, Where
 from prep.formats import open_container
-from prep.formats.digests import ChunkDigests, Digests, digest_chunk
+from prep.formats.digests import ChunkDigests, Digests, logical_digest
 from prep.formats.layout import Container
 from prep.formats.reader import ChunkReader
 
@@ -24,17 +23,17 @@ _AHEAD = 4
 
 @dataclass(frozen=True, slots=True)
 class DatasetSource:
-    """A container opened for reading. ``expected`` holds digests that every chunk read must match."""
+    """A container opened for reading."""
 
     container: Container
     reader: ChunkReader
-    expected: Mapping[str, ChunkDigests] | None = None
+    verified: bool = False
 
     @classmethod
     def open(cls, path: str | Path, expected: Mapping[str, ChunkDigests] | None = None) -> DatasetSource:
-        """Open the dataset at ``path``; close it with `close`."""
+        """Open the dataset at ``path``; close it with `close`. Every chunk read must match ``expected``, if given."""
         container = open_container(Path(path))
-        return cls(container, ChunkReader(container.path, container.layouts), expected)
+        return cls(container, ChunkReader(container.path, container.layouts, expected), expected is not None)
 
     @property
     def spec(self) -> DatasetSpec:
@@ -99,7 +98,7 @@ class DatasetSource:
 
     def _field(self, spec: FieldSpec, start: int, stop: int, hashed: bool, room: Buffers) -> tuple[Array, ChunkDigests]:
         layout = self.container.layouts[spec.name]
-        hashed = hashed or self.expected is not None
+        hashed = hashed or self.verified
         whole = room.rows(spec, stop - start)
         stored_digests: list[bytes] = []
         logical_digests: list[bytes] = []
@@ -108,33 +107,13 @@ class DatasetSource:
             first, last = layout.row_range(index)
             if start <= first and last <= stop:
                 rows = whole[first - start : last - start]
-                stored = self.reader.fill(key, rows, room.scratch)
+                stored = self.reader.fill(key, rows, room.scratch, hashed=hashed)
             else:
-                stored = self.reader.stored(key)
-                rows = self.reader.decode(key, stored)
+                stored = self.reader.fetch(key, hashed=hashed)
+                rows = self.reader.decode(key, stored.data)
                 low, high = max(first, start), min(last, stop)
                 whole[low - start : high - start] = rows[low - first : high - first]
             if hashed:
-                pair = digest_chunk(stored, rows, plain=not layout.codecs)
-                self._verify(key, pair)
-                stored_digests.append(pair[0])
-                logical_digests.append(pair[1])
+                stored_digests.append(stored.digest)
+                logical_digests.append(logical_digest(stored.data, stored.digest, rows, plain=not layout.codecs))
         return whole, ChunkDigests(Digests.of(stored_digests), Digests.of(logical_digests))
-
-    def _verify(self, key: ChunkKey, pair: tuple[bytes, bytes]) -> None:
-        if self.expected is None:
-            return
-        known = self.expected[key.field]
-        if key.index >= len(known.stored) or known.stored[key.index] != pair[0]:
-            rows = self.container.layouts[key.field].chunk_rows
-            raise IntegrityError(
-                "stored bytes changed since this dataset was written",
-                where=Where(
-                    path=str(self.container.path), field=key.field, chunk=key.index, samples=(key.index * rows,)
-                ),
-                measured=f"blake3:{pair[0].hex()[:16]}…",
-                allowed=f"blake3:{known.stored[key.index].hex()[:16]}…"
-                if key.index < len(known.stored)
-                else "no chunk",
-                remedy="restore the file or run the stage that wrote it again",
-            )

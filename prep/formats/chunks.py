@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from prep.blocks import Array, FieldSpec
+from prep.canonical import blake3_digest
 from prep.errors import UsageError, Where
 from prep.formats.codecs import encoder
-from prep.formats.digests import digest_chunk
+from prep.formats.digests import logical_digest
 from prep.formats.layout import ByteRange, Bytes, Codec, flat
 
 
@@ -25,7 +26,8 @@ class Variable:
     def encode(self, rows: Array, valid: int | None = None) -> Chunk:
         """One chunk of ``rows``, of which the first ``valid`` (all by default) are rows of the dataset."""
         data = encoder(self.codecs)(rows)
-        stored, logical = digest_chunk(flat(data), rows[:valid], plain=not self.codecs)
+        stored = blake3_digest(flat(data))
+        logical = logical_digest(flat(data), stored, rows[:valid], plain=not self.codecs)
         return Chunk(len(rows) if valid is None else valid, data, stored, logical)
 
 

@@ -21,6 +21,21 @@ _WINDOW = {"zlib": 15, "gzip": 31}
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _BLOSC_HEADER = 16
 
+_CHAINS = ((), ("gzip",), ("zlib",), ("shuffle",), ("shuffle", "zlib"), ("zstd",), ("blosc",))
+_LEVELS = tuple(range(10))
+_OPTIONS: Mapping[str, Mapping[str, Sequence[Any]]] = {
+    "gzip": {"level": _LEVELS},
+    "zlib": {"level": _LEVELS},
+    "shuffle": {"elementsize": range(1, 17)},
+    "zstd": {"level": range(-7, 23), "checksum": (False, True)},
+    "blosc": {
+        "cname": ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"),
+        "clevel": _LEVELS,
+        "shuffle": (0, 1, 2),
+        "blocksize": range(1 << 31),
+    },
+}
+
 Encoder = Callable[[Array], Bytes]
 
 
@@ -42,6 +57,21 @@ def codecs_of(compression: str, shuffled_zlib: int = 0) -> tuple[Codec, ...]:
             remedy="use one of the listed names",
         )
     return chains[compression]
+
+
+def check_codecs(codecs: Sequence[Codec], itemsize: int) -> None:
+    """`ValueError` unless this is a chain that prep writes, in numcodecs' words, for elements of ``itemsize`` bytes."""
+    names = tuple(codec.get("id") for codec in codecs)
+    if names not in _CHAINS:
+        raise ValueError(f"codecs {', '.join(map(str, names))}")
+    for codec in codecs:
+        allowed = _OPTIONS[codec["id"]]
+        if set(codec) != {"id", *allowed} or not all(
+            type(codec[key]) is type(values[0]) and codec[key] in values for key, values in allowed.items()
+        ):
+            raise ValueError(f"options of codec {codec['id']}")
+        if codec.get("elementsize", itemsize) != itemsize:
+            raise ValueError(f"shuffle of {codec['elementsize']} bytes for elements of {itemsize}")
 
 
 def encoder(codecs: Sequence[Codec]) -> Encoder:

@@ -72,9 +72,8 @@ class ChunkDigests:
         )
 
 
-def digest_chunk(stored: Buffer, rows: Array, *, plain: bool) -> tuple[bytes, bytes]:
-    """BLAKE3 of a chunk's stored bytes and of its decoded valid rows; one hash where the two are the same bytes."""
-    first = blake3_digest(stored)
+def logical_digest(stored: Buffer, digest: bytes, rows: Array, *, plain: bool) -> bytes:
+    """BLAKE3 of a chunk's decoded valid rows: ``digest``, that of its ``stored`` bytes, where the two are the same."""
     if plain and rows.nbytes == memoryview(stored).nbytes:
-        return first, first
-    return first, blake3_digest(np.ascontiguousarray(rows).data.cast("B"))
+        return digest
+    return blake3_digest(np.ascontiguousarray(rows).data.cast("B"))

@@ -81,6 +81,11 @@ class FieldLayout:
             yield ByteRange(self.file_of(first), self.file_bytes(first) - size, size)
 
 
+def array_template(spec: FieldSpec) -> str:
+    """Where the files of a variable lie in a folder: the default chunk keys of Zarr v3, chunked along ``sample``."""
+    return "/".join([spec.name, "c", "{index}", *("0" for _ in spec.shape)])
+
+
 @dataclass(frozen=True, slots=True)
 class ByteRange:
     """``size`` stored bytes at ``offset`` of the file ``path`` relative to the dataset ("" is the dataset itself)."""
@@ -112,12 +117,14 @@ def damaged(
     *,
     field: str = "",
     chunk: int | None = None,
+    key: str = "",
+    rows: tuple[int, int] | None = None,
     measured: object = None,
     allowed: object = None,
     remedy: str = "restore the dataset from a copy, or write it again with the command that made it",
 ) -> IntegrityError:
     """The error for stored bytes that are not what `prep` writes."""
-    where = Where(path=str(path), field=field, chunk=chunk)
+    where = Where(path=str(path), field=field, chunk=chunk, key=key, rows=rows)
     return IntegrityError(what, where=where, measured=measured, allowed=allowed, remedy=remedy)
 
 

@@ -1,39 +1,53 @@
-"""Chunks straight from the disk: one read by offset into a private buffer, then a bounded decode; no h5py, no zarr."""
+"""Chunks straight from their store: one read by offset into a private buffer, its digest, then a bounded decode."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from prep.blocks import Array, ChunkKey
-from prep.errors import IntegrityError, UsageError, Where
+from prep.canonical import blake3_digest
+from prep.errors import IntegrityError, PrepError, UsageError, Where
 from prep.formats.codecs import decode
 from prep.formats.commit import storage_errors
-from prep.formats.files import OpenFile, OpenFiles, changed, in_memory, read_at
+from prep.formats.digests import ChunkDigests
+from prep.formats.files import Files, open_files
 from prep.formats.layout import Bytes, FieldLayout, damaged, flat
 from prep.kernels.scratch import Scratch
 
 
-class ChunkReader:
-    """Reads the chunks that ``layouts`` (those of a `Container`) describe, from the dataset at ``path``.
+class Stored(NamedTuple):
+    """The bytes of a chunk as they are stored, and their BLAKE3 digest; empty where nobody asked for it."""
 
-    The dataset is opened once, when the reader is made, and stays the same one if the path is replaced. Threads may
-    share a reader; pickled, it opens the same dataset again in the process where it arrives. A context manager. Raises
-    `StorageError` where the file system refuses.
+    data: memoryview
+    digest: bytes
+
+
+class ChunkReader:
+    """Reads the chunks that ``layouts`` (those of a `Container` or a manifest) describe; no h5py, no zarr.
+
+    ``place`` is the dataset's path, URL or opened `Files`; it is opened once and stays the same one if the path is
+    replaced. With ``digests`` every chunk is hashed in the buffer that is handed on, and what has another digest is an
+    `IntegrityError` before anything decodes it. Threads may share a reader; pickled, it opens the same dataset again in
+    the process where it arrives. A context manager. Raises `StorageError` where the store refuses.
     """
 
-    def __init__(self, path: Path | str, layouts: Mapping[str, FieldLayout]) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        place: Path | str | Files,
+        layouts: Mapping[str, FieldLayout],
+        digests: Mapping[str, ChunkDigests] | None = None,
+    ) -> None:
         self.layouts = layouts
-        self._files = OpenFiles(self.path)
+        self._files = open_files(place)
+        self._digests = digests
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopened, (self.path.absolute(), self.layouts, self._files.identity)
+        return ChunkReader, (self._files, self.layouts, self._digests)
 
     def __enter__(self) -> ChunkReader:
         return self
@@ -48,28 +62,45 @@ class ChunkReader:
     def stored(self, key: ChunkKey, into: Bytes | None = None) -> memoryview:
         """The stored bytes of a chunk, in a buffer of their own or at the start of ``into`` (large enough).
 
-        Raises `IntegrityError` where the file is shorter (or, in a Zarr, longer) than the layout says.
+        Raises `IntegrityError` where the file is shorter (or, in a Zarr, longer) than the layout says, or where the
+        bytes do not have the digest that is known of them.
         """
+        return self.fetch(key, into).data
+
+    def fetch(self, key: ChunkKey, into: Bytes | None = None, *, hashed: bool = False) -> Stored:
+        """As `stored`, with the digest of the bytes where it is known or they are to be ``hashed``."""
         layout = self._layout(key)
         size = int(layout.sizes[key.index])
         buffer = flat(np.empty(size, np.uint8) if into is None else into)[:size]
         if len(buffer) < size:
             raise UsageError(
                 "the buffer is smaller than the chunk",
-                where=Where(path=str(self.path), field=key.field, chunk=key.index),
+                where=Where(path=self._files.address, field=key.field, chunk=key.index),
                 measured=f"{len(buffer)} bytes",
                 allowed=f"at least {size} bytes",
                 remedy="offer a buffer of the largest stored size of the layout",
             )
-        with storage_errors(self.path):
-            file = self._files.holding(layout, key)
-            done = read_at(file.descriptor, buffer, int(layout.offsets[key.index]))
-            if done < size:
-                raise changed(self.path, key, done, size)
-        return buffer
+        name = layout.file_of(key.index)
+        try:
+            with storage_errors(self._files.address):
+                whole = layout.file_bytes(key.index) if name else None
+                done = self._files.read(name, buffer, int(layout.offsets[key.index]), whole)
+        except PrepError as error:
+            raise self._about(key, error) from error
+        if done < size:
+            raise self._odd(
+                key,
+                "a chunk is truncated or was changed after the dataset was opened",
+                measured=f"{done} bytes",
+                allowed=f"{size} bytes",
+            )
+        digest = blake3_digest(buffer) if hashed or self._digests is not None else b""
+        if self._digests is not None:
+            self._demand(key, digest, self._digests)
+        return Stored(buffer, digest)
 
-    def fill(self, key: ChunkKey, out: Array, scratch: Scratch | None = None) -> memoryview:
-        """Read the valid rows of a chunk into ``out``; returns the stored bytes.
+    def fill(self, key: ChunkKey, out: Array, scratch: Scratch | None = None, *, hashed: bool = False) -> Stored:
+        """Read the valid rows of a chunk into ``out``; returns the stored bytes, as `fetch` does.
 
         ``out`` is C-contiguous, writable, of the field's dtype and of shape (valid rows, *shape). A chunk that is
         stored as exactly those bytes is read straight into ``out``, and the returned view is ``out``'s memory; nothing
@@ -79,12 +110,12 @@ class ChunkReader:
         layout = self._layout(key)
         target, size = self._target(key, layout, out), int(layout.sizes[key.index])
         if not layout.codecs and size == len(target) == layout.chunk_bytes:
-            stored = self.stored(key, target)
-            self._decoded(key, layout, stored)
+            stored = self.fetch(key, target, hashed=hashed)
+            self._decoded(key, layout, stored.data)
             return stored
-        stored = self.stored(key, None if scratch is None else scratch.take(size))
+        stored = self.fetch(key, None if scratch is None else scratch.take(size), hashed=hashed)
         whole = len(target) == layout.chunk_bytes
-        data = self._decoded(key, layout, stored, target if whole else None)
+        data = self._decoded(key, layout, stored.data, target if whole else None)
         if not whole:
             target[:] = data[: len(target)]
         return stored
@@ -95,12 +126,8 @@ class ChunkReader:
         About 2 microseconds for a chunk that is in memory; otherwise what the system takes to queue the reads (1 ms for
         40 MiB here), without the interpreter's lock.
         """
-        advise = getattr(os, "posix_fadvise", None)
-        if advise is None:
-            return
-        with suppress(OSError, IntegrityError):
-            for file, start, stop in self._absent(keys):
-                advise(file.descriptor, start, stop - start, os.POSIX_FADV_WILLNEED)
+        with suppress(OSError, PrepError):
+            self._files.expect(self._range(key) for key in keys)
 
     def decode(self, key: ChunkKey, stored: Bytes) -> Array:
         """The valid rows (rows, *shape) of a chunk from its stored bytes; read-only.
@@ -127,7 +154,7 @@ class ChunkReader:
         if not 0 <= start <= stop <= layout.rows:
             raise UsageError(
                 "there are no such rows",
-                where=Where(path=str(self.path), field=name),
+                where=Where(path=self._files.address, field=name),
                 measured=f"rows {start} to {stop}",
                 allowed=f"0 to {layout.rows}",
                 remedy="ask for rows that exist",
@@ -145,7 +172,7 @@ class ChunkReader:
         if layout is None or not (empty or 0 <= key.index < layout.chunks):
             raise UsageError(
                 "the dataset has no such chunk",
-                where=Where(path=str(self.path), field=key.field, chunk=key.index),
+                where=Where(path=self._files.address, field=key.field, chunk=key.index),
                 allowed=", ".join(self.layouts) if layout is None else f"{layout.chunks} chunks",
                 remedy="name a field and chunk of the container",
             )
@@ -156,9 +183,9 @@ class ChunkReader:
         try:
             data = decode(layout.codecs, stored, layout.chunk_bytes, out)
         except ValueError as error:
-            raise damaged(self.path, f"a chunk does not decode: {error}", field=key.field, chunk=key.index) from error
+            raise self._odd(key, f"a chunk does not decode: {error}") from error
         if layout.spec.dtype.kind == "b" and np.frombuffer(data, np.uint8).max() > 1:
-            raise damaged(self.path, "a chunk holds truth values other than 0 and 1", field=key.field, chunk=key.index)
+            raise self._odd(key, "a chunk holds truth values other than 0 and 1")
         return data
 
     def _target(self, key: ChunkKey, layout: FieldLayout, out: Array) -> memoryview:
@@ -167,47 +194,43 @@ class ChunkReader:
         if out.shape != shape or out.dtype != dtype or not (out.flags.c_contiguous and out.flags.writeable):
             raise UsageError(
                 "the array is not one that takes the valid rows of this chunk",
-                where=Where(path=str(self.path), field=key.field, chunk=key.index),
+                where=Where(path=self._files.address, field=key.field, chunk=key.index),
                 measured=f"{out.dtype} {out.shape}",
                 allowed=f"{dtype} {shape}, C-contiguous and writable",
                 remedy="offer an array of the field's dtype with one row for each valid row of the chunk",
             )
         return flat(out)
 
-    def _absent(self, keys: Iterable[ChunkKey]) -> Iterator[tuple[OpenFile, int, int]]:
-        """File, start and stop of the chunks that are not in memory, those that follow each other joined.
+    def _range(self, key: ChunkKey) -> tuple[str, int, int]:
+        layout = self._layout(key)
+        start = int(layout.offsets[key.index])
+        return layout.file_of(key.index), start, start + int(layout.sizes[key.index])
 
-        Advice for a chunk walks through all its pages, so asking first is cheaper.
-        """
-        file: OpenFile | None = None
-        start = stop = 0
-        for key in keys:
-            layout = self._layout(key)
-            place, size = int(layout.offsets[key.index]), int(layout.sizes[key.index])
-            own = self._files.holding(layout, key)
-            if in_memory(own.descriptor, place + size - 1):
-                continue
-            if own is not file or place != stop:
-                if file is not None:
-                    yield file, start, stop
-                file, start = own, place
-            stop = place + size
-        if file is not None:
-            yield file, start, stop
+    def _demand(self, key: ChunkKey, digest: bytes, digests: Mapping[str, ChunkDigests]) -> None:
+        known = digests[key.field].stored if key.field in digests else ()
+        allowed = known[key.index] if key.index < len(known) else b""
+        if digest != allowed:
+            raise self._odd(
+                key,
+                "stored bytes changed since this dataset was written",
+                measured=f"blake3:{digest.hex()[:16]}…",
+                allowed=f"blake3:{allowed.hex()[:16]}…" if allowed else "no such chunk",
+                remedy="restore the file or run the stage that wrote it again",
+            )
 
-
-def _reopened(path: Path, layouts: Mapping[str, FieldLayout], identity: tuple[int, int]) -> ChunkReader:
-    """A reader from another process; device numbers mean something on one machine only, so others are not compared."""
-    reader = ChunkReader(path, layouts)
-    device, node = reader._files.identity
-    if device == identity[0] and node != identity[1]:
-        reader.close()
-        raise damaged(
-            path,
-            "the dataset was replaced while it was being read",
-            remedy="run it again, and write no dataset that is being read",
+    def _odd(self, key: ChunkKey, what: str, **about: Any) -> IntegrityError:
+        start, stop = self._layout(key).row_range(key.index)
+        return damaged(
+            self._files.address, what, field=key.field, chunk=key.index, rows=(start, max(stop - 1, start)), **about
         )
-    return reader
+
+    def _about(self, key: ChunkKey, error: PrepError) -> PrepError:
+        """An error of a whole file, as one of the chunk that is in it."""
+        if isinstance(error, IntegrityError):
+            return self._odd(key, error.what, measured=error.measured, allowed=error.allowed, remedy=error.remedy)
+        if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+            return self._odd(key, "a chunk is missing")
+        return error
 
 
 def joined_rows(layout: FieldLayout, start: int, stop: int, chunk: Callable[[int], Array]) -> Array:

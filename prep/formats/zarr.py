@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +19,8 @@ from prep.errors import PrepError
 from prep.formats.chunks import Chunk
 from prep.formats.codecs import codecs_of
 from prep.formats.commit import Pending, storage_errors, write_at
-from prep.formats.layout import ByteRange, Codec, Container, FieldLayout, damaged
+from prep.formats.files import LocalFiles
+from prep.formats.layout import ByteRange, Codec, Container, FieldLayout, array_template, damaged
 from prep.formats.rules import check_spec
 from prep.formats.salvage import made_of
 from prep.formats.shards import SHARD_BYTES, ShardWriter, chunks_of_shard, read_indices
@@ -82,7 +82,7 @@ class _ZarrSink:
     def begin(self, spec: FieldSpec, rows: int, codecs: tuple[Codec, ...]) -> None:
         self._nodes[spec.name] = (rows, codecs)
         limit = chunks_of_shard(rows * spec.row_bytes, self._shard_bytes)
-        self._shards[spec.name] = ShardWriter(self._path, _template(spec), limit)
+        self._shards[spec.name] = ShardWriter(self._path, array_template(spec), limit)
         with storage_errors(self._target):
             (self._path / spec.name / "c").mkdir(parents=True, exist_ok=True)
 
@@ -158,17 +158,13 @@ def _from_zarr(codec: Mapping[str, Any]) -> Codec:
     return {"id": codec["name"], **configuration}
 
 
-def _template(spec: FieldSpec) -> str:
-    return "/".join([spec.name, "c", "{index}", *("0" for _ in spec.shape)])
-
-
 def _open(path: Path) -> Container:
     root = _node(path, "")
     attributes = root.get("attributes", {})
     if not isinstance(attributes, dict):
         raise damaged(path, "the attributes of the dataset are no JSON object")
     check_written_by_prep(path, attributes)
-    files = _walk(path)
+    files = LocalFiles(path).listing()
     nodes = sorted(name.rpartition("/")[0] for name in files if name.endswith(f"/{_NODE}"))
     documents = _node(path, DOCUMENTS)
     for name, node in (("", root), (DOCUMENTS, documents)):
@@ -192,28 +188,6 @@ def _open(path: Path) -> Container:
     ranges = [ByteRange(name, 0, files[name]) for name in metadata]
     ranges += [index for layout in layouts.values() for index in layout.indices()]
     return Container(path, "zarr", spec, layouts, tuple(ranges), sum(files.values()))
-
-
-def _walk(path: Path) -> dict[str, int]:
-    """Every file below ``path`` (relative) and its size; anything but plain files and directories is refused."""
-    files: dict[str, int] = {}
-    root, waiting = os.fspath(path), [""]
-    while waiting:
-        folder = waiting.pop()
-        with os.scandir(f"{root}/{folder}") as entries:
-            for entry in entries:
-                name = f"{folder}/{entry.name}" if folder else entry.name
-                found = entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(found.st_mode):
-                    waiting.append(name)
-                elif stat.S_ISREG(found.st_mode):
-                    files[name] = found.st_size
-                else:
-                    kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "no regular file"
-                    raise damaged(
-                        path, f"an entry of the directory is {kind}", measured=name, allowed="files and directories"
-                    )
-    return files
 
 
 def _node(path: Path, name: str) -> dict[str, Any]:
@@ -254,7 +228,7 @@ def _layout(path: Path, name: str, files: Mapping[str, int]) -> FieldLayout:
         odd = sorted(key for key in {*node, *expected} if node.get(key, key) != expected.get(key, (key,)))
         raise damaged(path, "the metadata of a variable is not as prep writes it", field=name, measured=", ".join(odd))
     count = -(-rows // chunk_rows)
-    found = FieldLayout(spec, rows, chunk_rows, codecs, _NONE, _NONE, _template(spec), each)
+    found = FieldLayout(spec, rows, chunk_rows, codecs, _NONE, _NONE, array_template(spec), each)
     offsets, sizes = (read_indices if each > 1 else _files_of_chunks)(path, found, count, files)
     layout = replace(found, offsets=offsets, sizes=sizes)
     wrong = np.flatnonzero(sizes != layout.chunk_bytes) if not codecs else np.array([], np.int64)

@@ -16,6 +16,7 @@ import numpy as np
 from prep.blocks import SPLITS, Array, DatasetSpec, FieldSpec
 from prep.canonical import canonical_json
 from prep.certificate import envelope, manifest
+from prep.certificate.matching import match_container
 from prep.engine import DatasetSource, Progress, Workers, all_digests, silent
 from prep.engine.versions import installed
 from prep.errors import DataError, IntegrityError, PrepError, UnfinishedError, Where
@@ -164,7 +165,7 @@ def read_manifest(path: Path) -> manifest.Manifest:
             remedy="run the stage that writes it (`prep generate`, `prep ingest` or `prep normalize`) again",
         ) from error
     contents = manifest.parse(data, path=str(place))
-    manifest.match_container(path, contents)
+    match_container(path, contents)
     return contents
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from prep.certificate.policy import Level, Policy
 from prep.engine import Progress, silent
 from prep.errors import UsageError
+from prep.formats.files import is_remote
 from prep.gate import CertifiedDataset, admit
 from prep.verbs.config import load_config
 from prep.verbs.schemas import demand_present_schema
@@ -65,10 +66,12 @@ def train(
     )
 
 
-def _located(dataset: str | Path, config: str | Path | None, require: Level) -> tuple[Path, Policy]:
-    """A path as it is, of whatever dataset; a name of the configuration as the path of its normalised dataset, which
-    must be of that name.
+def _located(dataset: str | Path, config: str | Path | None, require: Level) -> tuple[str | Path, Policy]:
+    """A path or URL as it is, of whatever dataset; a name of the configuration as the path of its normalised dataset,
+    which must be of that name.
     """
+    if is_remote(dataset):
+        return dataset, Policy(require)
     path = Path(dataset)
     if path.exists() or path.suffix or len(path.parts) > 1:
         return path, Policy(require)

@@ -12,6 +12,8 @@ from typing import Any
 from prep.blocks import DatasetSpec
 from prep.canonical import value_digest
 from prep.certificate import manifest
+from prep.certificate.matching import match_container
+from prep.certificate.tree import logical_root
 from prep.checks import CHECKS, Finding
 from prep.engine import DatasetSource, Journal, Progress, Workers, run, silent
 from prep.errors import IntegrityError, PrepError, SchemaError, UnfinishedError, UsageError, Where
@@ -177,7 +179,7 @@ def examine(
     return Report(
         dataset=spec.name,
         version=spec.version,
-        root=manifest.logical_root(spec, container.layouts, digests),
+        root=logical_root(spec, container.layouts, digests),
         schema_digest=judging.digest,
         registry_digest=registry_digest(),
         rows=measured.rows,
@@ -237,8 +239,9 @@ def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests
     problem, count = "", 0
     samples: tuple[int, ...] = ()
     try:
-        contents = manifest.parse(place.read_bytes(), path=str(place))
-        manifest.match_container(path, contents)
+        data = place.read_bytes()
+        contents = manifest.parse(data, path=str(place))
+        match_container(path, contents)
     except OSError as error:
         problem = f"there is no manifest beside the dataset ({error.strerror})"
     except PrepError as error:
@@ -257,6 +260,8 @@ def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests
             problem = f"chunk {index} of field {name} is not what was written"
             samples = (index * container.layouts[name].chunk_rows,) if name in container.layouts else ()
             count = len(changed)
+        elif manifest.encode(container, digests) != data:
+            problem = "the manifest does not describe the dataset as it describes itself"
     finding = Finding(
         passed=not problem,
         examined=chunks,

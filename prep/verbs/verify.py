@@ -1,9 +1,11 @@
-"""`prep verify`: pass a dataset through the gate and, with ``deep``, hash every stored byte again."""
+"""`prep verify`: pass a dataset through the gate, and read every stored byte once more."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from prep.certificate.policy import Policy
 from prep.engine import Progress, Workers, silent
@@ -13,7 +15,7 @@ from prep.verbs.schemas import demand_present_schema
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A dataset that holds; ``chunks`` is how many were hashed (0 unless deep)."""
+    """A dataset that holds; ``chunks`` is how many were hashed (0 where only admission was asked for)."""
 
     dataset: CertifiedDataset
     chunks: int
@@ -23,17 +25,22 @@ def verify(
     dataset: str | Path,
     *,
     deep: bool = False,
+    admission_only: bool = False,
     policy: Policy | None = None,
     lock_path: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     workers: Workers = None,
     progress: Progress = silent,
 ) -> Verified:
-    """Admit ``dataset`` as a training run would; with ``deep`` also recompute every chunk's digests and the root.
+    """Admit ``dataset`` (a path or URL) as a training run would, and hash every stored byte.
 
-    Raises what the gate raises, and `IntegrityError` naming field, chunk and samples of the first chunk that changed.
+    ``deep`` recomputes everything: values are decoded, logical digests and root computed, the container parsed and
+    described anew. ``admission_only`` reads no chunk, as a training run that begins; each is then verified when it is
+    read. Raises what the gate raises, and `IntegrityError`, or a `Refusal` of several, naming field, chunks and samples
+    of whatever changed.
     """
-    admitted = admit(dataset, policy, lock_path=Path(lock_path) if lock_path else None)
+    admitted = admit(dataset, policy, lock_path=Path(lock_path) if lock_path else None, storage_options=storage_options)
     demand_present_schema(admitted)
-    if not deep:
+    if admission_only:
         return Verified(admitted, 0)
-    return Verified(admitted, admitted.verify(workers, progress))
+    return Verified(admitted, admitted.verify(deep=deep, workers=workers, progress=progress))

@@ -95,8 +95,8 @@ def test_chunks_are_read_into_an_array_that_is_offered(tmp_path: Path, ending: s
             start, stop = layout.row_range(key.index)
             whole = np.full((11, 1 << 18), 7, layout.spec.dtype)
             out = whole[1 : 1 + stop - start]
-            stored = reader.fill(key, out, scratch)
-            assert stored == reader.stored(key) == reader.fill(key, out.copy())
+            stored = reader.fill(key, out, scratch).data
+            assert stored == reader.stored(key) == reader.fill(key, out.copy()).data
             np.testing.assert_array_equal(out, (ROWS if key.field == "wide" else ROWS % 3 == 0)[start:stop])
             assert (whole[0] == whole.dtype.type(7)).all()
             assert (whole[1 + stop - start :] == whole.dtype.type(7)).all()
@@ -212,7 +212,7 @@ def test_the_system_is_told_which_bytes_come_next(
     with ChunkReader(container.path, container.layouts) as reader:
         reader.expect(keys)
         in_memory, told[:] = list(told), []
-        monkeypatch.setattr("prep.formats.reader.in_memory", lambda *_: False)
+        monkeypatch.setattr("prep.formats.files.in_memory", lambda *_: False)
         reader.expect(keys)
         places = [place_of(container, key) for key in keys]
         ends = [place + size for _, place, size in places]

@@ -14,8 +14,9 @@ import prep
 from prep.blocks import ChunkKey
 from prep.canonical import canonical_json
 from prep.certificate import envelope, lock, manifest
+from prep.certificate.matching import metadata_ranges
 from prep.certificate.policy import Policy
-from prep.errors import CertificateError, IntegrityError, PrepError, UsageError
+from prep.errors import CertificateError, IntegrityError, PrepError, Refusal, UsageError
 from prep.gate import CertifiedDataset
 from tests.conftest import SYSTEMS, build, dataset_of, largest_file
 
@@ -54,7 +55,7 @@ def test_a_changed_value_is_found_when_its_chunk_is_read(name: str, certified_co
     flip(target, int(layout.offsets[0]) + 5)
 
     data = prep.open(path)
-    with pytest.raises(IntegrityError, match="not the ones that were certified") as caught:
+    with pytest.raises(IntegrityError, match="stored bytes changed") as caught:
         data.chunk(ChunkKey(field, 0))
     assert (caught.value.where.field, caught.value.where.chunk) == (field, 0)
     assert caught.value.exit_code == 3
@@ -63,7 +64,7 @@ def test_a_changed_value_is_found_when_its_chunk_is_read(name: str, certified_co
 def test_changed_metadata_is_found_at_admission(name: str, certified_copy: Path):
     path = dataset_of(certified_copy, name)
     contents = manifest.parse(manifest.path_of(path).read_bytes(), path="m")
-    place = next(iter(manifest.metadata_ranges(contents, path)))
+    place = next(iter(metadata_ranges(contents, path)))
     target = path / place.path if place.path else path
     flip(target, place.offset + place.size // 2)
 
@@ -221,14 +222,43 @@ def test_a_lock_above_the_project_is_not_trusted(name: str, certified_copy: Path
         prep.open(dataset_of(certified_copy, name))
 
 
-def test_metadata_behind_a_link_is_refused(name: str, certified_copy: Path):
+def test_a_dataset_behind_a_link_is_the_one_that_was_opened(name: str, certified_copy: Path):
     path = dataset_of(certified_copy, name)
-    place = path / "zarr.json" if path.is_dir() else path
-    place.rename(certified_copy / "elsewhere")
-    place.symlink_to(certified_copy / "elsewhere")
+    path.rename(certified_copy / "elsewhere")
+    path.symlink_to(certified_copy / "elsewhere")
+    data = prep.open(path)
+    path.unlink()
+    path.symlink_to(certified_copy / "nowhere")
 
-    with pytest.raises(IntegrityError):
-        prep.open(path)
+    assert data.verify(deep=False) > 0
+
+
+def test_what_changed_is_named_by_field_chunk_and_samples(name: str, certified_copy: Path):
+    path = dataset_of(certified_copy, name)
+    contents = manifest.parse(manifest.path_of(path).read_bytes(), path="m")
+    field = max(contents.layouts, key=lambda each: contents.layouts[each].chunks)
+    layout = contents.layouts[field]
+    flip(path / layout.file_of(0) if layout.template else path, int(layout.offsets[0]))
+
+    for deep in (False, True):
+        with pytest.raises(IntegrityError, match="stored bytes changed") as caught:
+            prep.verify(path, deep=deep)
+        where = caught.value.where
+        assert (where.field, where.chunk) == (field, 0)
+        assert where.rows == (0, min(layout.chunk_rows, layout.rows) - 1)
+        assert caught.value.exit_code == 3
+    assert prep.verify(path, admission_only=True).chunks == 0
+
+
+def test_every_change_is_named_at_once(name: str, certified_copy: Path):
+    path = dataset_of(certified_copy, name)
+    contents = manifest.parse(manifest.path_of(path).read_bytes(), path="m")
+    for layout in contents.layouts.values():
+        flip(path / layout.file_of(0) if layout.template else path, int(layout.offsets[0]))
+
+    with pytest.raises(Refusal) as caught:
+        prep.verify(path)
+    assert [each.where.field for each in caught.value.errors] == list(contents.layouts)
 
 
 def test_metadata_that_is_gone_is_an_integrity_error(name: str, certified_copy: Path):
