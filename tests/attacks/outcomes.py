@@ -48,8 +48,8 @@ def refused_when_used(tiny: Tiny, *causes: str) -> PrepError:
     return refusal
 
 
-def refused_when_certified(tiny: Tiny, cause: str, *codes: int) -> PrepError:
-    """`prep validate` and `prep certify` refuse the dataset, both naming the cause; it has no certificate then.
+def refused_when_certified(tiny: Tiny, cause: str, *codes: int, certify: str | None = None) -> PrepError:
+    """`prep validate` and `prep certify` (its cause may be another) refuse the dataset; it has no certificate then.
 
     The attacker has written a manifest that fits what was done to the container, where that is possible.
     """
@@ -66,7 +66,9 @@ def refused_when_certified(tiny: Tiny, cause: str, *codes: int) -> PrepError:
             )
         )
         assert cause in said, said
-        error = refused(lambda: prep.certify(tiny.path), cause if fits else "", *codes)
+        error = refused(
+            lambda: prep.certify(tiny.path), (cause if certify is None else certify) if fits else "", *codes
+        )
     assert not tiny.certificate.exists()
     return error
 

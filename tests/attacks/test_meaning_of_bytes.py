@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 
 from prep.blocks import ChunkKey
-from prep.certificate import manifest
+from prep.certificate.tree import logical_root
 from prep.errors import IntegrityError
 from tests.attacks.outcomes import refused_when_certified, refused_when_used
 from tests.attacks.tiny import Tiny, admitted, edit_json, overwrite, replace_dataset, stored_chunks
@@ -63,9 +63,9 @@ def test_a_missing_chunk_file_of_a_zarr_does_not_read_as_zeros(make):
     file.unlink()
     assert not plain(tiny.path, "inputs")[32:48].any()
 
-    error = refused_when_used(tiny, "missing")
+    error = refused_when_used(tiny, "gone", "missing")
     assert (error.where.field, error.where.chunk) == ("inputs", 2)
-    refused_when_certified(tiny, "chunk is missing")
+    refused_when_certified(tiny, "chunk is missing", certify="gone")
 
 
 def test_a_chunk_struck_from_the_index_of_a_shard_does_not_read_as_zeros(make):
@@ -128,7 +128,7 @@ def test_the_same_bytes_as_another_type_order_or_shape_are_refused_in_zarr(zarr:
 
     refused_when_used(zarr, "metadata")
     if meaning == "integers":  # what the schema says of types is a check of the data
-        refused_when_certified(zarr, "int32", 1)
+        refused_when_certified(zarr, "int32", 1, 3)
     else:
         refused_when_certified(zarr, {"fewer rows": "", "big-endian": "metadata of a variable"}[meaning])
 
@@ -143,7 +143,7 @@ def test_the_same_bytes_as_another_type_are_refused_in_hdf5(make, dtype: str):
 
     refused_when_used(tiny)
     if dtype == "<i4":  # what the schema says of types is a check of the data
-        refused_when_certified(tiny, "int32", 1)
+        refused_when_certified(tiny, "int32", 1, 3)
     else:
         refused_when_certified(tiny, "little-endian")
 
@@ -184,8 +184,8 @@ def test_what_bytes_mean_is_bound_in_the_root(make, change: dict):
     layouts, digests = dict(contents.layouts), dict(contents.digests)
     layouts[spec.name], digests[spec.name] = replace(layout, spec=spec), digests["inputs"]
 
-    assert manifest.logical_root(contents.spec, contents.layouts, contents.digests) == contents.root
-    assert manifest.logical_root(contents.spec.with_fields(fields), layouts, digests) != contents.root
+    assert logical_root(contents.spec, contents.layouts, contents.digests) == contents.root
+    assert logical_root(contents.spec.with_fields(fields), layouts, digests) != contents.root
 
 
 def test_two_chunks_swapped_under_their_own_checksums_are_refused_in_hdf5(make, tmp_path: Path):
@@ -203,7 +203,7 @@ def test_two_chunks_swapped_under_their_own_checksums_are_refused_in_hdf5(make, 
 
     swap(tiny, "inputs", 0, 1)
     np.testing.assert_array_equal(plain(tiny.path, "inputs")[:32], np.roll(values[:32], 16, axis=0))
-    error = refused_when_used(tiny, "not the ones that were certified")
+    error = refused_when_used(tiny, "stored bytes changed")
     assert (error.where.field, error.where.chunk) == ("inputs", 0)
     refused_when_certified(tiny, "chunk 0 of field inputs")
 
@@ -233,7 +233,7 @@ def test_two_chunks_swapped_under_crc32c_are_refused_in_zarr(make, tmp_path: Pat
 
     swap(tiny, "inputs", 0, 1)
     np.testing.assert_array_equal(plain(tiny.path, "inputs")[:32], np.roll(values[:32], 16, axis=0))
-    error = refused_when_used(tiny, "not the ones that were certified")
+    error = refused_when_used(tiny, "stored bytes changed")
     assert (error.where.field, error.where.chunk) == ("inputs", 0)
     refused_when_certified(tiny, "chunk 0 of field inputs")
 
@@ -260,7 +260,7 @@ def test_chunks_of_two_fields_of_one_type_swapped_are_refused(make):
     overwrite(file, offset, data[place : place + size])
 
     assert not np.array_equal(plain(tiny.path, "inputs"), tiny.values["inputs"], equal_nan=True)
-    refused_when_used(tiny, "not the ones that were certified")
+    refused_when_used(tiny, "stored bytes changed")
 
 
 SCALES = {"scale_factor": 100.0, "add_offset": 5.0, "_FillValue": np.float32(0)}

@@ -17,10 +17,13 @@ import numpy as np
 
 import prep
 from prep.blocks import Array, ChunkKey
+from prep.canonical import sha256_hex
 from prep.certificate import envelope, lock, manifest
+from prep.certificate.matching import metadata_ranges
+from prep.certificate.tree import logical_root
 from prep.errors import PrepError
 from prep.formats import Container, open_container
-from prep.formats.digests import ChunkDigests, Digests, digest_chunk
+from prep.formats.digests import ChunkDigests, Digests, logical_digest
 from prep.formats.reader import ChunkReader
 from prep.gate import CertifiedDataset
 from prep.importers import IngestOptions
@@ -201,8 +204,9 @@ def remeasured(container: Container) -> dict[str, ChunkDigests]:
             pairs = []
             for index in range(layout.chunks):
                 key = ChunkKey(name, index)
-                stored = reader.stored(key)
-                pairs.append(digest_chunk(stored, reader.decode(key, stored), plain=not layout.codecs))
+                stored = reader.fetch(key, hashed=True)
+                rows = reader.decode(key, stored.data)
+                pairs.append((stored.digest, logical_digest(stored.data, stored.digest, rows, plain=False)))
             found[name] = ChunkDigests(Digests.of(each[0] for each in pairs), Digests.of(each[1] for each in pairs))
     return found
 
@@ -212,7 +216,7 @@ def rewrite_manifest(tiny: Tiny, container: Container | None = None, digests: An
     container = container or open_container(tiny.path)
     digests = digests or remeasured(container)
     tiny.manifest.write_bytes(manifest.encode(container, digests))
-    return manifest.logical_root(container.spec, container.layouts, digests)
+    return logical_root(container.spec, container.layouts, digests)
 
 
 def forge_manifest(tiny: Tiny) -> bool:
@@ -222,7 +226,7 @@ def forge_manifest(tiny: Tiny) -> bool:
     known = tiny.contents
     try:
         size = tiny.path.stat().st_size if tiny.path.is_file() else known.size
-        metadata = tuple(manifest.metadata_ranges(replace(known, size=size), tiny.path))
+        metadata = tuple(metadata_ranges(replace(known, size=size), tiny.path))
         container = Container(tiny.path, known.container, known.spec, known.layouts, metadata, size)
         tiny.manifest.write_bytes(manifest.encode(container, known.digests))
     except PrepError:
@@ -234,7 +238,7 @@ def reseal(tiny: Tiny, root: str = "", change: Callable[[dict[str, Any]], None] 
     """Certificate and lock that speak of the manifest as it is now, ``change`` made to the statement."""
     sealed = envelope.open_envelope(tiny.certificate.read_bytes(), path="certificate")
     statement = json.loads(sealed.payload)
-    statement["subject"][0]["digest"]["sha256"] = manifest.sha256_hex(tiny.manifest.read_bytes())
+    statement["subject"][0]["digest"]["sha256"] = sha256_hex(tiny.manifest.read_bytes())
     statement["predicate"]["root"] = root or statement["predicate"]["root"]
     change(statement)
     pin_payload(tiny, json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
