@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: all test test-long bench bench-large lint format clean
+.PHONY: all test test-long torture bench bench-large lint format clean
 
 all: $(VENV)/.workflow
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake all
@@ -16,6 +16,11 @@ test: $(VENV)/.dev
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long
+
+# The long run of every campaign, and the table in docs/reliability.md: `make torture`, `make torture ARGS="--only kill"`.
+ARGS ?= --json torture.json --page
+torture: $(VENV)/.dev
+	$(BIN)/python -m tests.torture $(ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks

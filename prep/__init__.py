@@ -17,6 +17,11 @@ The line, as functions and as commands of the same name::
         ...
     data.transforms["controls"].invert(prediction, **rows)            # the exact inverse, in original units
 
+    key = prep.new_key()                                         # who signs
+    prep.certify("data/normalized/control.h5", keys=[key.private])
+    prep.trust_key(key.key.text, owner="Ada")                    # who relies on it: trust.toml
+    prep.open("data/normalized/control.h5", prep.Policy(level="signed"))
+
 The parts, bottom up: `errors`, `canonical` and `registry`, `strict_yaml`; `kernels`; `blocks` (fields, datasets,
 blocks of rows); `formats` (HDF5 and Zarr); `folds` (everything learned about data); `recipes`, `importers`,
 `transforms`, `checks`; `schema` and `report`; `engine` (the only loop over data); `certificate`; `gate` (the only
@@ -30,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 from prep.registry import Table
 
 if TYPE_CHECKING:
+    from prep.certificate.policy import Policy as Policy
     from prep.gate import CertifiedDataset as CertifiedDataset
     from prep.gate import admit as open
     from prep.verbs.certify import certify as certify
@@ -37,10 +43,15 @@ if TYPE_CHECKING:
     from prep.verbs.generate import generate as generate
     from prep.verbs.ingest import ingest as ingest
     from prep.verbs.inspect import inspect as inspect
+    from prep.verbs.keys import new_key as new_key
+    from prep.verbs.keys import show_key as show_key
     from prep.verbs.mutate import mutate as mutate
     from prep.verbs.normalize import normalize as normalize
     from prep.verbs.stats import stats as stats
     from prep.verbs.train import train as train
+    from prep.verbs.trust import revoke as revoke
+    from prep.verbs.trust import trust_key as trust_key
+    from prep.verbs.trust import trusted as trusted
     from prep.verbs.validate import validate as validate
     from prep.verbs.verify import verify as verify
 
@@ -48,32 +59,44 @@ _API = Table(
     "api",
     {
         "CertifiedDataset": "prep.gate:CertifiedDataset",
+        "Policy": "prep.certificate.policy:Policy",
         "certify": "prep.verbs.certify:certify",
         "compare": "prep.verbs.compare:compare",
         "generate": "prep.verbs.generate:generate",
         "ingest": "prep.verbs.ingest:ingest",
         "inspect": "prep.verbs.inspect:inspect",
         "mutate": "prep.verbs.mutate:mutate",
+        "new_key": "prep.verbs.keys:new_key",
         "normalize": "prep.verbs.normalize:normalize",
         "open": "prep.gate:admit",
+        "revoke": "prep.verbs.trust:revoke",
+        "show_key": "prep.verbs.keys:show_key",
         "stats": "prep.verbs.stats:stats",
         "train": "prep.verbs.train:train",
+        "trust_key": "prep.verbs.trust:trust_key",
+        "trusted": "prep.verbs.trust:trusted",
         "validate": "prep.verbs.validate:validate",
         "verify": "prep.verbs.verify:verify",
     },
 )
 __all__ = [
     "CertifiedDataset",
+    "Policy",
     "certify",
     "compare",
     "generate",
     "ingest",
     "inspect",
     "mutate",
+    "new_key",
     "normalize",
     "open",
+    "revoke",
+    "show_key",
     "stats",
     "train",
+    "trust_key",
+    "trusted",
     "validate",
     "verify",
 ]

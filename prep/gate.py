@@ -1,8 +1,9 @@
 """The gate: `admit` is the only maker of `CertifiedDataset`; what it cannot verify it refuses.
 
 Steps, restated at each site below: 1 bytes, size-capped; 2 signature or lock; 3 only now parse; 4 policy; 5 the
-manifest matches its digest; 6 the container matches the manifest; 7 `CertifiedDataset`. Admission reads metadata only:
-every chunk is verified, in the private buffer that is handed on, when it is first read.
+manifest, read no further than the statement says, matches its digest; 6 the container matches the manifest; 7
+`CertifiedDataset`. Admission reads metadata only: every chunk is verified, in the private buffer that is handed on,
+when it is read.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from typing import Any
 
 from prep.blocks import Array, ChunkKey, DatasetSpec
 from prep.canonical import sha256_hex
-from prep.certificate import envelope, lock, manifest, statement
+from prep.certificate import envelope, lock, manifest, statement, trust
+from prep.certificate.evidence import Evidence, Standing
 from prep.certificate.matching import match_container
 from prep.certificate.policy import Policy
 from prep.certificate.tree import logical_root
 from prep.engine import Progress, Workers, silent, swept
-from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
+from prep.errors import CertificateError, DataError, IntegrityError, Refusal, UsageError, Where
 from prep.formats import no_such_dataset, open_container
 from prep.formats.files import Files, is_remote, open_files
 from prep.formats.reader import ChunkReader, joined_rows
@@ -29,7 +31,6 @@ from prep.registry import Table
 from prep.transforms.pipeline import BoundTransform, bound_transforms
 
 LOADERS = Table("loaders", {"torch": "prep.loaders.torch:TorchBatches"})
-_MANIFEST_LIMIT = 4 << 30
 _KEY = object()
 
 
@@ -37,8 +38,8 @@ class CertifiedDataset:
     """Data that passed the gate. Only `admit` (as `prep.open`) makes one.
 
     ``id``, ``version``, ``root`` (logical root), ``certificate_digest`` (``sha256:`` of the statement), ``spec``,
-    ``statement``, ``manifest``. Values come from `rows` and `chunk`, which verify every chunk they read; `torch` makes
-    batches.
+    ``statement``, ``manifest``, ``standing`` (by whom it is trusted). Values come from `rows` and `chunk`, which verify
+    every chunk they read; `torch` makes batches.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class CertifiedDataset:
         contents: manifest.Manifest,
         certificate_digest: str,
         *,
+        standing: Standing | None = None,
         key: object = None,
     ) -> None:
-        if key is not _KEY:
+        if key is not _KEY or standing is None:
             raise CertificateError(
                 "a CertifiedDataset is made by the gate only",
                 remedy="call prep.open(path), which verifies the certificate first",
@@ -60,6 +62,7 @@ class CertifiedDataset:
         self.statement = certified
         self.manifest = contents
         self.certificate_digest = certificate_digest
+        self.standing = standing
         self.id = certified.dataset
         self.version = certified.version
         self.root = contents.root
@@ -160,12 +163,14 @@ def admit(
     policy: Policy | None = None,
     *,
     lock_path: str | Path | None = None,
+    trust_path: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
 ) -> CertifiedDataset:
     """Turn a path or URL into a `CertifiedDataset`, or raise an error (or a `Refusal` of several) that says why not.
 
-    ``policy`` defaults to the sealed level; ``lock_path`` to the lock of the project that the caller works in;
-    ``storage_options`` configure the store of a URL (`prep.formats.remote.RemoteFiles`).
+    ``policy`` defaults to the sealed level; ``lock_path`` and ``trust_path`` to prep.lock and trust.toml of the project
+    that the caller works in. The strictest of the policy and the rules of trust.toml holds. ``storage_options``
+    configure the store of a URL (`prep.formats.remote.RemoteFiles`).
     """
     policy = policy or Policy()
     if not isinstance(path, str | os.PathLike):
@@ -187,26 +192,22 @@ def admit(
         except FileNotFoundError as error:
             raise no_such_dataset(path) from error
     sealed_bytes = _bytes(files, envelope.SUFFIX, envelope.SIZE_LIMIT)
-    manifest_bytes = _bytes(files, manifest.SUFFIX, _MANIFEST_LIMIT)
 
     # 2 signature or lock
     sealed = envelope.open_envelope(sealed_bytes, path=certificate_path)
     lock_path = Path(lock_path) if lock_path else lock.find()
-    pins = lock.read(lock_path)
-    _demand_trust(sealed, policy, pins, lock_path, path)
+    trusted = trust.read(Path(trust_path), named=True) if trust_path else trust.read(trust.find())
+    evidence = Evidence(sealed, lock.read(lock_path), trusted, lock_path, path)
+    evidence.demand_trust(policy)
 
     # 3 only now parse
     certified = statement.parse(sealed.payload, path=certificate_path)
-    pinned = pins.get(certified.dataset)
-    if pinned is None or pinned.certificate != sealed.digest:
-        raise _unpinned(path, lock_path, sealed.digest)
 
     # 4 policy
-    reasons: list[PrepError] = policy.judge(certified, path=str(path))
-    if reasons:
-        raise reasons[0] if len(reasons) == 1 else Refusal(reasons)
+    standing = evidence.judge(certified, policy)
 
     # 5 the manifest matches its digest
+    manifest_bytes = _bytes(files, manifest.SUFFIX, certified.manifest_bytes)
     found = sha256_hex(manifest_bytes)
     if found != certified.manifest_sha256:
         raise IntegrityError(
@@ -217,12 +218,12 @@ def admit(
             remedy="restore the dataset with its sidecars, or build and certify it again",
         )
     contents = manifest.parse(manifest_bytes, path=manifest_path, digest=found)
-    if (contents.root, contents.root, contents.spec.version) != (certified.root, pinned.root, pinned.version):
+    if not certified.describes(contents):
         raise CertificateError(
-            "lock, certificate and manifest do not speak of the same data",
+            "certificate and manifest do not speak of the same data",
             where=Where(path=str(path), dataset=certified.dataset),
-            measured=f"{contents.spec.version} {contents.root}",
-            allowed=f"{pinned.version} {pinned.root}",
+            measured=f"{contents.spec.name} {contents.spec.version} {contents.root}",
+            allowed=f"{certified.dataset} {certified.version} {certified.root}, and nothing else about them",
             remedy="run `prep certify` on the dataset again",
         )
 
@@ -231,7 +232,7 @@ def admit(
     _demand_normalised(path, contents)
 
     # 7 CertifiedDataset
-    return CertifiedDataset(files, certified, contents, sealed.digest, key=_KEY)
+    return CertifiedDataset(files, certified, contents, sealed.digest, standing=standing, key=_KEY)
 
 
 def _bytes(files: Files, suffix: str, limit: int) -> bytes:
@@ -248,38 +249,13 @@ def _bytes(files: Files, suffix: str, limit: int) -> bytes:
         ) from error
     if len(data) > limit:
         raise CertificateError(
-            "this sidecar is larger than any that prep writes",
+            "this sidecar is larger than it may be",
             where=Where(path=files.address + suffix),
             measured=f"more than {limit} bytes",
             allowed=f"{limit} bytes",
             remedy="restore the original",
         )
     return data
-
-
-def _demand_trust(
-    sealed: envelope.Envelope, policy: Policy, pins: Mapping[str, lock.Pin], lock_path: Path, path: Path | str
-) -> None:
-    if policy.level != "sealed":
-        raise CertificateError(
-            "the consumer demands a signature and this certificate has none that is trusted",
-            where=Where(path=str(path)),
-            measured=f"{len(sealed.signatures)} signatures, none by a trusted key",
-            allowed="a signature by a trusted key",
-            remedy="ask the owner of the data for a signed certificate, or demand the sealed level",
-        )
-    if sealed.digest not in {pin.certificate for pin in pins.values()}:
-        raise _unpinned(path, lock_path, sealed.digest)
-
-
-def _unpinned(path: Path | str, lock_path: Path, digest: str) -> CertificateError:
-    return CertificateError(
-        "this certificate is not the one that the project's lock pins",
-        where=Where(path=str(path)),
-        measured=digest,
-        allowed=f"a certificate pinned in {lock_path}",
-        remedy=f"if you trust the data, run `prep certify {path}` to examine and pin it; else restore the original",
-    )
 
 
 def _demand_normalised(path: Path | str, contents: manifest.Manifest) -> None:

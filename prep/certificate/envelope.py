@@ -1,23 +1,34 @@
 """DSSE envelope around in-toto Statement v1: bytes stay opaque until they are trusted.
 
-The sealed level has no signature; the list of signatures is where later levels put theirs.
+A sealed certificate has no signature; a signed one has some, each over the exact bytes of payload and payload type.
 Formats: DSSE v1.0 (secure-systems-lab/dsse), in-toto attestation Statement v1.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from prep.canonical import canonical_json, parse_json, sha256_hex
+from prep.certificate.keys import PrivateKey, PublicKey, strict_base64
 from prep.errors import CertificateError, Where
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SUFFIX = ".cert.json"
-SIZE_LIMIT = 64 << 20
+SIZE_LIMIT = 16 << 20
+SIGNATURES_LIMIT = 64
+_SIGNATURE_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """One signature; ``keyid`` is a hint whose key it may be, and trusted for nothing."""
+
+    keyid: str
+    sig: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +37,58 @@ class Envelope:
 
     payload: bytes
     payload_type: str
-    signatures: tuple[dict[str, str], ...]
+    signatures: tuple[Signature, ...] = ()
 
     @property
     def digest(self) -> str:
         """``sha256:<hex>`` of the payload: what a lock pins."""
         return "sha256:" + sha256_hex(self.payload)
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """What is signed: payload type and payload in DSSE's pre-authentication encoding."""
+        return pae(self.payload_type, self.payload)
+
+    def signers(self, keys: Iterable[PublicKey]) -> tuple[tuple[PublicKey, ...], tuple[Signature, ...]]:
+        """Those of ``keys`` that signed, each once however often it did and under whatever id, and the signatures
+        that are of none of them.
+        """
+        message, signed = self.signed_bytes, set[int]()
+        found = []
+        for key in dict.fromkeys(keys):
+            own = {index for index, each in enumerate(self.signatures) if key.has_signed(message, each.sig)}
+            if own:
+                found.append(key)
+                signed |= own
+        rest = tuple(each for index, each in enumerate(self.signatures) if index not in signed)
+        return tuple(found), rest
+
+    def signed_by(self, key: PrivateKey) -> Envelope:
+        """The same payload, signed by ``key`` too; what the key's own id named before is replaced."""
+        signature = Signature(key.public.id, key.sign(self.signed_bytes))
+        others = tuple(each for each in self.signatures if each.keyid != signature.keyid)
+        return replace(self, signatures=(*others, signature))
+
+    def encode(self) -> bytes:
+        """The certificate file's bytes."""
+        return (
+            canonical_json(
+                {
+                    "payloadType": self.payload_type,
+                    "payload": base64.b64encode(self.payload).decode(),
+                    "signatures": [
+                        {"keyid": each.keyid, "sig": base64.b64encode(each.sig).decode()} for each in self.signatures
+                    ],
+                }
+            )
+            + b"\n"
+        )
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """DSSE v1 pre-authentication encoding: lengths in front, so that type and payload cannot run into each other."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
 def path_of(dataset: Path) -> Path:
@@ -39,11 +96,17 @@ def path_of(dataset: Path) -> Path:
     return dataset.with_name(dataset.name + SUFFIX)
 
 
-def seal(statement: Any) -> bytes:
-    """The envelope's bytes around a statement, without a signature."""
-    payload = canonical_json(statement)
-    envelope = {"payloadType": PAYLOAD_TYPE, "payload": base64.b64encode(payload).decode(), "signatures": []}
-    return canonical_json(envelope) + b"\n"
+def wrap(statement: Any) -> Envelope:
+    """The envelope around a statement, without a signature."""
+    return Envelope(canonical_json(statement), PAYLOAD_TYPE)
+
+
+def seal(statement: Any, keys: Sequence[PrivateKey] = ()) -> bytes:
+    """The certificate file's bytes around a statement, signed by ``keys``."""
+    made = wrap(statement)
+    for key in keys:
+        made = made.signed_by(key)
+    return made.encode()
 
 
 def open_envelope(data: bytes, *, path: str) -> Envelope:
@@ -58,13 +121,31 @@ def open_envelope(data: bytes, *, path: str) -> Envelope:
     if outer["payloadType"] != PAYLOAD_TYPE:
         raise _wrong(path, "its payload is of another type", outer["payloadType"])
     signatures = outer["signatures"]
-    if not isinstance(signatures, list) or not all(isinstance(each, dict) for each in signatures):
+    if not isinstance(signatures, list):
         raise _wrong(path, "its signatures are not a list", type(signatures).__name__)
+    if len(signatures) > SIGNATURES_LIMIT:
+        raise _wrong(path, f"it has more than {SIGNATURES_LIMIT} signatures", len(signatures))
     try:
-        payload = base64.b64decode(outer["payload"], validate=True)
-    except (binascii.Error, TypeError, ValueError) as error:
-        raise _wrong(path, "its payload is not base64", str(error)) from error
-    return Envelope(payload, PAYLOAD_TYPE, tuple(signatures))
+        payload = strict_base64(outer["payload"])
+    except ValueError as error:
+        raise _wrong(path, "its payload is not base64", error) from error
+    return Envelope(payload, PAYLOAD_TYPE, tuple(_signature(each, path) for each in signatures))
+
+
+def _signature(entry: object, path: str) -> Signature:
+    if not isinstance(entry, dict) or not {"sig"} <= set(entry) <= {"keyid", "sig"}:
+        named = sorted(entry) if isinstance(entry, dict) else type(entry).__name__
+        raise _wrong(path, "a signature has other members than keyid and sig", named)
+    keyid = entry.get("keyid", "")
+    if not isinstance(keyid, str):
+        raise _wrong(path, "a signature's keyid is no text", type(keyid).__name__)
+    try:
+        sig = strict_base64(entry["sig"])
+    except ValueError as error:
+        raise _wrong(path, "a signature is not base64", error) from error
+    if len(sig) != _SIGNATURE_LENGTH:
+        raise _wrong(path, f"a signature is not {_SIGNATURE_LENGTH} bytes long", len(sig))
+    return Signature(keyid, sig)
 
 
 def _wrong(path: str, what: str, measured: object) -> CertificateError:

@@ -17,7 +17,8 @@ from prep.errors import CertificateError, Where
 from prep.formats.commit import write_atomically
 
 NAME = "prep.lock"
-_MARKERS = (NAME, "Snakefile", "pyproject.toml", ".git")
+TRUST_NAME = "trust.toml"
+_MARKERS = (NAME, TRUST_NAME, "Snakefile", "pyproject.toml", ".git")
 _VERSION = 1
 
 
@@ -34,9 +35,9 @@ class Pin:
 def find(start: Path | None = None) -> Path:
     """The lock that a consumer working in ``start`` (default: the current folder) uses.
 
-    That of the nearest folder upwards that is a project (it has a prep.lock, Snakefile, pyproject.toml or .git),
-    whether the lock exists yet or not; without a project, of ``start``. Never one beyond the consumer's own project,
-    where anybody may have put it.
+    That of the nearest folder upwards that is a project (it has a prep.lock, trust.toml, Snakefile, pyproject.toml or
+    .git), whether the lock exists yet or not; without a project, of ``start``. Never one beyond the consumer's own
+    project, where anybody may have put it.
     """
     origin = (start or Path.cwd()).resolve()
     for folder in (origin, *origin.parents):
@@ -69,7 +70,7 @@ def read(path: Path) -> dict[str, Pin]:
 
 def pin(path: Path, dataset: str, entry: Pin) -> None:
     """Record ``entry``; other datasets stay. Safe against other processes doing the same."""
-    with _guard(path.parent):
+    with guard(path.parent):
         pins = read(path)
         if pins.get(dataset) != entry:
             _write(path, {**pins, dataset: entry})
@@ -81,7 +82,8 @@ def _write(path: Path, pins: Mapping[str, Pin]) -> None:
 
 
 @contextmanager
-def _guard(folder: Path) -> Iterator[None]:
+def guard(folder: Path) -> Iterator[None]:
+    """Inside the block no other process changes the lock or the trust file of ``folder``."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -40,7 +40,7 @@ _KINDS = ("hdf5", "zarr")
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A parsed manifest. ``root`` is the logical root (equal for any container and codec), ``digest`` the SHA-256 of
-    the bytes.
+    its ``length`` bytes.
     """
 
     spec: DatasetSpec
@@ -51,6 +51,7 @@ class Manifest:
     metadata_digest: str
     root: str
     digest: str
+    length: int
 
     @property
     def chunks(self) -> int:
@@ -167,7 +168,7 @@ def _parse(data: bytes, path: str, digest: str) -> Manifest:
     size, about, root = _whole(header["size"]), _digest(header["metadata_digest"]), _digest(header["root"])
     if canonical_json(_header(spec, container, size, layouts, about, root)) != text:
         raise _damaged(path, "its header says something else, or says it otherwise, than prep would")
-    return Manifest(spec, container, size, layouts, digests, about, root, digest)
+    return Manifest(spec, container, size, layouts, digests, about, root, digest, len(data))
 
 
 def _header(

@@ -16,11 +16,14 @@ PREDICATE_TYPE = "https://prep-certified.org/certificate/v1"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A parsed statement. ``manifest_sha256`` is the bare hex of its one subject; ``claims`` the whole predicate."""
+    """A parsed statement. ``manifest_sha256`` is the bare hex of its one subject and ``manifest_bytes`` its length;
+    ``claims`` is the whole predicate.
+    """
 
     dataset: str
     version: str
     manifest_sha256: str
+    manifest_bytes: int
     root: str
     verdict: str
     created: str
@@ -32,6 +35,20 @@ class Statement:
         """What trivial predictors score, by name."""
         found: Mapping[str, Any] = self.claims["baselines"]
         return found
+
+    def describes(self, manifest: Manifest) -> bool:
+        """Whether this is the one statement that can be made over ``manifest`` with such a schema and report."""
+        claims = self.claims
+        stated = compose(
+            manifest,
+            schema=claims["schema"],
+            report=claims["report"],
+            registry_digest=claims["check_registry"],
+            baselines=claims["baselines"],
+            created=self.created,
+            expires=self.expires,
+        )
+        return stated["predicate"] == claims and self.manifest_sha256 == manifest.digest
 
 
 def compose(
@@ -58,6 +75,7 @@ def compose(
             "dataset": manifest.spec.name,
             "version": manifest.spec.version,
             "root": manifest.root,
+            "manifest_bytes": manifest.length,
             "splits": {name: stop - start for name, (start, stop) in manifest.spec.splits.items()},
             "schema": dict(schema),
             "check_registry": registry_digest,
@@ -81,10 +99,18 @@ def parse(payload: bytes, *, path: str) -> Statement:
             raise _wrong(path, f"{body['_type']} with {body['predicateType']}")
         (subject,) = body["subject"]
         claims = body["predicate"]
+        _demand_texts(claims, "dataset", "version", "root", "verdict", "created", "expires", "check_registry")
+        _demand_texts(claims["schema"], "digest", "text")
+        _demand_texts(subject["digest"], "sha256")
+        if type(claims["manifest_bytes"]) is not int or not isinstance(claims["baselines"], dict):
+            raise TypeError("manifest_bytes is no number, or baselines no table")
+        if not claims["report"]["checks"]:
+            raise ValueError("no check was made")
         return Statement(
             dataset=claims["dataset"],
             version=claims["version"],
             manifest_sha256=subject["digest"]["sha256"],
+            manifest_bytes=claims["manifest_bytes"],
             root=claims["root"],
             verdict=claims["verdict"],
             created=claims["created"],
@@ -93,6 +119,12 @@ def parse(payload: bytes, *, path: str) -> Statement:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _wrong(path, f"{type(error).__name__}: {error}") from error
+
+
+def _demand_texts(table: Any, *names: str) -> None:
+    for name in names:
+        if not isinstance(table[name], str):
+            raise TypeError(f"{name} is no text")
 
 
 def _wrong(path: str, measured: object) -> CertificateError:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from io import TextIOWrapper
 from itertools import pairwise
 from pathlib import Path
@@ -13,10 +16,20 @@ from typing import Any
 
 from prep.errors import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE, PrepError
 
+_NO_THREAD = "can't start new thread"
+_NO_MEMORY = (
+    "memory: there was not enough memory to finish\n"
+    "  remedy:   free some, or run with fewer --workers; nothing was decided about the data"
+)
+_NOT_TOLD = (
+    "storage: what there is to say cannot be written to stdout: {}\n"
+    "  remedy:   run the same command again with an output that is read; what is done is not done again"
+)
+
 
 def main() -> None:
     """Entry point of the ``prep`` command."""
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(_told(run(sys.argv[1:])))
 
 
 def run(arguments: list[str]) -> int:
@@ -30,6 +43,8 @@ def run(arguments: list[str]) -> int:
     usage_errors: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not under nohup
+        signal.signal(signal.SIGHUP, _interrupt)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without × and − still gets the message
@@ -37,9 +52,10 @@ def run(arguments: list[str]) -> int:
     try:
         result = app(args=arguments, prog_name="prep", standalone_mode=False)
     except PrepError as error:
-        report_error(error)
-        if _wants_json(arguments):
-            write_json({"error": error.to_dict()}, "-")
+        with suppress(OSError):  # who listened may be gone
+            report_error(error)
+            if _wants_json(arguments):
+                write_json({"error": error.to_dict()}, "-")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
@@ -47,37 +63,54 @@ def run(arguments: list[str]) -> int:
         error.show()
         return EXIT_USAGE
     except MemoryError:
-        print(
-            "memory: there was not enough memory to finish\n"
-            "  remedy:   free some, or run with fewer --workers; nothing was decided about the data",
-            file=sys.stderr,
-        )
+        _say(_NO_MEMORY)
         return EXIT_UNFINISHED
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit):  # typer and rich exit where nobody reads
+        _say(_NOT_TOLD.format(os.strerror(errno.EPIPE)))
         return EXIT_UNFINISHED
     except OSError as error:
-        print(
+        _say(
             f"storage: the system refused: {error}\n"
-            "  remedy:   check the path, its permissions and the free space, then run the command again",
-            file=sys.stderr,
+            "  remedy:   check the path, its permissions and the free space, then run the command again"
         )
         return EXIT_UNFINISHED
     except Exception as error:
-        print(
+        if _NO_THREAD in str(error):
+            _say(_NO_MEMORY)
+            return EXIT_UNFINISHED
+        _say(
             f"internal: {type(error).__name__}: {error}\n"
             f"  where:    {_innermost(error)}\n"
-            "  remedy:   this is a defect of prep, and nothing was decided about the data: please report these lines",
-            file=sys.stderr,
+            "  remedy:   this is a defect of prep, and nothing was decided about the data: please report these lines"
         )
         return EXIT_UNFINISHED
     if result == EXIT_INTERRUPTED:  # typer turns Ctrl-C into this exit status
-        print(
-            "interrupted: nothing was written under a final name; "
-            "run the same command again (stats, normalize and validate go on from what is done)",
-            file=sys.stderr,
+        _say(
+            "interrupted: nothing half-made was left under a final name; "
+            "run the same command again (stats, normalize and validate go on from what is done)"
         )
     return result if isinstance(result, int) else 0
+
+
+def _told(code: int) -> int:
+    """The exit code, once what was said has reached whoever listens; that of unfinished work where it has not."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            # The interpreter would try once more at its end, and complain.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+            if stream is sys.stdout:
+                _say(_NOT_TOLD.format(error.strerror))
+                code = code or EXIT_UNFINISHED
+    return code
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the terminal may be gone
+        print(text, file=sys.stderr)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

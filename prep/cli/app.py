@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli import data, models, trust
+from prep.cli import data, keys, models, trust
 
 app = typer.Typer(
     name="prep",
@@ -41,3 +41,5 @@ for command in (
     *(models.mutate, models.compare, models.train),
 ):
     app.command()(command)
+app.add_typer(keys.key_app, name="key")
+app.add_typer(keys.trust_app, name="trust")

@@ -26,6 +26,14 @@ SchemaFile = Annotated[
 LockFile = Annotated[
     Path | None, typer.Option("--lock", metavar="FILE", help="The lock to trust; by default prep.lock.")
 ]
+TrustFile = Annotated[
+    Path | None, typer.Option("--trust", metavar="FILE", help="Whose signatures count; by default trust.toml.")
+]
+Require = Annotated[str, typer.Option("--require", help="Level that is demanded: sealed or signed.")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", metavar="FILE", help="Holds the passphrase of the key; else it is asked for."),
+]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Configuration; by default config/config.yaml.")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli.arguments import ConfigFile, Json, LockFile
+from prep.cli.arguments import ConfigFile, Json, LockFile, Require, TrustFile
 
 
 def mutate(
@@ -18,6 +18,7 @@ def mutate(
     data: Annotated[Path | None, typer.Option(help="Certified dataset; by default the configuration's.")] = None,
     config: ConfigFile = None,
     lock: LockFile = None,
+    trust: TrustFile = None,
     json: Json = None,
 ) -> None:
     """Plant a failure of a real project on a good dataset, to see it refused.
@@ -38,7 +39,7 @@ def mutate(
         if json != "-":
             show_failures(found)
         return
-    path = verb(*demand_mutation(system, failure, output), data=data, config=config, lock_path=lock)
+    path = verb(*demand_mutation(system, failure, output), data=data, config=config, lock_path=lock, trust_path=trust)
     if json:
         write_json({"path": str(path)}, json)
     else:
@@ -58,6 +59,7 @@ def compare(
     data: Annotated[Path | None, typer.Option(help="Certified dataset; by default the configuration's.")] = None,
     config: ConfigFile = None,
     lock: LockFile = None,
+    trust: TrustFile = None,
     json: Json = None,
 ) -> None:
     """Train one model on the data as a project had them and on the certified data, and show both.
@@ -81,6 +83,7 @@ def compare(
             data=data,
             config=config,
             lock_path=lock,
+            trust_path=trust,
             progress=show,
         )
     if page is not None:
@@ -95,13 +98,14 @@ def train(
     dataset: Annotated[str, typer.Argument(help="A dataset of the configuration, or the path of a certified one.")],
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the system's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
-    require: Annotated[str, typer.Option(help="Level that is demanded: sealed or signed.")] = "sealed",
+    require: Require = "sealed",
     run_dir: Annotated[Path | None, typer.Option(help="Where the run goes; by default runs/<dataset>.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     system: Annotated[str | None, typer.Option(help="Model; by default the dataset's own, else tabular.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
     config: ConfigFile = None,
     lock: LockFile = None,
+    trust: TrustFile = None,
     json: Json = None,
 ) -> None:
     """Train on certified data; whatever is not certified is refused.
@@ -125,6 +129,7 @@ def train(
             seed=seed,
             config=config,
             lock_path=lock,
+            trust_path=trust,
             say=(lambda _: None) if json == "-" else say,
             progress=show,
         )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import typer
 
 from prep.blocks import ROLES
 from prep.errors import UsageError, Where
@@ -60,6 +63,32 @@ def level(text: str) -> Level:
         allowed="sealed, signed",
         remedy="demand one of the two",
     )
+
+
+def passphrase_for(keys: Sequence[Path], file: Path | None) -> str:
+    """The passphrase of private keys, from a file or asked for on a terminal; none where no key has one."""
+    from prep.certificate import keyfiles
+
+    locked = [each for each in keys if keyfiles.holds_private(each) and keyfiles.needs_passphrase(each)]
+    if not locked:
+        return ""
+    if file is not None:
+        return keyfiles.read_passphrase(file)
+    if not sys.stdin.isatty():
+        return ""
+    return str(typer.prompt(f"passphrase of {locked[0]}", hide_input=True, err=True))
+
+
+def new_passphrase(file: Path | None) -> str:
+    """The passphrase for a new key, from a file or asked for twice on a terminal; elsewhere none."""
+    if file is not None:
+        from prep.certificate import keyfiles
+
+        return keyfiles.read_passphrase(file)
+    if not sys.stdin.isatty():
+        return ""
+    asked = "passphrase (empty: the key is not encrypted)"
+    return str(typer.prompt(asked, default="", show_default=False, hide_input=True, confirmation_prompt=True, err=True))
 
 
 def demand_mutation(system: str | None, failure: str | None, output: Path | None) -> tuple[str, str, Path]:

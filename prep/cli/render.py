@@ -59,6 +59,7 @@ def summary_to_dict(rows: Sequence[SummaryRow]) -> list[dict[str, Any]]:
             "checks_passed": row.checks_passed,
             "checks": row.checks,
             "root": row.root,
+            "level": row.level,
         }
         for row in rows
     ]
@@ -142,6 +143,8 @@ def show_inspection(found: Inspection) -> None:
     say(f"  root       {found.root or 'no manifest'}")
     state = "yes, " if found.certified else "no: "
     say(f"  certified  {state}{found.certificate}", "good" if found.certified else "warn")
+    if found.standing is not None:
+        say(f"  level      {found.standing.level}: {found.standing}")
     say("")
     say(_fields_table(found))
     if statistics := found.documents.get("statistics"):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli.arguments import Json, LockFile, Scheduler, SchemaFile, Workers
+from prep.cli.arguments import Json, LockFile, PassphraseFile, Require, Scheduler, SchemaFile, TrustFile, Workers
 
 
 def validate(
@@ -51,20 +51,35 @@ def certify(
     schema: SchemaFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings prevent a certificate.")] = False,
     locked: Annotated[bool, typer.Option("--locked", help="Refuse to change prep.lock.")] = False,
+    key: Annotated[
+        list[Path] | None, typer.Option("--key", metavar="PATH", help="Private key that signs; may be repeated.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    expires: Annotated[
+        str | None, typer.Option(metavar="90d|DATE", help="When the certificate ends: in days, or on a day.")
+    ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="State the present moment, without earlier signatures.")
+    ] = False,
     lock: LockFile = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: Json = None,
 ) -> None:
-    """Measure and hash the dataset, state what was examined, and pin it in prep.lock.
+    """Measure and hash the dataset, state what was examined, sign it if there is a key, and pin it in prep.lock.
 
-    Example: `prep certify data/normalized/control.h5 --report data/reports/control.json`
+    A certificate that says the same already keeps its signatures, so that a second person can sign it too.
+
+    Examples: `prep certify data/normalized/control.h5 --report data/reports/control.json` ·
+    `prep certify data/normalized/control.h5 --key ~/.config/prep/key.pem --expires 90d`
     """
-    from prep.cli.options import executor
+    from prep.cli.options import executor, passphrase_for
     from prep.cli.output import progress, say, write_json
+    from prep.cli.render_trust import show_signed
     from prep.verbs.certify import certify as verb
 
     work = executor(workers, scheduler)
+    passphrase = passphrase_for(key or [], passphrase_file)
     with progress(f"certify {dataset.name}") as show:
         done = verb(
             dataset,
@@ -73,6 +88,10 @@ def certify(
             strict=strict,
             locked=locked,
             lock_path=lock,
+            keys=key or [],
+            passphrase=passphrase,
+            expires=expires,
+            renew=renew,
             workers=work,
             progress=show,
         )
@@ -86,12 +105,16 @@ def certify(
                 "certificate": done.certificate,
                 "lock": str(done.pinned),
                 "verdict": done.report.verdict,
+                "expires": done.expires,
+                "signed_by": [each.id for each in done.keys],
+                "signatures": done.signatures,
             },
             json,
         )
     else:
         say(f"certified {done.dataset} {done.version}, root {done.root}", "good")
         say(f"pinned in {done.pinned}")
+        show_signed(done)
 
 
 def verify(
@@ -102,7 +125,9 @@ def verify(
     admission_only: Annotated[
         bool, typer.Option("--admission-only", help="Read no chunk, as a training run that begins.")
     ] = False,
+    require: Require = "sealed",
     lock: LockFile = None,
+    trust: TrustFile = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: Json = None,
@@ -110,15 +135,26 @@ def verify(
     """Pass a dataset through the gate, as a training run would, and hash every stored byte.
 
     Examples: `prep verify data/normalized/control.h5` · `prep verify data/normalized/covariance.zarr --deep` ·
-    `prep verify s3://bucket/control.h5`
+    `prep verify s3://bucket/control.h5 --require signed`
     """
-    from prep.cli.options import executor
+    from prep.certificate.policy import Policy
+    from prep.cli.options import executor, level
     from prep.cli.output import progress, say, write_json
+    from prep.verbs.inspect import standing_to_dict
     from prep.verbs.verify import verify as verb
 
-    work = executor(workers, scheduler)
+    work, policy = executor(workers, scheduler), Policy(level(require))
     with progress(f"verify {dataset.rpartition('/')[2]}") as show:
-        found = verb(dataset, deep=deep, admission_only=admission_only, lock_path=lock, workers=work, progress=show)
+        found = verb(
+            dataset,
+            deep=deep,
+            admission_only=admission_only,
+            policy=policy,
+            lock_path=lock,
+            trust_path=trust,
+            workers=work,
+            progress=show,
+        )
     admitted = found.dataset
     if json:
         write_json(
@@ -127,6 +163,7 @@ def verify(
                 "version": admitted.version,
                 "root": admitted.root,
                 "certificate": admitted.certificate_digest,
+                **standing_to_dict(admitted.standing),
                 "chunks_hashed": found.chunks,
             },
             json,
@@ -136,7 +173,8 @@ def verify(
         if admission_only:
             how = "admitted; each chunk is verified when it is read"
         say(f"{admitted.id} {admitted.version} holds: {how}", "good")
-        say(f"root {admitted.root}")
+        say(f"root {admitted.root}, certificate {admitted.certificate_digest}")
+        say(f"level {admitted.standing.level}: {admitted.standing}")
 
 
 def inspect(
@@ -144,6 +182,7 @@ def inspect(
     as_table: Annotated[bool, typer.Option("--table", help="One line a certified dataset or finished run.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table to a file.")] = None,
     lock: LockFile = None,
+    trust: TrustFile = None,
     json: Json = None,
 ) -> None:
     """Show everything a dataset says about itself.
@@ -175,13 +214,13 @@ def inspect(
             show_runs(found_runs, output)
         return
     if as_table:
-        rows = summary(*datasets, lock_path=lock)
+        rows = summary(*datasets, lock_path=lock, trust_path=trust)
         if json:
             write_json(summary_to_dict(rows), json)
         if json != "-":
             show_summary(rows, output)
         return
-    found = [verb(path, lock_path=lock) for path in datasets]
+    found = [verb(path, lock_path=lock, trust_path=trust) for path in datasets]
     if json:
         write_json([each.to_dict() for each in found] if len(found) > 1 else found[0].to_dict(), json)
         return

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 
 from prep.engine.addresses import scheduler_address
 from prep.engine.algebra import one_thread
-from prep.engine.interrupts import Interrupts
 from prep.engine.versions import installed
 from prep.engine.window import window
 from prep.errors import PrepError, UnfinishedError, Where
+from prep.interrupts import Interrupts
 from prep.kernels.compiled import what_measures
 
 Item = TypeVar("Item")

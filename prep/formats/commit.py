@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
-import hashlib
 import os
-import platform
-import re
-import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from prep.errors import StorageError, Where
 from prep.formats.layout import Bytes, flat
 from prep.formats.ledger import Ledger
+from prep.formats.leftovers import remove, remove_stale, sibling
+from prep.formats.swap import Swap
+from prep.formats.turn import tidy, turn
+from prep.interrupts import Interrupts
 
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 _SYNC_THREADS = 8
 
 
-def write_atomically(path: Path | str, data: bytes) -> None:
+def write_atomically(path: Path | str, data: bytes, meanwhile: Callable[[], None] | None = None) -> None:
     """Write a small file (JSON, a sidecar) so that ``path`` always holds either the old bytes or the new ones.
 
-    Missing parent directories are made. Raises `StorageError`; ``path`` is then as it was.
+    Missing parent directories are made. ``meanwhile`` is for `Pending.publish`. Raises `StorageError`; ``path`` is then
+    as it was.
     """
     target = Path(path)
     with storage_errors(target), Pending(target) as pending:
         write_at(pending.path, data)
-        pending.publish()
+        pending.publish(meanwhile=meanwhile)
 
 
 def write_at(path: Path, data: Bytes, offset: int = 0, *, last: bool = False) -> None:
@@ -67,8 +65,8 @@ class Pending:
         self._open = True
         with storage_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
-            left = _remove_stale(target, made_of)
-        new = target.parent / f".{target.name}.{_place()}.{os.getpid()}.{secrets.token_hex(4)}.done"
+            left = remove_stale(target, made_of)
+        new = sibling(target, ".done")
         self.adopted = left is not None
         self.ledger = left or (Ledger(new, made_of) if made_of else None)
         self.path = (left.path if left else new).with_suffix(".tmp")
@@ -79,26 +77,46 @@ class Pending:
     def __exit__(self, *_: object) -> None:
         self.discard()
 
-    def publish(self, superseded: Iterable[Path] = ()) -> None:
-        """fsync everything, put it under the final name, fsync the parent directory.
+    def publish(
+        self,
+        superseded: Iterable[Path] = (),
+        beside: tuple[Path, bytes] | None = None,
+        meanwhile: Callable[[], None] | None = None,
+    ) -> None:
+        """fsync everything, put it under the final name, fsync the parent directory; one process at a time.
 
-        ``superseded`` are files that speak of what lay there before: they go once nothing but the rename can fail.
-        Raises `StorageError`; the target is then what it was or, where only the last fsync failed, the new one.
+        ``superseded`` are files of the same folder that speak of what lay there before: they go first. ``beside`` is a
+        file that speaks of what is new: it appears last. ``meanwhile`` is called when the old is gone and the new not
+        there yet, without which nothing is at the target then. Raises `StorageError` or what ``meanwhile`` raises; the
+        target and ``superseded`` are then what they were, or, where even that failed, without what was superseded.
+        Signals wait until one of both is true.
         """
-        with storage_errors(self.target):
+        with storage_errors(self.target), ExitStack() as stack:
             _sync_tree(self.path)
+            second = None
+            if beside is not None:
+                second = stack.enter_context(Pending(beside[0]))
+                write_at(second.path, beside[1])
+                _sync(second.path)
+            superseded = tuple(superseded)
             for each in superseded:
-                each.unlink(missing_ok=True)
-            with _opened(self.target.parent) as parent:
-                try:
-                    os.replace(self.path, self.target)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                        raise
-                    _replace_directory(self.path, self.target)
-                self._open = False
+                remove_stale(each)
+            parent = stack.enter_context(_opened(self.target.parent))
+            stack.enter_context(turn(self.target))
+            stack.enter_context(Interrupts())
+            swap = stack.enter_context(Swap())
+            if [each for each in superseded if swap.aside(each)]:
                 os.fsync(parent)
-        _remove(self.path)
+            if meanwhile is not None:
+                swap.aside(self.target)
+                meanwhile()
+                swap.keep()  # what was taken away does not fit any more
+            swap.put(self.path, self.target)
+            if second is not None:
+                swap.put(second.path, second.target)
+            os.fsync(parent)  # where it fails nobody knows what the disk has: the new does not stay to be believed
+            swap.keep()
+            self._open = False
 
     @contextmanager
     def discarded_on_error(self) -> Iterator[None]:
@@ -124,9 +142,18 @@ class Pending:
         """Remove the temporary, unless it was published, and its ledger; never raises."""
         if self._open:
             self._open = False
-            _remove(self.path)
+            remove(self.path)
         if self.ledger is not None:
             self.ledger.remove()
+
+
+def tidy_up(*targets: Path) -> None:
+    """Remove what dead processes left for targets that need not be made again. Never raises."""
+    for target in targets:
+        with suppress(OSError):
+            if ledger := remove_stale(target):
+                ledger.remove()
+        tidy(target)
 
 
 @contextmanager
@@ -164,85 +191,6 @@ def _free_bytes(path: Path) -> int | str:
         with suppress(OSError):
             return shutil.disk_usage(place).free
     return "unknown"
-
-
-def _place() -> str:
-    """Eight hex digits for the host and process-id namespace, within which a process id means something."""
-    namespace = ""
-    with suppress(OSError):
-        namespace = str(os.stat("/proc/self/ns/pid").st_ino)
-    return hashlib.sha256(f"{platform.node()}/{namespace}".encode()).hexdigest()[:8]
-
-
-def _remove_stale(target: Path, made_of: bytes) -> Ledger | None:
-    """Remove what dead processes left for ``target``, but for the fullest temporary that is ``made_of`` the same.
-
-    Who keeps a ledger is alive as long as it is locked, whatever has its process id now.
-    """
-    pattern = re.compile(rf"\.{re.escape(target.name)}\.{_place()}\.(\d+)\.[0-9a-f]{{8}}\.(tmp|old|new|done)")
-    left = {target.parent / name: match for name in os.listdir(target.parent) if (match := pattern.fullmatch(name))}
-    chosen: Ledger | None = None
-    for path in sorted(path for path in left if path.suffix == ".done"):
-        temporary = path.with_suffix(".tmp")
-        try:
-            ledger = Ledger.claim(path)
-        except BlockingIOError:
-            del left[path]
-            left.pop(temporary, None)
-            continue
-        except OSError:
-            continue
-        del left[path]
-        same = bool(made_of) and ledger.made_of == made_of and left.pop(temporary, None) is not None
-        rest = [ledger]
-        if same and len(ledger.known) > (len(chosen.known) if chosen else 0):
-            chosen, rest = ledger, [chosen] if chosen else []
-        for each in rest:
-            _remove(each.path.with_suffix(".tmp"))
-            each.remove()
-        left.pop(temporary, None)
-    for path, match in left.items():
-        if _is_alive(int(match[1])):
-            continue
-        if match[2] == "old" and not target.exists():
-            path.rename(target)  # its process died between the two renames of `_replace_directory`
-        else:
-            _remove(path)
-    return chosen
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
-
-
-def _replace_directory(new: Path, target: Path) -> None:
-    """``new`` takes the place of ``target``; what was there is at ``new`` afterwards, or gone."""
-    with suppress(OSError, AttributeError):
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-        if rename(_AT_FDCWD, os.fsencode(new), _AT_FDCWD, os.fsencode(target), _RENAME_EXCHANGE) == 0:
-            return
-    aside = new.with_suffix(".old")
-    target.rename(aside)
-    try:
-        new.rename(target)
-    except OSError:
-        aside.rename(target)
-        raise
-    _remove(aside)
 
 
 def _sync_tree(path: Path) -> None:

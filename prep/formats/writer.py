@@ -142,12 +142,18 @@ class Writer:
         self._put(rows, rows.variable.encode(array))
         self._constants[spec.name] = rows
 
-    def commit(self, spec: DatasetSpec, superseded: Iterable[Path] = ()) -> Container:
+    def commit(
+        self,
+        spec: DatasetSpec,
+        superseded: Iterable[Path] = (),
+        beside: Callable[[Container], tuple[Path, bytes]] | None = None,
+    ) -> Container:
         """Store the rest and what ``spec`` says (splits, attributes, documents), and make the dataset appear.
 
         ``spec`` has the fields the writer was made with, apart from their attributes, and the constants that were
-        written. ``superseded`` are sidecars of what lay there before; they go when the dataset appears. Returns the
-        dataset as read back before it appears. Raises `SchemaError` or `UsageError` where ``spec`` and what was written
+        written. ``superseded`` are sidecars of what lay there before; they go when the dataset appears, and
+        what ``beside`` makes of the dataset, a path and its bytes, appears with it. Returns the dataset as read back
+        before it appears. Raises `SchemaError` or `UsageError` where ``spec`` and what was written
         differ; after any error but an interrupt nothing is left.
         """
         self._check_open()
@@ -159,7 +165,7 @@ class Writer:
             self._sink.finish(spec, rows)
             self._sink.close()
             container = self._reopen(self._pending.path)
-            self._pending.publish(superseded)
+            self._pending.publish(superseded, beside(container) if beside is not None else None)
         except BaseException as error:
             self._end(interrupted=not isinstance(error, Exception))
             raise

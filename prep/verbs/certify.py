@@ -1,20 +1,24 @@
-"""`prep certify`: measure the dataset itself, state what was examined, seal and pin it; a report from before only has
-to agree.
+"""`prep certify`: measure the dataset itself, state what was examined, seal, sign and pin it; a report from before
+only has to agree.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from prep.canonical import parse_json
-from prep.certificate import envelope, lock, statement
+from prep.certificate import envelope, keyfiles, lock, moments, statement
+from prep.certificate.keys import PrivateKey, PublicKey
 from prep.engine import Progress, Workers, silent
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
-from prep.formats.commit import write_atomically
 from prep.report import Report, disagreement
+from prep.verbs.cosign import earlier, says_the_same, sign
+from prep.verbs.published import publish_certificate
 from prep.verbs.rawdata import read_manifest
 from prep.verbs.schemas import schema_for
 from prep.verbs.validate import examine
@@ -22,7 +26,10 @@ from prep.verbs.validate import examine
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """A certificate that was written. ``pinned`` is the lock that trusts it now."""
+    """A certificate that was written. ``pinned`` is the lock that trusts it now, ``keys`` are those that signed it now.
+
+    ``signatures`` counts all that it has; ``dropped`` those of an earlier certificate that said something else.
+    """
 
     path: Path
     dataset: str
@@ -31,6 +38,10 @@ class Certified:
     certificate: str
     pinned: Path
     report: Report
+    expires: str = ""
+    keys: tuple[PublicKey, ...] = ()
+    signatures: int = 0
+    dropped: int = 0
 
 
 def certify(
@@ -41,18 +52,30 @@ def certify(
     lock_path: str | Path | None = None,
     locked: bool = False,
     strict: bool = False,
+    keys: Sequence[str | Path] = (),
+    passphrase: str = "",
+    expires: str | None = None,
+    renew: bool = False,
     workers: Workers = None,
     progress: Progress = silent,
 ) -> Certified:
-    """Write ``<dataset>.cert.json`` at the sealed level and pin it in ``prep.lock``.
+    """Write ``<dataset>.cert.json``, signed by the private ``keys``, if any, and pin it in ``prep.lock``.
 
     Every check is measured here, in one pass that also hashes the bytes; nothing is taken from a file. ``report`` is a
     report that `validate` wrote: where it is about these bytes, this schema and these checks and says anything else,
-    it or the data were changed, a `CertificateError`. ``locked`` refuses to change the lock. Raises `Refusal` or
-    `DataError` where a check failed, `IntegrityError` where bytes differ from the manifest, `CertificateError` where
-    the lock would have to change; an older certificate stays then only if it still holds.
+    it or the data were changed, a `CertificateError`. ``locked`` refuses to change the lock.
+
+    A signed or pinned certificate that says the same stays, with its signatures: a second person adds one to it.
+    ``expires`` (``90d``, or the last day, ``2027-01-31``) ends it; ``renew`` states the present moment where that of
+    the first certification of the same data would stay. ``passphrase`` opens the keys that have one.
+
+    Raises `Refusal` or `DataError` where a check failed, `IntegrityError` where bytes differ from the manifest,
+    `CertificateError` where the lock would have to change, `UsageError` for a key that cannot sign; an older
+    certificate stays then only if it still holds.
     """
     path = Path(dataset)
+    signing = _private_keys(keys, passphrase)
+    until = None if expires is None else moments.expiry(expires, moments.parse(_now()), "--expires")
     chosen = Path(lock_path) if lock_path else lock.find()
     contents = read_manifest(path)
     judged_by = schema_for(contents.spec, schema)
@@ -71,7 +94,7 @@ def certify(
         )
     pins = lock.read(chosen)
     known = pins.get(contents.spec.name)
-    created = known.created if known is not None and known.root == root else _now()
+    created = _now() if renew else _first_certified(known, root)
     body = statement.compose(
         contents,
         schema={"digest": judged_by.digest, "text": judged_by.text},
@@ -79,9 +102,16 @@ def certify(
         registry_digest=judged.registry_digest,
         baselines=judged.baselines,
         created=created,
+        expires=until or "",
     )
-    sealed = envelope.seal(body)
-    digest = envelope.open_envelope(sealed, path=str(path)).digest
+    sealed, found = envelope.wrap(body), earlier(path)
+    kept = found is not None and not renew and says_the_same(found, body, judged, known, expires=until)
+    if found is not None and kept:
+        sealed = found
+    stated = statement.parse(sealed.payload, path=str(path))
+    dropped = len(found.signatures) if found is not None and found.digest != sealed.digest else 0
+    sealed = sign(sealed, signing, path)
+    digest, created = sealed.digest, stated.created
     entry = lock.Pin(contents.spec.version, root, digest, created)
     if locked and known != entry:
         raise CertificateError(
@@ -91,10 +121,37 @@ def certify(
             allowed="no entry" if known is None else f"{known.version} {known.root} {known.certificate}",
             remedy="rebuild with the pinned code, schema and parameters, or certify without --locked and review it",
         )
-    write_atomically(envelope.path_of(path), sealed)
-    if not locked:
-        lock.pin(chosen, contents.spec.name, entry)
-    return Certified(path, contents.spec.name, contents.spec.version, root, digest, chosen, judged)
+    publish_certificate(
+        path, contents, sealed.encode(), pin=lambda: None if locked else lock.pin(chosen, contents.spec.name, entry)
+    )
+    return Certified(
+        path,
+        contents.spec.name,
+        contents.spec.version,
+        root,
+        digest,
+        chosen,
+        judged,
+        expires=stated.expires,
+        keys=tuple(each.public for each in signing),
+        signatures=len(sealed.signatures),
+        dropped=dropped,
+    )
+
+
+def _first_certified(known: lock.Pin | None, root: str) -> str:
+    """When these data were certified first, as the lock knows it; now, where it does not, or knows a moment to come."""
+    if known is not None and known.root == root:
+        with suppress(ValueError):
+            if moments.parse(known.created) <= moments.now() + moments.SKEW:
+                return known.created
+    return _now()
+
+
+def _private_keys(places: Sequence[str | Path], passphrase: str) -> tuple[PrivateKey, ...]:
+    """The keys, each once, before anything is measured."""
+    found = [keyfiles.read_private(Path(each), passphrase) for each in places]
+    return tuple({each.public: each for each in found}.values())
 
 
 def _demand_agreement(place: Path, measured: Report) -> None:

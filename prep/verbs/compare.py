@@ -77,6 +77,7 @@ def compare(
     data: str | Path | None = None,
     config: str | Path | None = None,
     lock_path: str | Path | None = None,
+    trust_path: str | Path | None = None,
     progress: Progress = silent,
 ) -> Comparison:
     """Train ``system`` for ``steps`` steps from the same weights on a mutated and on the certified dataset.
@@ -105,7 +106,7 @@ def compare(
         ) from error
     chosen = failure or HISTORIC[system]
     mutation = MUTATIONS.load(f"{system}/{chosen}")
-    good = admit(good_path(system, data, config), lock_path=Path(lock_path) if lock_path else None)
+    good = admit(good_path(system, data, config), lock_path=lock_path, trust_path=trust_path)
     if good.id != system:
         raise UsageError(
             "this is not the dataset of that system",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from prep.blocks import DatasetSpec
-from prep.certificate import lock, manifest
-from prep.errors import PrepError
+from prep.certificate import manifest
+from prep.certificate.evidence import Standing
+from prep.errors import PrepError, Refusal
 from prep.formats import no_such_dataset, open_container
 from prep.gate import admit
 
@@ -19,7 +20,8 @@ from prep.gate import admit
 class Inspection:
     """A dataset described: what it is, how it is stored, what its documents say, whether it is certified here.
 
-    ``certified`` is the certificate's digest, or the reason why the gate would refuse. ``layout`` maps a field to
+    ``certificate`` is its digest, or the reason why the gate would refuse; ``standing`` says by whom it is trusted.
+    ``layout`` maps a field to
     (rows a chunk, chunks, codec names).
     """
 
@@ -32,6 +34,7 @@ class Inspection:
     root: str
     certified: bool
     certificate: str
+    standing: Standing | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -53,10 +56,22 @@ class Inspection:
             "root": self.root,
             "certified": self.certified,
             "certificate": self.certificate,
+            **(standing_to_dict(self.standing) if self.standing else {}),
         }
 
 
-def inspect(dataset: str | Path, *, lock_path: str | Path | None = None) -> Inspection:
+def standing_to_dict(standing: Standing) -> dict[str, Any]:
+    """JSON-ready form of how a dataset is trusted."""
+    return {
+        "level": standing.level,
+        "signers": [{"owner": each.owner, "key": each.key} for each in standing.signers],
+        "pinned": standing.pinned,
+    }
+
+
+def inspect(
+    dataset: str | Path, *, lock_path: str | Path | None = None, trust_path: str | Path | None = None
+) -> Inspection:
     """Describe the dataset at a path, certified or not. `UsageError` or `IntegrityError` where it cannot be opened."""
     path = Path(dataset)
     if not path.exists():
@@ -66,13 +81,14 @@ def inspect(dataset: str | Path, *, lock_path: str | Path | None = None) -> Insp
         root = manifest.parse(manifest.path_of(path).read_bytes(), path=str(path)).root
     except (OSError, PrepError):
         root = ""
+    standing = None
     try:
-        certificate, certified = (
-            admit(path, lock_path=Path(lock_path) if lock_path else None).certificate_digest,
-            True,
-        )
+        admitted = admit(path, lock_path=lock_path, trust_path=trust_path)
+        certificate, standing = admitted.certificate_digest, admitted.standing
+    except Refusal as error:
+        certificate = "; ".join(each.what for each in error.errors)
     except PrepError as error:
-        certificate, certified = error.what, False
+        certificate = error.what
     return Inspection(
         path=path,
         format=container.format,
@@ -84,8 +100,9 @@ def inspect(dataset: str | Path, *, lock_path: str | Path | None = None) -> Insp
         },
         documents={name: _parsed(text) for name, text in container.spec.documents.items()},
         root=root,
-        certified=certified,
+        certified=standing is not None,
         certificate=certificate,
+        standing=standing,
     )
 
 
@@ -101,13 +118,16 @@ class SummaryRow:
     checks_passed: int
     checks: int
     root: str
+    level: str
 
 
-def summary(*datasets: str | Path, lock_path: str | Path | None = None) -> tuple[SummaryRow, ...]:
+def summary(
+    *datasets: str | Path, lock_path: str | Path | None = None, trust_path: str | Path | None = None
+) -> tuple[SummaryRow, ...]:
     """What is certified at the given paths; the gate's error for the first that is not."""
     rows = []
     for path in map(Path, datasets):
-        admitted = admit(path, lock_path=Path(lock_path) if lock_path else lock.find())
+        admitted = admit(path, lock_path=lock_path, trust_path=trust_path)
         report = admitted.statement.claims["report"]
         rows.append(
             SummaryRow(
@@ -119,6 +139,7 @@ def summary(*datasets: str | Path, lock_path: str | Path | None = None) -> tuple
                 checks_passed=int(report["checks_passed"]),
                 checks=len(report["checks"]),
                 root=admitted.root,
+                level=admitted.standing.level,
             )
         )
     return tuple(rows)

@@ -16,7 +16,7 @@ from prep.formats.commit import Pending, storage_errors, write_atomically
 from prep.gate import CertifiedDataset, admit
 from prep.mutations import MUTATIONS, SEEN_IN_TRAINING, TRAINING_FAULTS, Specimen, story
 from prep.verbs.config import load_config
-from prep.verbs.rawdata import commit, demand_output, write_manifest
+from prep.verbs.rawdata import commit, demand_output
 
 _MEMORY_SHARE = 0.25
 
@@ -45,6 +45,7 @@ def mutate(
     data: str | Path | None = None,
     config: str | Path | None = None,
     lock_path: str | Path | None = None,
+    trust_path: str | Path | None = None,
 ) -> Path:
     """Write a copy of a certified dataset with ``failure`` planted in it to ``output``, without a certificate.
 
@@ -68,7 +69,7 @@ def mutate(
     output = Path(output)
     source = good_path(system, data, config)
     demand_output(output, [source])
-    good = admit(source, lock_path=Path(lock_path) if lock_path else None)
+    good = admit(source, lock_path=lock_path, trust_path=trust_path)
     if mutation is None:
         return _copy(source, output)
     specimen = specimen_of(good)
@@ -79,8 +80,7 @@ def mutate(
             writer.write_constant(field, specimen.constants[field.name])
         for field in spec.fields:
             writer.write(field.name, specimen.arrays[field.name])
-        container = commit(writer, output, spec)
-    write_manifest(container, writer.digests)
+        commit(writer, output, spec)
     return output
 
 
@@ -113,9 +113,10 @@ def _copy(source: Path, output: Path) -> Path:
         )
     with Pending(output) as pending, storage_errors(output):
         (shutil.copytree if source.is_dir() else shutil.copyfile)(source, pending.path)
-        pending.publish()
-    for sidecar in (manifest.path_of, envelope.path_of):
-        write_atomically(sidecar(output), sidecar(source).read_bytes())
+        described = manifest.path_of(output), manifest.path_of(source).read_bytes()
+        sealed = envelope.path_of(source).read_bytes()
+        pending.publish((described[0], envelope.path_of(output)), beside=described)
+    write_atomically(envelope.path_of(output), sealed)
     return output
 
 

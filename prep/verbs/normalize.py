@@ -15,7 +15,7 @@ from prep.errors import DataError, Where
 from prep.formats import create
 from prep.schema import Schema
 from prep.transforms.pipeline import Pipeline
-from prep.verbs.rawdata import commit, demand_output, is_made, read_manifest, versions, write_manifest
+from prep.verbs.rawdata import commit, demand_output, is_made, read_manifest, versions
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import statistics_folds, to_document
 from prep.verbs.stats import Statistics, planned_spec, read_statistics, refuse_normalised
@@ -101,8 +101,7 @@ def normalize(
             "schema": chosen.text,
             "provenance": canonical_json(provenance).decode(),
         }
-        container = commit(writer, output, replace(spec, documents=documents))
-    write_manifest(container, writer.digests)
+        commit(writer, output, replace(spec, documents=documents))
     return output
 
 

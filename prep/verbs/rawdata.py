@@ -21,8 +21,7 @@ from prep.engine import DatasetSource, Progress, Workers, all_digests, silent
 from prep.engine.versions import installed
 from prep.errors import DataError, IntegrityError, PrepError, UnfinishedError, Where
 from prep.formats import create, format_by_ending, no_such_dataset
-from prep.formats.commit import write_atomically
-from prep.formats.digests import ChunkDigests
+from prep.formats.commit import tidy_up
 from prep.formats.layout import Container
 from prep.formats.replace import demand_no_input, demand_replaceable
 from prep.formats.writer import Writer
@@ -68,6 +67,7 @@ def is_made(path: Path, identity: str, workers: Workers = None, progress: Progre
         raise
     except (PrepError, OSError, KeyError, ValueError, AttributeError):
         return False
+    tidy_up(path, manifest.path_of(path), envelope.path_of(path))
     return True
 
 
@@ -86,7 +86,7 @@ def write_dataset(
     *,
     compression: str,
 ) -> Container:
-    """Write all rows, commit atomically and write the manifest.
+    """Write all rows and commit them with their manifest.
 
     ``spec`` has the fields without ``split`` and no rows yet; counts are added to ``provenance`` as "counts". Raises
     `DataError` for rows that do not fit the fields or come out of split order, `StorageError` where the disk refuses;
@@ -129,21 +129,17 @@ def write_dataset(
                 remedy="check the source and the parameters",
             )
         documents = {**spec.documents, "provenance": canonical_json({**provenance, "counts": counts}).decode()}
-        container = commit(writer, path, replace(spec, splits=splits, documents=documents))
-    write_manifest(container, writer.digests)
-    return container
+        return commit(writer, path, replace(spec, splits=splits, documents=documents))
 
 
 def commit(writer: Writer, path: Path, spec: DatasetSpec) -> Container:
-    """Put a finished dataset under its final name, without the sidecars of what lay there before."""
-    return writer.commit(spec, superseded=(envelope.path_of(path), manifest.path_of(path)))
-
-
-def write_manifest(container: Container, digests: Mapping[str, ChunkDigests]) -> bytes:
-    """Write the manifest of what a writer has written (`Writer.digests`) beside the dataset; returns its bytes."""
-    data = manifest.encode(container, digests)
-    write_atomically(manifest.path_of(container.path), data)
-    return data
+    """Put a finished dataset and its manifest under their final names, without the sidecars of what lay there."""
+    superseded = (envelope.path_of(path), manifest.path_of(path))
+    return writer.commit(
+        spec,
+        superseded,
+        beside=lambda container: (manifest.path_of(path), manifest.encode(container, writer.digests)),
+    )
 
 
 def read_manifest(path: Path) -> manifest.Manifest:

@@ -11,7 +11,7 @@ from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, parse_json, value_digest
 from prep.engine import DatasetSource, Journal, Progress, Workers, run, silent
 from prep.errors import DataError, IntegrityError, PrepError, SchemaError, UsageError, Where
-from prep.formats.commit import storage_errors, write_atomically
+from prep.formats.commit import storage_errors, tidy_up, write_atomically
 from prep.formats.replace import demand_no_input
 from prep.schema import Schema
 from prep.transforms import TRANSFORMS
@@ -68,6 +68,7 @@ def stats(
     identity = value_digest("stats", {**about, "statistics_version": STATISTICS_VERSION})
     if not force and _unchanged(output, identity):
         hash_all(raw, contents, workers, progress)
+        tidy_up(output)
         return output
     spec = planned_spec(contents.spec, chosen)
     start, stop = spec.splits.get("train", (0, 0))

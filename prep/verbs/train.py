@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from prep.certificate.policy import Level, Policy
 from prep.engine import Progress, silent
-from prep.errors import UsageError
+from prep.errors import CertificateError, UsageError, Where
 from prep.formats.files import is_remote
 from prep.gate import CertifiedDataset, admit
 from prep.verbs.config import load_config
@@ -30,6 +30,7 @@ def train(
     seed: int = 0,
     config: str | Path | None = None,
     lock_path: str | Path | None = None,
+    trust_path: str | Path | None = None,
     say: Callable[[str], None] = lambda _: None,
     progress: Progress = silent,
 ) -> RunResult:
@@ -42,8 +43,16 @@ def train(
     """
     if isinstance(dataset, str | Path):
         path, policy = _located(dataset, config, require)
-        dataset = admit(path, policy, lock_path=Path(lock_path) if lock_path else None)
+        dataset = admit(path, policy, lock_path=lock_path, trust_path=trust_path)
         demand_present_schema(dataset, config)
+    elif require == "signed" and isinstance(dataset, CertifiedDataset) and dataset.standing.level != require:
+        raise CertificateError(
+            "the consumer demands a signature and this dataset was admitted without",
+            where=Where(path=str(dataset.path), dataset=dataset.id),
+            measured=str(dataset.standing),
+            allowed="a signature by a trusted key",
+            remedy="have it signed by somebody of trust.toml: prep certify --key",
+        )
     try:
         from prep.training import fit
     except ImportError as error:

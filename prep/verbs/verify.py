@@ -28,6 +28,7 @@ def verify(
     admission_only: bool = False,
     policy: Policy | None = None,
     lock_path: str | Path | None = None,
+    trust_path: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
     workers: Workers = None,
     progress: Progress = silent,
@@ -39,7 +40,7 @@ def verify(
     read. Raises what the gate raises, and `IntegrityError`, or a `Refusal` of several, naming field, chunks and samples
     of whatever changed.
     """
-    admitted = admit(dataset, policy, lock_path=Path(lock_path) if lock_path else None, storage_options=storage_options)
+    admitted = admit(dataset, policy, lock_path=lock_path, trust_path=trust_path, storage_options=storage_options)
     demand_present_schema(admitted)
     if admission_only:
         return Verified(admitted, 0)

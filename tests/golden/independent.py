@@ -49,6 +49,7 @@ def verify(dataset: Path) -> dict[str, Any]:
     assert statement["subject"] == [
         {"name": predicate["dataset"], "digest": {"sha256": hashlib.sha256(data).hexdigest()}}
     ]
+    assert predicate["manifest_bytes"] == len(data)
     assert data[:8] == b"PREPMAN\x01"
     (length,) = struct.unpack("<I", data[8:12])
     header = json.loads(data[12 : 12 + length])

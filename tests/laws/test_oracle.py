@@ -16,7 +16,7 @@ from prep.engine import DatasetSource, run
 from prep.formats import create
 from prep.schema import load_schema, to_pandera
 from prep.transforms.original import Originals
-from prep.verbs.rawdata import write_manifest
+from prep.verbs.rawdata import commit
 from tests.conftest import SYSTEMS, dataset_of
 from tests.laws.test_checks import CASES, Arrays, Case, corrupt, describe, in_memory, made
 
@@ -146,7 +146,7 @@ def rewritten(path: Path, spec: DatasetSpec, arrays: Arrays, constants: Arrays) 
             writer.write_constant(field, constants[field.name])
         for field in spec.fields:
             writer.write(field.name, arrays[field.name])
-        write_manifest(writer.commit(spec), writer.digests)
+        commit(writer, path, spec)
     return path
 
 

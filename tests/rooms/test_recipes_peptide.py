@@ -245,7 +245,7 @@ def verdicts(spoil: Any, raw: Path, folder: Path) -> dict[str, str]:
     """Failed checks by name, of the raw dataset with some arrays changed, taken down the line."""
     from prep.engine import DatasetSource
     from prep.formats import create
-    from prep.verbs.rawdata import write_manifest
+    from prep.verbs.rawdata import commit
 
     with DatasetSource.open(raw) as source:
         spec, constants = source.spec, source.constants()[0]
@@ -257,7 +257,7 @@ def verdicts(spoil: Any, raw: Path, folder: Path) -> dict[str, str]:
             writer.write_constant(field, constants[field.name])
         for field in spec.fields:
             writer.write(field.name, arrays[field.name])
-        write_manifest(writer.commit(spec), writer.digests)
+        commit(writer, changed, spec)
     statistics = prep.stats(changed, output=folder / "stats.json")
     (outcome,) = prep.validate(prep.normalize(changed, stats=statistics, output=folder / "normalised.h5"))
     assert outcome.report is not None

@@ -17,7 +17,7 @@ from prep.engine import DatasetSource
 from prep.errors import CertificateError, DataError, Refusal, SchemaError
 from prep.formats import create
 from prep.schema import load_schema
-from prep.verbs.rawdata import commit, write_manifest
+from prep.verbs.rawdata import commit
 from tests.conftest import dataset_of, make_project, working_in
 
 Document = dict[str, Any]
@@ -37,8 +37,7 @@ def rewrite(path: Path, document: str, edit: Callable[[Document], None]) -> Path
             for field in spec.fields:
                 writer.write(field.name, np.array(source.reader.rows(field.name, 0, spec.rows)))
             documents = {**spec.documents, document: json.dumps(body)}
-            container = commit(writer, place, replace(spec, documents=documents))
-    write_manifest(container, writer.digests)
+            commit(writer, place, replace(spec, documents=documents))
     return place
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Interrupts:
-    """Within ``with``, SIGINT and SIGTERM wait for `let_through` or for the end, and are then handled as before.
+    """Within ``with``, SIGINT, SIGTERM and SIGHUP wait for `let_through` or for the end, then are handled as before.
 
     Raised just anywhere, KeyboardInterrupt may land in a finaliser of distributed, where Python drops it, or leave a
     client half made. Nothing is held back outside the main thread, which no signal interrupts, nor where a signal is
@@ -23,7 +23,7 @@ class Interrupts:
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 before = signal.getsignal(number)
                 if callable(before):
                     self._before[number] = before

@@ -1,0 +1,58 @@
+"""Faults at every place: the campaigns of `make torture` with small counts."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.torture.__main__ import attack
+from tests.torture.campaign import Campaign, Order, Tally, scratch
+from tests.torture.campaigns import syscalls
+from tests.torture.cases import ENDINGS, STAGES
+from tests.torture.shim import NoCompilerError
+from tests.torture.table import CAMPAIGNS
+
+# The calls are tried stage by stage below, side by side.
+_WHOLE = [each for each in CAMPAIGNS if each.name != "calls"]
+
+
+def assert_nothing_is_wrong(tally: Tally) -> None:
+    assert tally.findings == []
+    assert tally.runs > 0
+
+
+@pytest.mark.parametrize("campaign", _WHOLE, ids=lambda each: each.name)
+def test_a_campaign_of_faults_finds_nothing_accepted_wrongly_and_nothing_lost(campaign: Campaign):
+    tally = attack(campaign, campaign.quick, 0, None)
+    if tally.unable:
+        pytest.skip(tally.unable)
+    assert_nothing_is_wrong(tally)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder for projects, in memory where there is room."""
+    with tempfile.TemporaryDirectory(prefix="torture-", dir=scratch()) as name:
+        yield Path(name)
+
+
+def calls(folder: Path, stage: str, ending: str, *, small: bool = False) -> Tally:
+    try:
+        return syscalls.every_call(Order(1, folder), stages=[stage], endings=[ending], small=small)
+    except NoCompilerError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_whichever_call_fails_a_stage_ends_with_code_4_and_loses_nothing(stage: str, ending: str, folder: Path):
+    tally = calls(folder, stage, ending)
+    assert_nothing_is_wrong(tally)
+    assert tally.refused > 5
+
+
+def test_what_helps_a_resumed_run_may_fail_too(folder: Path):
+    assert_nothing_is_wrong(calls(folder, "normalize", "h5", small=True))

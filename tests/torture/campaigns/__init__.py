@@ -1,0 +1,1 @@
+"""One module a campaign; `tests.torture.table` lists them."""
