@@ -130,8 +130,9 @@ READ = "import h5py, json; print(json.dumps(float(h5py.File({path!r})['inputs'][
 
 
 @pytest.mark.parametrize("kind", ["external", "virtual"])
-def test_a_prefix_in_the_environment_does_not_choose_what_is_read(hdf5: Tiny, kind: str):
+def test_a_prefix_in_the_environment_does_not_choose_what_is_read(make, kind: str):
     """Row 4: HDF5_EXTFILE_PREFIX and HDF5_VDS_PREFIX send the same file to other values."""
+    hdf5 = make("hdf5")
     here, elsewhere = hdf5.folder / "here", hdf5.folder / "elsewhere"
     for folder, value in ((here, 1.0), (elsewhere, 2.0)):
         folder.mkdir()
@@ -201,7 +202,6 @@ HOSTILE = {
     "NUMCODECS_BLOSC_NOLOCK": "1",
     "PANDERA_VALIDATION_ENABLED": "False",
     "PANDERA_VALIDATION_DEPTH": "SCHEMA_ONLY",
-    "NUMBA_DISABLE_JIT": "1",
     "OMP_NUM_THREADS": "0",
     "DASK_ARRAY__CHUNK_SIZE": "1",
     "PREP_LEVEL": "none",

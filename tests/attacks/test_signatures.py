@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from securesystemslib.dsse import Envelope as PlainEnvelope
+from securesystemslib.signer import SSlibKey
 
 import prep
+from prep.certificate import envelope
+from prep.certificate.keyfiles import read_private
 from tests.attacks.outcomes import command, refused
 from tests.attacks.tiny import Tiny, build
 
 pytest.importorskip("prep.certificate.trust", reason="keys and trust are not there yet")
-
-from prep.certificate import envelope
 
 
 @pytest.fixture
@@ -47,14 +49,12 @@ def demand(tiny: Tiny, **policy: Any) -> None:
 
 def test_one_key_under_two_ids_is_one_signature(signed: Tiny):
     """Row 26: securesystemslib counts key ids, so one key meets a threshold of two."""
-    dsse = pytest.importorskip("securesystemslib.dsse")
-    signers = pytest.importorskip("securesystemslib.signer")
     body = json.loads(signed.certificate.read_bytes())
     (first,) = body["signatures"]
     edit(signed, lambda each: each["signatures"].append({"keyid": "another", "sig": first["sig"]}))
     raw = envelope_key(signed)
-    both = [signers.SSlibKey(name, "ed25519", "ed25519", {"public": raw.hex()}) for name in (first["keyid"], "another")]
-    plain = dsse.Envelope.from_dict(json.loads(signed.certificate.read_bytes()))
+    both = [SSlibKey(name, "ed25519", "ed25519", {"public": raw.hex()}) for name in (first["keyid"], "another")]
+    plain = PlainEnvelope.from_dict(json.loads(signed.certificate.read_bytes()))
     assert len(plain.verify(both, 2)) == 2
 
     demand(signed, threshold=1)
@@ -134,8 +134,6 @@ def test_a_payload_changed_under_its_signature_is_refused(signed: Tiny):
 
 def test_a_signature_over_another_payload_type_is_refused(signed: Tiny):
     """Row 18: the type is signed with the payload."""
-    from prep.certificate.keyfiles import read_private
-
     private = read_private(signed.folder / "one.pem")
     body = json.loads(signed.certificate.read_bytes())
     message = envelope.pae("application/json", base64.b64decode(body["payload"]))

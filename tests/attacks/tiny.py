@@ -20,6 +20,7 @@ from prep.blocks import Array, ChunkKey
 from prep.canonical import sha256_hex
 from prep.certificate import envelope, lock, manifest
 from prep.certificate.matching import metadata_ranges
+from prep.certificate.statement import compose
 from prep.certificate.tree import logical_root
 from prep.errors import PrepError
 from prep.formats import Container, open_container
@@ -238,8 +239,20 @@ def reseal(tiny: Tiny, root: str = "", change: Callable[[dict[str, Any]], None] 
     """Certificate and lock that speak of the manifest as it is now, ``change`` made to the statement."""
     sealed = envelope.open_envelope(tiny.certificate.read_bytes(), path="certificate")
     statement = json.loads(sealed.payload)
-    statement["subject"][0]["digest"]["sha256"] = sha256_hex(tiny.manifest.read_bytes())
-    statement["predicate"]["root"] = root or statement["predicate"]["root"]
+    data, claims = tiny.manifest.read_bytes(), statement["predicate"]
+    try:
+        statement = compose(
+            manifest.parse(data, path=str(tiny.manifest)),
+            schema=claims["schema"],
+            report=claims["report"],
+            registry_digest=claims["check_registry"],
+            baselines=claims["baselines"],
+            created=claims["created"],
+            expires=claims["expires"],
+        )
+    except PrepError:  # no manifest of prep: as near to it as an attacker gets
+        statement["subject"][0]["digest"]["sha256"] = sha256_hex(data)
+        claims.update(root=root or claims["root"], manifest_bytes=len(data))
     change(statement)
     pin_payload(tiny, json.dumps(statement, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
 
