@@ -20,7 +20,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def parse_json(data: bytes, *, path: str, limit: int = 64 << 20) -> Any:
-    """Parse JSON strictly: at most ``limit`` bytes, no duplicate keys, no NaN or infinity.
+    """Parse JSON strictly: at most ``limit`` bytes of UTF-8, no duplicate keys, no NaN or infinity.
 
     Raises `IntegrityError` naming ``path``.
     """
@@ -33,7 +33,8 @@ def parse_json(data: bytes, *, path: str, limit: int = 64 << 20) -> Any:
             remedy="it was not written by prep; restore the original",
         )
     try:
-        return json.loads(data, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        # Decoded here: `json` would guess UTF-16 and UTF-32 from the first bytes, and other readers would not.
+        return json.loads(data.decode(), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"this is not valid JSON: {error}",

@@ -20,6 +20,7 @@ NAME = "prep.lock"
 TRUST_NAME = "trust.toml"
 _MARKERS = (NAME, TRUST_NAME, "Snakefile", "pyproject.toml", ".git")
 _VERSION = 1
+_SIZE_LIMIT = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +52,15 @@ def read(path: Path) -> dict[str, Pin]:
     `CertificateError`.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_SIZE_LIMIT + 1)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise _wrong(path, error.strerror) from error
-    body = parse_json(data, path=str(path))
+    body = parse_json(data, path=str(path), limit=_SIZE_LIMIT)
     try:
-        if body["lock_version"] != _VERSION:
+        if type(body["lock_version"]) is not int or body["lock_version"] != _VERSION:
             raise _wrong(path, f"lock version {body['lock_version']!r}")
         pins = {name: Pin(**entry) for name, entry in body["datasets"].items()}
         if not all(isinstance(value, str) for entry in pins.values() for value in asdict(entry).values()):

@@ -9,6 +9,8 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from prep.blocks import Array, Block, FieldSpec
 from prep.canonical import blake3_digest, canonical_json
 from prep.engine.buffers import Buffers, Pool
@@ -147,7 +149,9 @@ class _Job:
             arrays = read.arrays if self.transform is None else self._transformed(self.transform, read)
             block = Block(start, stop, arrays, self.constants)
             eager = sorted(todo.items(), key=lambda each: not getattr(each[1], "first", False))
-            found = {name: fold.absorb(fold.empty(), block) for name, fold in eager}
+            # Folds count what is not finite; signalling NaNs of data that are none are no reason for a warning.
+            with np.errstate(all="ignore"):
+                found = {name: fold.absorb(fold.empty(), block) for name, fold in eager}
             # In the order of the folds, so that what is merged does not depend on what was known.
             states = {name: known[name] if name in known else found[name] for name in folds}
             if self.journal is not None and unit is not None and not known:
