@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
+served: list[str] = []
 
 
 def command(channel: int) -> list[str]:
@@ -40,6 +41,9 @@ def structure(held: Any, path: str, arguments: Any) -> tuple[Any, Any]:
     from prep.formats.hdf5_structure import structure as honest
 
     name = Path(path).stem
+    if name == "victim" and served:
+        die()  # of what the files before have left behind
+    served.append(name)
     if name in DEEDS:
         DEEDS[name]()
     value, parts = honest(held, path, arguments)
@@ -132,6 +136,11 @@ def _offset(value: Any, parts: list[Any]) -> None:
     parts[2 * list(value["variables"]).index("episode")][:] = (1 << 64) - 8
 
 
+def _sizes(value: Any, parts: list[Any]) -> None:
+    sizes = parts[2 * list(value["variables"]).index("episode") + 1]
+    sizes -= 8
+
+
 LIES: dict[str, Callable[[Any, Any], Any]] = {
     "no variables": lambda value, parts: value.pop("variables"),
     "a list": lambda value, parts: value.update(variables=[]),
@@ -149,6 +158,7 @@ LIES: dict[str, Callable[[Any, Any], Any]] = {
     "attributes of no kind": _field(lambda found: found["attributes"].update(units=1.5)),
     "more attributes": _field(lambda found: found["attributes"].update(scale_factor="2")),
     "an offset that wraps": _offset,
+    "smaller chunks": _sizes,
     "fewer parts": lambda value, parts: parts.pop(),
     "longer parts": lambda value, parts: parts.append(np.zeros(1 << 24, np.uint8)),
     "other dimensions": lambda value, parts: value["dimensions"].update(sample=11),

@@ -212,6 +212,14 @@ def test_a_child_killed_over_a_file_says_nothing_about_the_file(tmp_path: Path) 
     assert open_container(good.path).spec == good.spec
 
 
+@pytest.mark.usefixtures("taken_over")
+def test_a_file_is_not_blamed_for_what_the_one_before_has_left_behind(tmp_path: Path) -> None:
+    first, victim = write_demo(tmp_path / "first.h5"), write_demo(tmp_path / "second.h5")
+    victim.path.rename(tmp_path / "victim.h5")
+    assert open_container(first.path).spec == first.spec
+    assert open_container(tmp_path / "victim.h5").spec == victim.spec
+
+
 @pytest.mark.usefixtures("fresh")
 def test_a_child_that_died_meanwhile_is_replaced_unnoticed(tmp_path: Path) -> None:
     demo = write_demo(tmp_path / "demo.h5")
@@ -321,7 +329,11 @@ from prep.formats import open_container
 from prep.isolation import sessions
 spec = open_container(sys.argv[1]).spec
 ours = sessions._RESIDENT.child.pid
+held = sessions._RESIDENT.lock
+held.acquire()  # as by a thread that asks just now, and that no fork takes along
 process = os.fork()
+if process:
+    held.release()
 if process == 0:
     same = open_container(sys.argv[1]).spec == spec
     os._exit(0 if same and sessions._RESIDENT.child.pid != ours else 1)
