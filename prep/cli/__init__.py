@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from prep.errors import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE, PrepError
+from prep.memory import demand_memory
 
 _NO_THREAD = "can't start new thread"
 _NO_MEMORY = (
@@ -50,6 +51,7 @@ def run(arguments: list[str]) -> int:
             stream.reconfigure(errors="replace")  # a terminal without × and − still gets the message
     hear_remarks()
     try:
+        demand_memory()
         result = app(args=arguments, prog_name="prep", standalone_mode=False)
     except PrepError as error:
         with suppress(OSError):  # who listened may be gone
