@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from prep.errors import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE, PrepError
+from prep.memory import demand_memory
 
 _NO_THREAD = "can't start new thread"
 _NO_MEMORY = (
@@ -51,6 +52,7 @@ def run(arguments: list[str]) -> int:
     hear_remarks()
     _expect_hdf5(arguments)
     try:
+        demand_memory()
         result = app(args=arguments, prog_name="prep", standalone_mode=False)
     except PrepError as error:
         with suppress(OSError):  # who listened may be gone

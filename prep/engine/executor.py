@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from prep.engine.algebra import one_thread
 from prep.engine.window import window
+from prep.memory import thread_pool
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -69,7 +69,7 @@ def _on_threads(function: Callable[[Item], Result], items: Iterable[Item], worke
         if workers <= 1:
             yield from map(function, items)
             return
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="prep")
+        pool = thread_pool(workers)
         try:
             for future in window(lambda item: pool.submit(function, item), items, lambda: 2 * workers):
                 yield future.result()

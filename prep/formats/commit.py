@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from prep.formats.leftovers import remove, remove_stale, sibling
 from prep.formats.swap import Swap
 from prep.formats.turn import tidy, turn
 from prep.interrupts import Interrupts
+from prep.memory import thread_pool
 
 _SYNC_THREADS = 8
 
@@ -203,7 +203,7 @@ def _sync_tree(path: Path) -> None:
     for folder, _, names in os.walk(path, onerror=_raise):
         folders.append(folder)
         files.extend(os.path.join(folder, name) for name in names)
-    with ThreadPoolExecutor(_SYNC_THREADS) as pool:
+    with thread_pool(_SYNC_THREADS) as pool:
         for group in (files, folders[::-1]):
             for _ in pool.map(_sync, group):
                 pass

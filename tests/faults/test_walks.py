@@ -144,3 +144,37 @@ def test_what_was_replaced_while_it_was_measured_is_not_certified(
     with pytest.raises(IntegrityError, match="replaced while it was certified"):
         prep.certify(path)
     assert not path.with_name(path.name + ".cert.json").exists()
+
+
+@pytest.mark.parametrize("size", [60 << 20, 150 << 20, 200 << 20])
+def test_with_too_little_memory_to_begin_a_command_ends_with_code_4_and_one_message(size: int, project: Path):
+    done = subprocess.run(
+        [sys.executable, "-m", "prep", "generate", "regression"],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_DATA, (size, size)),
+        timeout=60,
+    )
+
+    assert done.returncode == 4, done.stderr
+    assert done.stderr.startswith("memory: there was not enough memory")
+    assert not Path("data").exists()
+
+
+def test_a_reader_that_goes_away_is_no_traceback(project: Path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "prep", "generate", "regression"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None
+        running.stdout.close()
+        assert running.stderr is not None
+        errors = running.stderr.read()
+        running.wait(60)
+
+    assert running.returncode == 4
+    assert errors.startswith("storage: what there is to say cannot be written")
+    assert Path("data/raw/regression.h5.manifest").exists()

@@ -230,7 +230,7 @@ def test_what_a_pass_learns_does_not_depend_on_the_order_in_which_the_work_is_do
     assert learned(segmented, 2) == expected
     for seed in range(3):
         shuffling = Shuffling(random.Random(seed))
-        monkeypatch.setattr("prep.engine.executor.ThreadPoolExecutor", lambda *_, made=shuffling, **__: made)
+        monkeypatch.setattr("prep.engine.executor.thread_pool", lambda *_, made=shuffling, **__: made)
 
         assert learned(segmented, 4) == expected
         assert shuffling.order != sorted(shuffling.order)

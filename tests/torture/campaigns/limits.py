@@ -17,7 +17,7 @@ from tests.torture.runner import Ended, Faults, Runner
 _LARGEST_FILE = 60_000
 # What is said goes to a file too.
 _LEAST = 2_000
-_MEMORY = 6 << 20
+_MEMORY = 1 << 30
 _DISK = 2 << 20
 _NOBODY = 65534
 
