@@ -23,13 +23,15 @@ The line, as functions and as commands of the same name::
     prep.open("data/normalized/control.h5", prep.Policy(level="signed"))
 
 The parts, bottom up: `errors`, `canonical` and `registry`, `strict_yaml`; `kernels`; `blocks` (fields, datasets,
-blocks of rows); `formats` (HDF5 and Zarr); `folds` (everything learned about data); `recipes`, `importers`,
-`transforms`, `checks`; `schema` and `report`; `engine` (the only loop over data); `certificate`; `gate` (the only
-maker of `CertifiedDataset`); `loaders`; `training`; `verbs`; `cli`. Nothing here is imported before it is used.
+blocks of rows); `isolation` (untrusted files are parsed in a child process); `formats` (HDF5 and Zarr); `folds`
+(everything learned about data); `recipes`, `importers`, `transforms`, `checks`; `schema` and `report`; `engine` (the
+only loop over data); `certificate`; `gate` (the only maker of `CertifiedDataset`); `loaders`; `training`; `verbs`;
+`cli`. Nothing here is imported before it is used.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from prep.registry import Table
@@ -54,6 +56,11 @@ if TYPE_CHECKING:
     from prep.verbs.trust import trusted as trusted
     from prep.verbs.validate import validate as validate
     from prep.verbs.verify import verify as verify
+
+# libhdf5 reads this once, when h5py is first imported, and then never looks for filter plugins: a file that names an
+# unknown filter would otherwise have it load every shared library on the plugin path. No module of prep can import h5py
+# before this line has run. What `hdf5plugin` registers by itself still works.
+os.environ["HDF5_PLUGIN_PRELOAD"] = "::"
 
 _API = Table(
     "api",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any
 
 from prep.errors import UsageError
@@ -52,6 +51,8 @@ class Table:
     def _extend(self) -> None:
         if self._extended:
             return
+        from importlib.metadata import entry_points  # takes 20 ms, and not every process asks for a member
+
         for point in entry_points(group=f"prep.{self.family}"):
             self._members.setdefault(point.name, point.value)
         self._extended = True

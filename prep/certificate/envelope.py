@@ -53,15 +53,16 @@ class Envelope:
         """Those of ``keys`` that signed, each once however often it did and under whatever id, and the signatures
         that are of none of them.
         """
-        message, signed = self.signed_bytes, set[int]()
-        found = []
-        for key in dict.fromkeys(keys):
-            own = {index for index, each in enumerate(self.signatures) if key.has_signed(message, each.sig)}
-            if own:
-                found.append(key)
-                signed |= own
-        rest = tuple(each for index, each in enumerate(self.signatures) if index not in signed)
-        return tuple(found), rest
+        message, known = self.signed_bytes, tuple(dict.fromkeys(keys))
+        found, rest = set(), []
+        for each in self.signatures:
+            hinted = [key for key in known if key.id == each.keyid]
+            signer = next((key for key in (*hinted, *known) if key.has_signed(message, each.sig)), None)
+            if signer is None:
+                rest.append(each)
+            else:
+                found.add(signer)
+        return tuple(key for key in known if key in found), tuple(rest)
 
     def signed_by(self, key: PrivateKey) -> Envelope:
         """The same payload, signed by ``key`` too; what the key's own id named before is replaced."""

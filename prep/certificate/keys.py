@@ -162,7 +162,13 @@ class PrivateKey:
             found = load_pem_private_key(data, secret)
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             if secret is not None:
-                _refuse("the passphrase does not open this key", _first_sentence(error), "its passphrase", where)
+                raise UsageError(
+                    "the passphrase does not open this key",
+                    where=where,
+                    measured=_first_sentence(error),
+                    allowed="the passphrase that the key was made with",
+                    remedy="try again; a key whose passphrase is lost is revoked and replaced by a new one",
+                ) from error
             _refuse("this is no private key", _first_sentence(error), "a PEM private key (PKCS8, Ed25519)", where)
         if not isinstance(found, Ed25519PrivateKey):
             _refuse("this key is of another algorithm", algorithm(found), "Ed25519", where)

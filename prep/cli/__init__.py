@@ -49,6 +49,7 @@ def run(arguments: list[str]) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without × and − still gets the message
     hear_remarks()
+    _expect_hdf5(arguments)
     try:
         result = app(args=arguments, prog_name="prep", standalone_mode=False)
     except PrepError as error:
@@ -111,6 +112,14 @@ def _told(code: int) -> int:
 def _say(text: str) -> None:
     with suppress(OSError):  # the terminal may be gone
         print(text, file=sys.stderr)
+
+
+def _expect_hdf5(arguments: list[str]) -> None:
+    """The process that parses HDF5 starts while the command is imported, where there is a file for it."""
+    if any(each.lower().endswith((".h5", ".hdf5", ".nc")) and os.path.isfile(each) for each in arguments):
+        from prep.isolation.sessions import prepare
+
+        prepare()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

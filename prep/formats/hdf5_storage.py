@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from prep.formats.layout import ByteRange, Codec, damaged
+from prep.formats.extents import Extents, check_inside
+from prep.formats.hdf5_filters import Filter, codecs_from
+from prep.formats.layout import ByteRange, damaged
 
-_DEFLATE, _SHUFFLE, _BLOSC, _ZSTD = 1, 2, 32001, 32015
-_BLOSC_COMPRESSORS = ("blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd")
 # Version 1 and three reserved bytes follow the signature, which no text can hold.
 _HEAP = re.compile(rb"GCOL\x01\0\0\0")
 _HEAP_HEADER, _OBJECT_HEADER = 16, 16
@@ -24,13 +24,12 @@ _HEAP_HEADER, _OBJECT_HEADER = 16, 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """The chunks of one dataset, as `prep.formats.layout.FieldLayout` has them."""
+    """The chunks of one dataset, as `prep.formats.layout.FieldLayout` has them, and its filters."""
 
     rows: int
     chunk_rows: int
-    codecs: tuple[Codec, ...]
-    offsets: NDArray[np.uint64]
-    sizes: NDArray[np.uint64]
+    filters: tuple[Filter, ...]
+    extents: Extents
 
 
 def stored_chunks(path: Path, name: str, dataset: h5py.Dataset, size: int) -> Stored:
@@ -44,23 +43,12 @@ def stored_chunks(path: Path, name: str, dataset: h5py.Dataset, size: int) -> St
         raise damaged(
             path, "a dataset is not chunked by whole rows", field=name, measured=dataset.chunks, allowed=dataset.shape
         )
-    codecs = _codecs(path, name, dataset)
-    offsets, sizes = _chunks(path, name, dataset)
-    wrong = (offsets + sizes > size) | (sizes > size)
+    filters = _filters(dataset)
+    codecs = codecs_from(path, name, filters, dataset.dtype.itemsize)
+    extents = _chunks(path, name, dataset)
     whole = dataset.dtype.itemsize * int(np.prod(dataset.chunks, dtype=np.int64))
-    if not codecs:
-        wrong |= sizes != whole
-    if wrong.any():
-        index = int(np.argmax(wrong))
-        raise damaged(
-            path,
-            "a chunk has the wrong size or ends after the file",
-            field=name,
-            chunk=index,
-            measured=f"bytes {int(offsets[index])} to {int(offsets[index] + sizes[index])}",
-            allowed=f"within {size} bytes" if codecs else f"{whole} bytes, within {size} bytes",
-        )
-    return Stored(dataset.shape[0], dataset.chunks[0], codecs, offsets, sizes)
+    check_inside(path, name, extents, size, None if codecs else whole)
+    return Stored(dataset.shape[0], dataset.chunks[0], filters, extents)
 
 
 def check_storage(path: Path, name: str, dataset: h5py.Dataset) -> None:
@@ -72,23 +60,6 @@ def check_storage(path: Path, name: str, dataset: h5py.Dataset) -> None:
         raise damaged(path, "a dataset has external storage: its data lie in other files", field=name)
     if np.any(dataset.fillvalue != np.zeros((), dataset.dtype)):
         raise damaged(path, "a dataset has a fill value", field=name, measured=dataset.fillvalue, allowed=0)
-
-
-def gaps(path: Path, stored: Iterable[Stored], size: int) -> tuple[ByteRange, ...]:
-    """What lies between the chunks, in order of offset: with them it covers the file exactly once."""
-    parts = list(stored)
-    empty = [np.array([], np.uint64)]
-    starts = np.concatenate([part.offsets for part in parts] or empty).astype(np.int64)
-    sizes = np.concatenate([part.sizes for part in parts] or empty).astype(np.int64)
-    order = np.argsort(starts, kind="stable")
-    starts, stops = starts[order], starts[order] + sizes[order]
-    low, high = np.concatenate([[0], stops]), np.concatenate([starts, [size]])
-    if np.any(high < low):
-        place = int(np.argmax(high < low))
-        raise damaged(path, "two chunks overlap in the file", measured=f"at byte {int(high[place])}")
-    return tuple(
-        ByteRange("", int(begin), int(end - begin)) for begin, end in zip(low, high, strict=True) if end > begin
-    )
 
 
 def check_heaps(path: Path, descriptor: int, metadata: Iterable[ByteRange]) -> None:
@@ -132,54 +103,28 @@ def _check_type(path: Path, name: str, dataset: h5py.Dataset) -> None:
         )
 
 
-def _codecs(path: Path, name: str, dataset: h5py.Dataset) -> tuple[Codec, ...]:
+def _filters(dataset: h5py.Dataset) -> tuple[Filter, ...]:
     properties = dataset.id.get_create_plist()
-    codecs: list[Codec] = []
-    for place in range(properties.get_nfilters()):
-        code, _, values, _ = properties.get_filter(place)
-        if code == _SHUFFLE and place == 0 and values == (dataset.dtype.itemsize,):
-            codecs.append({"id": "shuffle", "elementsize": values[0]})
-        elif code == _DEFLATE and len(values) == 1:
-            codecs.append({"id": "zlib", "level": values[0]})
-        elif code == _ZSTD and len(values) == 1:
-            codecs.append({"id": "zstd", "level": values[0], "checksum": False})
-        elif code == _BLOSC and len(values) == 7 and values[6] < len(_BLOSC_COMPRESSORS):
-            codecs.append(
-                {
-                    "id": "blosc",
-                    "cname": _BLOSC_COMPRESSORS[values[6]],
-                    "clevel": values[4],
-                    "shuffle": values[5],
-                    "blocksize": 0,
-                }
-            )
-        else:
-            raise damaged(
-                path,
-                "a dataset has a filter that prep does not use",
-                field=name,
-                measured=f"filter {code} {values}",
-                allowed="shuffle, deflate, zstd, blosc",
-            )
-    if sum(codec["id"] != "shuffle" for codec in codecs) > 1:
-        raise damaged(path, "a dataset is compressed more than once", field=name)
-    return tuple(codecs)
+    found = [properties.get_filter(place) for place in range(properties.get_nfilters())]
+    return tuple((int(code), tuple(int(value) for value in values)) for code, _, values, _ in found)
 
 
-def _chunks(path: Path, name: str, dataset: h5py.Dataset) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    count = -(-dataset.shape[0] // dataset.chunks[0])
-    stored: list[tuple[int, int, int, int]] = []
+def _chunks(path: Path, name: str, dataset: h5py.Dataset) -> Extents:
+    step = dataset.chunks[0]
+    count = -(-dataset.shape[0] // step)
+    # One flat array of numbers: a tuple for each of millions of chunks would take gigabytes.
+    numbers = array("Q")
 
     def note(chunk: Any) -> None:
-        stored.append((chunk.chunk_offset[0], chunk.byte_offset, chunk.size, chunk.filter_mask))
+        numbers.extend((chunk.chunk_offset[0], chunk.byte_offset, chunk.size, chunk.filter_mask))
 
     dataset.id.chunk_iter(note)
-    stored.sort()
-    starts = [start for start, *_ in stored]
-    step = dataset.chunks[0]
-    if len(stored) != count or any(start != place * step for place, start in enumerate(starts)):
-        present = set(starts)
-        missing = next((index for index in range(count) if index * step not in present), None)
+    stored = np.frombuffer(numbers, np.uint64).reshape(-1, 4) if numbers else np.empty((0, 4), np.uint64)
+    stored = stored[np.argsort(stored[:, 0], kind="stable")]
+    places, odd = np.divmod(stored[:, 0], np.uint64(step))
+    if len(stored) != count or odd.any() or not np.array_equal(places, np.arange(count, dtype=np.uint64)):
+        present = set(places[odd == 0].tolist())
+        missing = next((index for index in range(count) if index not in present), None)
         raise damaged(
             path,
             "a chunk is missing" if missing is not None else "there are more chunks than rows",
@@ -188,7 +133,6 @@ def _chunks(path: Path, name: str, dataset: h5py.Dataset) -> tuple[NDArray[np.ui
             measured=f"{len(stored)} chunks",
             allowed=f"{count} chunks",
         )
-    if any(mask for *_, mask in stored):
+    if stored[:, 3].any():
         raise damaged(path, "a chunk skips some of its filters", field=name)
-    table = np.array([entry[1:3] for entry in stored], np.uint64).reshape(-1, 2)
-    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+    return np.ascontiguousarray(stored[:, 1]), np.ascontiguousarray(stored[:, 2])

@@ -1,43 +1,60 @@
-"""Reads the structure of an HDF5 file and accepts exactly what prep writes: what is not expected is refused, unread."""
+"""The structure of an HDF5 file, taken apart in a child process: what prep does not write is refused, unread."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from io import FileIO
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from prep.errors import PrepError
-from prep.formats.hdf5_storage import Stored, check_heaps, check_storage, gaps, stored_chunks
-from prep.formats.layout import Container, FieldLayout, damaged
-from prep.formats.rules import MARK, dimension_sizes
-from prep.formats.tree import DOCUMENTS, check_written_by_prep, dataset_from, field_from
+from prep.formats.extents import gaps
+from prep.formats.hdf5_storage import Stored, check_heaps, check_storage, stored_chunks
+from prep.formats.layout import damaged
+from prep.formats.rules import MARK
+from prep.formats.tree import DOCUMENTS, check_written_by_prep
+from prep.isolation.child import Held
+from prep.isolation.positioned import PositionedFile
 
 DIMENSION_ONLY = "This is a netCDF dimension but not a netCDF variable."
 # Written by libhdf5's dimension scales and the netCDF conventions on top of them.
 _SCALE_ATTRIBUTES = frozenset({"CLASS", "NAME", "REFERENCE_LIST", "DIMENSION_LIST", "_Netcdf4Dimid"})
 
 
-def read_structure(path: Path, raw: FileIO) -> Container:
-    """The `Container` of the open file ``raw``; no chunk is read and no other file is opened.
+def structure(held: Held, path: str, arguments: Any) -> tuple[dict[str, Any], list[NDArray[np.uint64]]]:
+    """What the file holds, for `prep.formats.hdf5_container`: attributes, variables, dimensions; as parts the offsets
+    and the sizes of each variable's chunks. No chunk is read and no other file is opened.
 
     Raises `IntegrityError` for a damaged file, and for every construct that prep does not write.
     """
+    with _opened(held, path) as file:
+        return _described(Path(path), file, held.descriptor)
+
+
+def mark(held: Held, path: str, arguments: Any) -> tuple[bool, list[Any]]:
+    """Whether the root has the attribute by which a dataset of prep is recognised. Raises as `structure`."""
+    with _opened(held, path) as file:
+        return MARK in file.attrs, []
+
+
+@contextmanager
+def _opened(held: Held, path: str) -> Iterator[h5py.File]:
     try:
         # Through a Python file, so that no environment variable picks another driver.
-        with h5py.File(raw, "r") as file:
-            return _container(path, file, raw.fileno())
+        with h5py.File(PositionedFile(held.descriptor), "r") as file:
+            yield file
     except (PrepError, MemoryError):
         raise
     except Exception as error:  # libhdf5 meets damage in the most various ways
         raise damaged(path, f"this HDF5 file is damaged: {error}") from error
 
 
-def _container(path: Path, file: h5py.File, descriptor: int) -> Container:
+def _described(path: Path, file: h5py.File, descriptor: int) -> tuple[dict[str, Any], list[NDArray[np.uint64]]]:
     size = os.fstat(descriptor).st_size
     check_written_by_prep(path, {key: _text(file.attrs[key]) for key in file.attrs if key == MARK})
     if file.userblock_size:
@@ -46,19 +63,18 @@ def _container(path: Path, file: h5py.File, descriptor: int) -> Container:
     dimensions = {name: dataset for name, dataset in datasets.items() if _is_dimension_only(dataset)}
     variables = {name: dataset for name, dataset in datasets.items() if name not in dimensions}
     stored = {name: stored_chunks(path, name, dataset, size) for name, dataset in variables.items()}
-    metadata = gaps(path, stored.values(), size)
-    check_heaps(path, descriptor, metadata)
+    check_heaps(path, descriptor, gaps(path, [each.extents for each in stored.values()], size))
     for name, dataset in dimensions.items():
         _check_dimension(path, name, dataset)
     names = {_address(dataset): name for name, dataset in datasets.items()}
-    found = {name: _layout(path, name, dataset, stored[name], names) for name, dataset in variables.items()}
-    spec, layouts = dataset_from(path, _attributes(path, file), _attributes(path, documents), found)
-    wanted = dimension_sizes(spec, {name: layout.rows for name, layout in layouts.items()})
-    wanted = {name: length for name, length in wanted.items() if name not in layouts}
-    sizes = {name: dataset.shape[0] for name, dataset in dimensions.items()}
-    if sizes != wanted:
-        raise damaged(path, "the dimensions do not fit the datasets", measured=sizes, allowed=wanted)
-    return Container(path, "hdf5", spec, layouts, metadata, size)
+    found = {name: _variable(path, name, dataset, stored[name], names) for name, dataset in variables.items()}
+    value = {
+        "root": _attributes(path, file),
+        "documents": _attributes(path, documents),
+        "variables": found,
+        "dimensions": {name: dataset.shape[0] for name, dataset in dimensions.items()},
+    }
+    return value, [part for each in stored.values() for part in each.extents]
 
 
 def _members(path: Path, file: h5py.File) -> tuple[dict[str, h5py.Dataset], h5py.Group]:
@@ -125,16 +141,16 @@ def _check_dimension(path: Path, name: str, dataset: h5py.Dataset) -> None:
         raise damaged(path, "a dimension without coordinates holds data or attributes", field=name)
 
 
-def _layout(path: Path, name: str, dataset: h5py.Dataset, stored: Stored, names: Mapping[int, str]) -> FieldLayout:
-    spec = field_from(
-        path,
-        name,
-        dataset.dtype,
-        dims=_dims(path, name, dataset, names),
-        shape=dataset.shape[1:],
-        attributes=_attributes(path, dataset),
-    )
-    return FieldLayout(spec, stored.rows, stored.chunk_rows, stored.codecs, stored.offsets, stored.sizes)
+def _variable(path: Path, name: str, dataset: h5py.Dataset, stored: Stored, names: Mapping[int, str]) -> dict[str, Any]:
+    return {
+        "dtype": dataset.dtype.str,
+        "dims": _dims(path, name, dataset, names),
+        "shape": dataset.shape[1:],
+        "attributes": _attributes(path, dataset),
+        "rows": stored.rows,
+        "chunk_rows": stored.chunk_rows,
+        "filters": [{"code": code, "values": values} for code, values in stored.filters],
+    }
 
 
 def _dims(path: Path, name: str, dataset: h5py.Dataset, names: Mapping[int, str]) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from prep.errors import UsageError, Where
+from prep.errors import IntegrityError, UsageError, Where
 from prep.formats.commit import storage_errors
+from prep.formats.hdf5_container import bears_mark
 from prep.formats.layout import HDF5_SIGNATURE
 from prep.formats.rules import MARK
 from prep.formats.tree import DOCUMENTS
@@ -59,13 +60,12 @@ def demand_replaceable(path: Path, *, folder: bool, manifest: Path) -> None:
 
 
 def _is_own_hdf5(path: Path, manifest: Path) -> bool:
-    import h5py
-
-    with path.open("rb") as file:
+    with path.open("rb", buffering=0) as file:
         start = file.read(len(HDF5_SIGNATURE))
-    if start == HDF5_SIGNATURE:
-        with suppress(OSError, RuntimeError, KeyError, ValueError), h5py.File(path, "r") as opened:
-            return MARK in opened.attrs
+        # A file that the library cannot bear bears no mark.
+        with suppress(IntegrityError):
+            if start == HDF5_SIGNATURE:
+                return bears_mark(path, file)
     return bool(start) and manifest.is_file()
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from prep.blocks import SPLITS, Array, FieldSpec, row_ranges
 from prep.errors import DataError, UsageError, Where
 from prep.importers import Blocks, IngestOptions, Opened
-from prep.importers.columns import Column, Source
+from prep.importers.ahead import read_ahead
+from prep.importers.columns import Column, Elsewhere, Source
 from prep.importers.divide import divide
 from prep.importers.mapping import FieldMapping, SourceMapping, field_name, looks_like_group, parse_mapping
 from prep.importers.specify import specify
@@ -43,13 +44,16 @@ def open_columns(source: Source, options: IngestOptions) -> Opened:
     step = _step(fields, [column for _, column in chosen])
     splitter, how = divide(rows, options, split, by_name.get(group), Where(path=source.path), step=step)
 
-    def blocks() -> Blocks:
+    def read() -> Blocks:
         source.inputs.unchanged()
         columns = {spec.name: (by_name[spec.name], spec.dtype) for spec in fields}
         for code, name in enumerate(SPLITS):
-            for arrays in _selected(columns, deciding, splitter=splitter, code=code, step=step):
+            for arrays in _selected(columns, deciding, source.elsewhere, splitter=splitter, code=code, step=step):
                 yield name, arrays
         source.inputs.unchanged()
+
+    def blocks() -> Blocks:
+        return read_ahead(read(), source.elsewhere.abandon) if source.elsewhere else read()
 
     if options.mapping and not mapping.split and any(column.path == "split" for column in source.columns):
         warnings.append("the source has a column 'split' that the mapping does not name; it was not used")
@@ -137,6 +141,7 @@ def _step(fields: Sequence[FieldSpec], columns: Sequence[Column]) -> int:
 def _selected(
     columns: Mapping[str, tuple[Column, np.dtype[Any]]],
     deciding: Column | None,
+    elsewhere: Elsewhere | None,
     *,
     splitter: Splitter,
     code: int,
@@ -144,18 +149,21 @@ def _selected(
 ) -> Iterator[dict[str, Array]]:
     """One pass over the source that keeps the rows of one split."""
     rows = sum(splitter.counts)
+    chosen = [column for column, _ in columns.values()]
     with ExitStack() as stack:
         decide = stack.enter_context(deciding.reader()) if deciding else None
-        readers = {name: stack.enter_context(column.reader()) for name, (column, _) in columns.items()}
+        readers = [] if elsewhere else [stack.enter_context(column.reader()) for column in chosen]
         for start, stop in row_ranges(rows, step):
             values = decide(start, stop) if decide else None
             keep = np.flatnonzero(splitter.codes(start, stop, values) == code)
             if len(keep) == 0:
                 continue
-            whole = len(keep) == stop - start
-            arrays = {}
-            for name, read in readers.items():
-                part = read(start, stop)
-                part = part if whole else part[keep]
-                arrays[name] = np.ascontiguousarray(part, dtype=columns[name][1])
-            yield arrays
+            some = keep if len(keep) < stop - start else None
+            if elsewhere:
+                parts = elsewhere.rows(chosen, start, stop, some)
+            else:
+                parts = [read(start, stop) if some is None else read(start, stop)[some] for read in readers]
+            yield {
+                name: np.ascontiguousarray(part, dtype=dtype)
+                for (name, (_, dtype)), part in zip(columns.items(), parts, strict=True)
+            }

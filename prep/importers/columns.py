@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -34,9 +34,22 @@ class Column:
     long_name: str = ""
 
 
+class Elsewhere(Protocol):
+    """Another process that reads columns; it is asked for several at once."""
+
+    def rows(self, columns: Sequence[Column], start: int, stop: int, keep: Array | None = None) -> list[Array]:
+        """Rows ``start:stop`` of some columns, or those of them that are in ``keep``."""
+
+    def abandon(self) -> None:
+        """End a reading, in whatever thread, of which nobody wants the rest."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Everything an importer found: its own ``name``, the source's ``path``, columns, digests, what it has to say."""
+    """Everything an importer found: its own ``name``, the source's ``path``, columns, digests, what it has to say.
+
+    ``elsewhere`` is the process that reads the columns, where it is not this one.
+    """
 
     importer: str
     path: str
@@ -44,6 +57,7 @@ class Source:
     inputs: Inputs
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    elsewhere: Elsewhere | None = None
 
     def find(self, path: str, key: str) -> Column:
         """The column at ``path``; a `ConfigError` that lists what exists, about entry ``key`` of the mapping."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import h5py
 import numpy as np
 
 from prep.errors import IntegrityError, PrepError, StorageError, UsageError, Where
+from prep.isolation.positioned import PositionedFile
 
 # Built into the HDF5 library (1-6) or h5py (lzf); any other id makes HDF5 search its plugin path for a shared library.
 _FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 4: "szip", 5: "nbit", 6: "scaleoffset", 32000: "lzf"}
@@ -19,20 +19,24 @@ MAX_COMPONENTS = 32
 
 
 class Hdf5Tree:
-    """An HDF5 file opened read-only as a context manager; every object is reached through hard links alone."""
+    """An HDF5 file, open as ``descriptor``, read-only; every object is reached through hard links alone.
 
-    def __init__(self, path: Path) -> None:
+    For the child process (`prep.isolation`) alone. ``path`` is its name in errors.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
         self.path = path
+        self._descriptor = descriptor
         self._file: h5py.File | None = None
 
-    def __enter__(self) -> Hdf5Tree:
+    def open(self) -> Hdf5Tree:
+        """Open it, and return it."""
         with hdf5_errors(self.path):
-            self._file = h5py.File(self.path, "r")
+            self._file = h5py.File(PositionedFile(self._descriptor), "r")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Let go of it; the descriptor stays open."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -40,7 +44,7 @@ class Hdf5Tree:
     @property
     def root(self) -> h5py.File:
         """The open file."""
-        assert self._file is not None, "use Hdf5Tree as a context manager"
+        assert self._file is not None, "it is not open"
         return self._file
 
     def names(self, group: h5py.Group) -> list[str]:
@@ -181,11 +185,3 @@ def _damaged(where: Where, error: Exception) -> IntegrityError:
         where=where,
         remedy="the file is truncated, damaged or still open for writing; copy or write it again",
     )
-
-
-def looks_like_hdf5(path: Path) -> bool:
-    """Whether a file carries the HDF5 signature; never raises."""
-    try:
-        return path.is_file() and bool(h5py.is_hdf5(path))
-    except (OSError, ValueError):
-        return False

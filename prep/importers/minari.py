@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from prep.blocks import SPLITS, Array, FieldSpec, Role
-from prep.errors import IntegrityError, PrepError, UsageError, Where
+from prep.errors import IntegrityError, UsageError, Where
 from prep.importers import Blocks, IngestOptions, Opened
+from prep.importers.ahead import read_ahead
 from prep.importers.columns import storable
-from prep.importers.hdf5tree import Hdf5Tree, looks_like_hdf5
+from prep.importers.foreign import ForeignHdf5, has_member, looks_like_hdf5
 from prep.importers.mapping import checked_roles
-from prep.importers.minari_episodes import Leaf, survey
+from prep.importers.minari_leaves import METADATA, PARTS, Leaf
 from prep.importers.sources import existing, identify, storage_errors
 from prep.importers.splitting import checked_fractions, divide_groups
 
@@ -34,17 +36,20 @@ READ_BYTES = 8 << 20
 MAX_METADATA_BYTES = 64 << 20
 _PREFIX = "minari:"
 _ROLES = {"observations": "input", "actions": "target"}
-_KNOWN = (
-    "total_episodes",
-    "total_steps",
-    "dataset_id",
-    "minari_version",
-    "algorithm_name",
-    "env_spec",
-    "observation_space",
-    "action_space",
-)
+# What is compared with the episodes.
+_COMPARED = ("total_episodes", "total_steps", "observation_space", "action_space")
 Piece = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """All episodes: their leaves, steps of each (int64), what was noticed and not taken, what the metadata say."""
+
+    leaves: tuple[Leaf, ...]
+    steps: NDArray[np.int64]
+    warnings: tuple[str, ...]
+    left_out: tuple[str, ...]
+    metadata: Mapping[str, str]
 
 
 class Minari:
@@ -59,13 +64,7 @@ class Minari:
             return True
         if path.is_dir():
             return any((path / place / METADATA_FILE).is_file() for place in (".", "data"))
-        try:
-            if looks_like_hdf5(path):
-                with Hdf5Tree(path) as tree:
-                    return tree.has(tree.root, "episode_0")
-        except PrepError:
-            pass
-        return False
+        return looks_like_hdf5(path) and has_member(path, "episode_0")
 
     def open(self, source: str, options: IngestOptions) -> Opened:
         """Every episode is checked (see `survey`) before a row is taken. Inputs are observations, targets actions."""
@@ -80,22 +79,23 @@ class Minari:
         data = locate(source)
         sidecar = data.parent / METADATA_FILE
         inputs = identify(data.parent, [data, sidecar] if sidecar.is_file() else [data])
-        with Hdf5Tree(data) as tree:
-            metadata = _sidecar(sidecar) if sidecar.is_file() else tree.attributes(tree.root, _KNOWN)
-            found = survey(tree, metadata)
+        foreign = ForeignHdf5(data)
+        found = _surveyed(foreign, _sidecar(sidecar) if sidecar.is_file() else None)
         where = Where(path=str(data))
         assigned = divide_groups(len(found.steps), fractions, options.seed, "episodes", where)
         fields = _fields(found.leaves, options.roles, where)
         step = max(READ_BYTES // sum(spec.row_bytes for spec in fields), 1)
         episodes = {name: np.flatnonzero(assigned == code) for code, name in enumerate(SPLITS)}
 
+        def read() -> Blocks:
+            inputs.unchanged()
+            for name, numbers in episodes.items():
+                for pieces in _pieces(numbers, found.steps, step):
+                    yield name, _rows(foreign, pieces, found.leaves)
+            inputs.unchanged()
+
         def blocks() -> Blocks:
-            inputs.unchanged()
-            with Hdf5Tree(data) as tree:
-                for name, numbers in episodes.items():
-                    for pieces in _pieces(numbers, found.steps, step):
-                        yield name, _rows(tree, pieces, found.leaves)
-            inputs.unchanged()
+            return read_ahead(read(), foreign.abandon)
 
         notes = {
             "importer": self.name,
@@ -109,7 +109,7 @@ class Minari:
                 "seed": options.seed,
             },
             "left_out": list(found.left_out),
-            "metadata": {key: str(metadata[key]) for key in _KNOWN if key in metadata},
+            "metadata": dict(found.metadata),
         }
         rows = {name: int(found.steps[numbers].sum()) for name, numbers in episodes.items()}
         return Opened(fields, rows, "episode", notes, found.warnings, blocks)
@@ -218,20 +218,40 @@ def _pieces(numbers: NDArray[np.int64], steps: NDArray[np.int64], limit: int) ->
         yield pieces
 
 
-def _rows(tree: Hdf5Tree, pieces: list[Piece], leaves: tuple[Leaf, ...]) -> dict[str, Array]:
-    """The rows of some pieces. Observations are read with one row more, which ends the last transition."""
-    parts: dict[str, list[Array]] = {}
-    for number, start, stop in pieces:
-        for leaf in leaves:
-            dataset = tree.dataset(f"episode_{number}/{leaf.path}")
-            assert dataset is not None, "the survey saw it, and the file has not changed"
-            values = tree.read(dataset, start, stop + leaf.extra)
-            parts.setdefault(leaf.name, []).append(values[: stop - start])
-            if leaf.extra:
-                parts.setdefault(f"next_{leaf.name}", []).append(values[1:])
-        parts.setdefault("episode", []).append(np.full(stop - start, number, np.int64))
-        parts.setdefault("step", []).append(np.arange(start, stop, dtype=np.int64))
-    joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return {
-        name: np.ascontiguousarray(array, storable(array.dtype, Where(field=name))) for name, array in joined.items()
-    }
+def _surveyed(foreign: ForeignHdf5, metadata: dict[str, Any] | None) -> _Found:
+    """All episodes, compared with the ``metadata`` beside the file, or with that in it."""
+    compared = None if metadata is None else {key: metadata[key] for key in _COMPARED if _is_plain(metadata.get(key))}
+    with foreign.understood():
+        answer = foreign.ask("episodes", compared, most=foreign.size)
+        leaves = tuple(
+            Leaf(each["path"].text(), each["dtype"].dtype(), each["shape"].counts()) for each in answer["leaves"].list()
+        )
+        if {leaf.part for leaf in leaves} != set(PARTS) or len({leaf.name for leaf in leaves}) < len(leaves):
+            raise ValueError("arrays that no episode has")
+        steps = answer.array(0, np.dtype(np.int64), (answer["episodes"].count(),))
+        if len(steps) == 0 or int(steps.min()) < 1:
+            raise ValueError("episodes without steps")
+        stated = {key: text.text() for key, text in answer["metadata"].items()} if metadata is None else metadata
+        known = {key: str(stated[key]) for key in METADATA if key in stated}
+        return _Found(leaves, steps, answer["warnings"].texts(), answer["left_out"].texts(), known)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int)
+
+
+def _rows(foreign: ForeignHdf5, pieces: list[Piece], leaves: tuple[Leaf, ...]) -> dict[str, Array]:
+    """The rows of some pieces."""
+    lengths = [stop - start for _, start, stop in pieces]
+    wanted: list[tuple[str, np.dtype[Any], tuple[int, ...]]] = []
+    for leaf in leaves:
+        names = (leaf.name, f"next_{leaf.name}") if leaf.extra else (leaf.name,)
+        dtype = storable(leaf.dtype, Where(field=leaf.name))
+        wanted += [(name, dtype, (sum(lengths), *leaf.shape)) for name in names]
+    most = sum(dtype.itemsize * math.prod(shape) for _, dtype, shape in wanted)
+    with foreign.understood():
+        answer = foreign.ask("transitions", {"pieces": pieces, "leaves": [leaf.path for leaf in leaves]}, most=most)
+        rows = {name: answer.array(index, dtype, shape) for index, (name, dtype, shape) in enumerate(wanted)}
+    rows["episode"] = np.repeat(np.array([number for number, _, _ in pieces], np.int64), lengths)
+    rows["step"] = np.concatenate([np.arange(start, stop, dtype=np.int64) for _, start, stop in pieces])
+    return rows

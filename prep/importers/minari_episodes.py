@@ -16,37 +16,12 @@ from prep.blocks import row_ranges
 from prep.errors import DataError, IntegrityError, UsageError, Where
 from prep.importers.columns import storable
 from prep.importers.hdf5tree import Hdf5Tree
+from prep.importers.minari_leaves import PARTS, Leaf
 
-PARTS = ("observations", "actions", "rewards", "terminations", "truncations")
 _EPISODE = re.compile(r"episode_(0|[1-9][0-9]*)")
 _SCAN_ROWS = 1 << 16
 _NUMERIC = {"Box", "Discrete", "MultiDiscrete", "MultiBinary"}
 _SMALLEST_IMAGE = 32  # minari encodes uint8 boxes of at least 32 by 32 as JPEG
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One dataset that every episode has. ``shape`` is that of a row; ``extra`` rows (0 or 1) follow the last step."""
-
-    path: str
-    dtype: np.dtype[Any]
-    shape: tuple[int, ...]
-
-    @property
-    def part(self) -> str:
-        """Which of `PARTS` it belongs to."""
-        return self.path.split("/", 1)[0]
-
-    @property
-    def extra(self) -> int:
-        """The observation that follows the last action."""
-        return int(self.part == "observations")
-
-    @property
-    def name(self) -> str:
-        """Field name: ``observations/pose/_index_0`` is ``observations_pose_index_0``."""
-        parts = [re.sub(r"[^A-Za-z0-9_]+", "_", part).strip("_") for part in self.path.split("/")]
-        return "_".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

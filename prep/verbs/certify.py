@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from prep.canonical import parse_json
@@ -121,9 +122,8 @@ def certify(
             allowed="no entry" if known is None else f"{known.version} {known.root} {known.certificate}",
             remedy="rebuild with the pinned code, schema and parameters, or certify without --locked and review it",
         )
-    publish_certificate(
-        path, contents, sealed.encode(), pin=lambda: None if locked else lock.pin(chosen, contents.spec.name, entry)
-    )
+    change = partial(lock.pin, chosen, contents.spec.name, entry)
+    publish_certificate(path, contents, sealed.encode(), pin=(lambda: None) if locked else change, pinned=chosen)
     return Certified(
         path,
         contents.spec.name,

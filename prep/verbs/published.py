@@ -13,8 +13,11 @@ from prep.formats.commit import storage_errors, tidy_up, write_atomically
 from prep.formats.turn import turn
 
 
-def publish_certificate(path: Path, contents: manifest.Manifest, sealed: bytes, pin: Callable[[], None]) -> None:
-    """Write the envelope ``sealed`` beside the dataset at ``path`` and call ``pin``, which makes it trusted.
+def publish_certificate(
+    path: Path, contents: manifest.Manifest, sealed: bytes, pin: Callable[[], None], pinned: Path
+) -> None:
+    """Write the envelope ``sealed`` beside the dataset at ``path`` and call ``pin``, which makes it trusted in the lock
+    ``pinned``.
 
     At no moment does a certificate lie there that another pin or another dataset belongs to; where the disk refuses
     before the pin is changed, the old one stays. Raises `IntegrityError` where another dataset than that of
@@ -25,9 +28,9 @@ def publish_certificate(path: Path, contents: manifest.Manifest, sealed: bytes, 
         _demand_same(path, contents)
         if place.is_file() and place.read_bytes() == sealed:
             pin()
-            tidy_up(place)
         else:
             write_atomically(place, sealed, meanwhile=pin)
+    tidy_up(place, pinned)
 
 
 def _demand_same(path: Path, contents: manifest.Manifest) -> None:

@@ -77,6 +77,8 @@ def run(folder: Path, *arguments: str, timeout: float = 60, **environment: str) 
     """A Python with these arguments in ``folder`` and with these environment variables, as a user would start it."""
     places = [environment.pop("PYTHONPATH", ""), str(ROOT), os.environ.get("PYTHONPATH", "")]
     known = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places)), **environment}
+    if "HDF5_PLUGIN_PRELOAD" not in environment:
+        known.pop("HDF5_PLUGIN_PRELOAD", None)  # `import prep` has set it here, and users have it from nowhere
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import prep
-from prep.errors import PrepError
+from prep.errors import IntegrityError, PrepError
+from prep.verbs import certify
 from tests.conftest import SYSTEMS, dataset_of, largest_file
 from tests.walks.test_line import run
 
@@ -123,3 +125,22 @@ def test_a_leftover_of_a_killed_process_is_removed_by_the_next_run(project: Path
     prep.generate("covariance")
 
     assert [path for path in Path("data").rglob("*") if path.name.endswith(".tmp")] == []
+
+
+def test_what_was_replaced_while_it_was_measured_is_not_certified(
+    certified_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = certified_copy / "data/normalized/regression.h5"
+    path.with_name(path.name + ".cert.json").unlink()
+    real = certify.examine
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        report = real(*arguments, **options)
+        statistics = prep.stats(prep.generate("regression", seed=7), output="data/stats/other.json", force=True)
+        prep.normalize("data/raw/regression.h5", stats=statistics, output=path)
+        return report
+
+    monkeypatch.setattr(certify, "examine", slow)
+    with pytest.raises(IntegrityError, match="replaced while it was certified"):
+        prep.certify(path)
+    assert not path.with_name(path.name + ".cert.json").exists()

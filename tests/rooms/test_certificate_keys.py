@@ -288,3 +288,24 @@ def test_a_public_key_in_text_has_one_spelling():
     ):
         with pytest.raises(UsageError):
             PublicKey.from_text(wrong, where=HERE)
+
+
+def test_a_passphrase_is_asked_for_on_a_terminal(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    answers = iter(["pässword", "pässword", "", ""])
+
+    def ask(text: str, **options: object) -> str:
+        assert options["hide_input"]
+        asked.append(text)
+        return next(answers)
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("typer.prompt", ask)
+    assert cli.run(["key", "new", "a.pem"]) == 0
+    assert cli.run(["key", "show", "a.pem"]) == 0
+    assert cli.run(["key", "show", "a.pem.pub"]) == 0
+    assert cli.run(["key", "new", "b.pem"]) == 0
+    assert cli.run(["key", "new", "c.pem", "--no-passphrase"]) == 0
+
+    assert len(asked) == 3
+    assert [b"ENCRYPTED" in Path(f"{name}.pem").read_bytes() for name in "abc"] == [True, False, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from prep.certificate import moments, trust
 from prep.certificate.keys import PrivateKey
 from prep.certificate.trust import Trust
 from prep.errors import ConfigError, UsageError
-from tests.conftest import working_in
+from tests.conftest import ROOT, working_in
 
 PUBLIC = PrivateKey.generate().public
 SECOND = PrivateKey.generate().public
@@ -323,3 +324,17 @@ def test_an_expiry_ends_before_the_calendar_does():
     with pytest.raises(UsageError):
         moments.expiry("99999d", at("9999-01-01"), "--expires")
     assert timedelta(days=1) == moments.SKEW
+
+
+def test_the_documented_example_is_understood():
+    text = (ROOT / "docs/trust.md").read_text()
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.S)
+    found = parsed(re.sub(r":([0-9a-f]+)…", lambda match: ":" + match[1].ljust(64, "0"), example))
+
+    assert [each.owner for each in found.keys] == ["Ada Lovelace"]
+    assert (len(found.rules), len(found.withdrawn or {})) == (1, 2)
+    assert re.findall(r"^(\w+) =", example, re.M) == [
+        *("version", "owner", "public", "datasets", "valid_from", "valid_until", "revoked"),
+        *("name", "level", "threshold", "minimum_version", "schema", "check_registry", "max_age_days"),
+        *("root", "reason", "at", "certificate", "reason"),
+    ]

@@ -14,7 +14,8 @@ import pytest
 
 from prep.errors import EXIT_UNFINISHED, StorageError, UsageError
 from prep.formats import create, open_container
-from prep.formats.commit import storage_error, write_atomically
+from prep.formats.commit import storage_error, tidy_up, write_atomically
+from prep.formats.turn import lock_of
 from tests.rooms.formats_demo import FIELDS, demo_arrays, demo_spec, write_demo
 
 ENDINGS = (".h5", ".zarr")
@@ -201,3 +202,53 @@ def test_processes_with_the_same_target_do_not_harm_each_other(tmp_path: Path, e
         assert process.returncode == 0
     assert open_container(tmp_path / f"demo{ending}").spec == demo_spec(29)
     assert [entry.name for entry in tmp_path.iterdir()] == [f"demo{ending}"]
+
+
+def test_when_the_last_fsync_fails_what_was_there_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, manifest, certificate = (tmp_path / f"demo.h5{end}" for end in ("", ".manifest", ".cert.json"))
+    write_demo(path, demo_spec(4))
+    manifest.write_bytes(b"old manifest")
+    certificate.write_bytes(b"old certificate")
+    before = whole(tmp_path)
+    real = os.fsync
+
+    def failing(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}") and manifest.exists() and manifest.read_bytes() == b"new":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(descriptor)
+
+    spec = demo_spec(10, constants=())
+    with create(path, spec) as writer:
+        for name, array in demo_arrays(spec).items():
+            writer.write(name, array)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", failing)
+            with pytest.raises(StorageError, match="Input/output"):
+                writer.commit(spec, (certificate, manifest), lambda _: (manifest, b"new"))
+    assert whole(tmp_path) == before
+
+
+def test_who_has_to_wait_for_another_process_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "statistics.json"
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from prep.formats.turn import turn\n"
+        "with turn(Path(sys.argv[1])): print('mine', flush=True); time.sleep(1.5)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "mine\n"
+        with caplog.at_level("INFO", "prep"):
+            write_atomically(path, b"data")
+    assert "waiting for another process that is writing" in caplog.text
+    assert whole(tmp_path) == {"statistics.json": b"data"}
+
+
+def test_the_lock_of_a_killed_process_keeps_nobody_waiting_and_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "statistics.json"
+    lock_of(path).touch()
+    write_atomically(path, b"data")
+    assert whole(tmp_path) == {"statistics.json": b"data"}
+    lock_of(path).touch()
+    tidy_up(path)
+    assert whole(tmp_path) == {"statistics.json": b"data"}

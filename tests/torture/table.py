@@ -25,4 +25,5 @@ CAMPAIGNS = (
     ),
     Campaign("clock", f"{_HERE}.clock:clock", 3, 50, "the same files whatever the clock says"),
     Campaign("terminal", f"{_HERE}.terminal:terminal", 1, 0, "exit code 4 without a traceback, the work is done"),
+    Campaign("guards", f"{_HERE}.guards:guards", 3, 0, "a test fails for each guard that is taken out"),
 )

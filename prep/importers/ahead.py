@@ -1,0 +1,24 @@
+"""The next block is read while the last one is being written: a child process would wait for its parent otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from prep.importers import Blocks
+
+
+def read_ahead(blocks: Blocks, abandon: Callable[[], None]) -> Blocks:
+    """The same blocks, one of them in advance; ``abandon`` ends what reads where nobody wants the rest."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="prep-ahead")
+    whole = False
+    try:
+        waiting = pool.submit(next, blocks, None)
+        while (block := waiting.result()) is not None:
+            waiting = pool.submit(next, blocks, None)
+            yield block
+        whole = True
+    finally:
+        if not whole:
+            abandon()
+        pool.shutdown()
