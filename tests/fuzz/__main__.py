@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz TARGET [libFuzzer options] [corpus]`: guided by coverage, until it finds something."""
+"""`python -m tests.fuzz TARGET|all [options of libFuzzer] [corpus]`: guided by coverage until it finds something."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from prep.errors import PrepError
 def main() -> None:
     """Hand the target to libFuzzer, which ends the process."""
     name = sys.argv.pop(1)
-    use = TARGETS[name].use
+    uses = [TARGETS[each].use for each in TARGETS if name in (each, "all")]
 
     def once(data: bytes) -> None:
         try:
-            use(data)
+            if len(uses) == 1:
+                uses[0](data)
+            elif data:
+                uses[data[0] % len(uses)](data[1:])
         except PrepError as error:
             str(error)
 

@@ -7,7 +7,8 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from prep.errors import PrepError
@@ -17,6 +18,7 @@ from tests.torture.campaign import Order, Tally, Unable
 ROOT = Path(__file__).parents[2]
 SECONDS = 10.0
 _GROWTH = 512 << 20
+_FEW = 50_000
 _NUMBERS = (b"0", b"-1", b"1", b"255", b"65536", b"2147483648", b"4294967295", b"9223372036854775808", b"1e400")
 
 
@@ -105,18 +107,18 @@ def every_target(order: Order) -> Tally:
 
 
 def guided(order: Order) -> Tally:
-    """``count`` inputs of each target, guided by the code that they reach (atheris), each in a process of its own."""
-    try:
-        import atheris  # noqa: F401
-    except ImportError as error:
-        raise Unable("atheris is not installed") from error
-    return _together(order, _guided)
+    """``count`` inputs guided by the code that they reach (atheris): of each target in a process of its own, or of all
+    in one where they are few.
+    """
+    if find_spec("atheris") is None:
+        raise Unable("atheris is not installed")
+    return _guided("all", order) if order.count < _FEW else _together(order, _guided)
 
 
-def _together(order: Order, each: object) -> Tally:
+def _together(order: Order, each: Callable[[str, Order], Tally]) -> Tally:
     whole = Tally()
     for name in TARGETS:
-        tally = each(name, order)  # type: ignore[operator]
+        tally = each(name, order)
         whole.refused += tally.refused
         whole.harmless += tally.harmless
         whole.wrong += tally.wrong
@@ -129,9 +131,11 @@ def _together(order: Order, each: object) -> Tally:
 def _guided(name: str, order: Order) -> Tally:
     folder = order.folder / name
     folder.mkdir(parents=True, exist_ok=True)
-    for index, data in enumerate(TARGETS[name].corpus(name)):
-        (folder / f"seed{index}").write_bytes(data)
-    left = order.deadline - time.monotonic()
+    for number, (own, target) in enumerate(TARGETS.items()):
+        for index, data in enumerate(target.corpus(own) if name in (own, "all") else ()):
+            (folder / f"{own}-{index}").write_bytes(bytes([number]) + data if name == "all" else data)
+    still = 1 if name == "all" else len(TARGETS) - list(TARGETS).index(name)
+    left = (order.deadline - time.monotonic()) / still
     limit = [f"-max_total_time={max(1, int(left))}"] if left < float("inf") else []
     command = [sys.executable, "-m", "tests.fuzz", name, f"-runs={order.count}", f"-seed={order.seed + 1}", *limit]
     command += ["-rss_limit_mb=2048", f"-timeout={int(SECONDS)}", "-max_len=65536", str(folder)]

@@ -6,6 +6,9 @@ from tests.torture.campaign import Campaign
 
 _HERE = "tests.torture.campaigns"
 _STATE = "the old state verifies or there is no certificate; run again, the same result and nothing left behind"
+_ATTACKS = "tests.attacks"
+_VALUES = "only certified values are handed out, or exit code 3"
+_PARSERS = "errors of prep and no others, in bounded memory and time"
 _RACE = "one wins: what lies there belongs together and verifies, or has no certificate"
 
 CAMPAIGNS = (
@@ -25,5 +28,12 @@ CAMPAIGNS = (
     ),
     Campaign("clock", f"{_HERE}.clock:clock", 3, 50, "the same files whatever the clock says"),
     Campaign("terminal", f"{_HERE}.terminal:terminal", 1, 0, "exit code 4 without a traceback, the work is done"),
+    Campaign("bit flips", f"{_ATTACKS}.campaigns:bit_flips", 2000, 50_000, _VALUES),
+    Campaign("damage", f"{_ATTACKS}.campaigns:damage", 500, 10_000, _VALUES),
+    Campaign("states", f"{_ATTACKS}.machine:states", 20, 1000, _VALUES),
+    Campaign("one root", f"{_ATTACKS}.campaigns:one_root", 50, 500, "HDF5 and Zarr share root and values"),
+    Campaign("pandera", f"{_ATTACKS}.campaigns:against_pandera", 200, 5000, "the same verdicts and failing samples"),
+    Campaign("fuzzing", "tests.fuzz.run:every_target", 50, 100_000, _PARSERS),
+    Campaign("guided fuzzing", "tests.fuzz.run:guided", 5000, 1_000_000, _PARSERS),
     Campaign("guards", f"{_HERE}.guards:guards", 3, 0, "a test fails for each guard that is taken out"),
 )
