@@ -76,3 +76,11 @@ def test_own_data(project: Path):
     assert len(steps) == 5
     for step in steps:
         follow(*step)
+
+
+def test_the_section_about_trust(certified_copy: Path):
+    section = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Whom to trust")[2].partition("## Files")[0]
+    steps = [each for each in examples("prep") if each[0] in section]
+    assert len(steps) == 6
+    for command, code, first in steps:
+        follow(command, code, first.partition(", in ")[0].partition(" (key")[0])
