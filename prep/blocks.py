@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -18,6 +19,9 @@ SPLITS = ("train", "val", "test")
 ROLES: tuple[str, ...] = get_args(Role)
 CHUNK_BYTES = 4 << 20
 SEGMENT_BYTES = 32 << 20
+_DTYPE = re.compile(
+    r"\|?b1|\|?[iu]1|<?([iu][248]|f[248]|c8|c16)|bool|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,20 @@ class FieldSpec:
 
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> FieldSpec:
-        """The field that `to_dict` described; further keys are ignored."""
+        """The field that `to_dict` described; further keys are ignored. `SchemaError` for no number type."""
+        try:
+            dtype = named_dtype(entry["dtype"])
+        except ValueError as error:
+            raise SchemaError(
+                f"a field is described wrongly: {error}",
+                where=Where(field=str(entry["name"])),
+                measured=repr(entry["dtype"])[:80],
+                allowed="a number type of NumPy, such as '<f4'",
+                remedy="restore the file that describes it, or write it again with the command that made it",
+            ) from error
         return cls(
             name=entry["name"],
-            dtype=np.dtype(entry["dtype"]),
+            dtype=dtype,
             dims=tuple(entry["dims"]),
             shape=tuple(entry["shape"]),
             role=entry["role"],
@@ -220,6 +234,16 @@ class Block:
             return self
         rows = slice(low - self.start, high - self.start)
         return Block(low, high, {name: array[rows] for name, array in self.arrays.items()}, self.constants)
+
+
+def named_dtype(name: object) -> np.dtype[Any]:
+    """The number type that a document names, ``<f4`` or ``float32``; `ValueError` for anything else.
+
+    NumPy itself takes many other texts, and reads some of them with Python's parser.
+    """
+    if not isinstance(name, str) or not _DTYPE.fullmatch(name):
+        raise ValueError(f"{str(name)[:80]!r} is no number type")
+    return np.dtype(name)
 
 
 def segment_rows(spec: DatasetSpec) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import Any
 
 from blake3 import blake3
@@ -20,7 +21,8 @@ def canonical_json(value: Any) -> bytes:
 
 
 def parse_json(data: bytes, *, path: str, limit: int = 64 << 20) -> Any:
-    """Parse JSON strictly: at most ``limit`` bytes of UTF-8, no duplicate keys, no NaN or infinity.
+    """Parse JSON strictly: at most ``limit`` bytes of UTF-8, no duplicate keys, no NaN, no infinity however it is
+    written.
 
     Raises `IntegrityError` naming ``path``.
     """
@@ -34,7 +36,11 @@ def parse_json(data: bytes, *, path: str, limit: int = 64 << 20) -> Any:
         )
     try:
         # Decoded here: `json` would guess UTF-16 and UTF-32 from the first bytes, and other readers would not.
-        return json.loads(data.decode(), object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+        text = data.decode()
+        found = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant, parse_float=_finite)
+        if "\\ud" in text or "\\uD" in text:
+            json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        return found
     except (ValueError, RecursionError) as error:
         raise IntegrityError(
             f"this is not valid JSON: {error}",
@@ -53,6 +59,13 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is beyond float64")
+    return number
 
 
 def blake3_digest(data: Buffer) -> bytes:

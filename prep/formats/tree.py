@@ -145,7 +145,7 @@ def _splits(path: Path, text: str) -> dict[str, tuple[int, int]]:
     try:
         parsed = json.loads(text)
         spans = {str(name): (int(start), int(stop)) for name, (start, stop) in parsed.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise damaged(path, f"the attribute 'splits' is unreadable: {error}", measured=text[:80]) from error
     if json.dumps({name: list(span) for name, span in spans.items()}) != text:
         raise damaged(path, "the attribute 'splits' is not as prep writes it", measured=text[:80])

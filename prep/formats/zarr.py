@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from prep.blocks import DatasetSpec, FieldSpec
+from prep.blocks import DatasetSpec, FieldSpec, named_dtype
 from prep.canonical import parse_json
 from prep.errors import PrepError
 from prep.formats.chunks import Chunk
@@ -217,7 +217,7 @@ def _layout(path: Path, name: str, files: Mapping[str, int]) -> FieldLayout:
         codecs = tuple(_from_zarr(codec) for codec in chain[1:])
         if len(codecs) > 1 or chunk_rows < 1 or rows < 0 or not _may_share(each, -(-rows // chunk_rows)):
             raise ValueError("chunks or codecs")
-        dtype, dims = np.dtype(str(node["data_type"])), tuple(str(dim) for dim in node["dimension_names"])
+        dtype, dims = named_dtype(node["data_type"]), tuple(str(dim) for dim in node["dimension_names"])
         spec = field_from(path, name, dtype, dims=dims, shape=tuple(shape), attributes=dict(node["attributes"]))
         expected = _array_node(spec, rows, chunk_rows, codecs, each)
     except PrepError:

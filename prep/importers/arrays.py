@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import math
+import struct
 import zipfile
 import zlib
 from collections import Counter
@@ -26,6 +28,8 @@ from prep.importers.sources import existing, identify
 # Column-major members can only be read whole (a row is spread over all of them): so large may they be together.
 MAX_FORTRAN_BYTES = 128 << 20
 _SKIP = 1 << 20
+# What `zipfile` and the decompressors behind it raise on damaged bytes.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, UnicodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ def array_errors(path: Path, key: str = "") -> Iterator[None]:
     where = Where(path=str(path), key=key)
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except _DAMAGE as error:
         raise IntegrityError(
             f"this archive cannot be read: {error}",
             where=where,

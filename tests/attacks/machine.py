@@ -23,7 +23,7 @@ from tests.attacks.tiny import Tiny, admitted, build, everything, plain_values, 
 from tests.torture.campaign import Order, Tally
 
 VARIANTS = ("hdf5", "hdf5-gzip", "zarr", "zarr-files")
-STEPS = 50
+_LONG_RUN = 200
 
 
 class Model(RuleBasedStateMachine):
@@ -186,8 +186,8 @@ class Model(RuleBasedStateMachine):
             shutil.copy(source, target)
 
 
-def states(order: Order, steps: int = STEPS) -> Tally:
-    """``count`` runs of up to ``steps`` steps each; every step is followed by reading all that is certified."""
+def states(order: Order) -> Tally:
+    """``count`` runs of 50 steps (300 in a long run) each; after every step all that is certified is read."""
     projects = {}
     for variant in VARIANTS:
         pair = [build(order.folder / f"{variant}-{seed}", variant, seed=seed) for seed in (0, 1)]
@@ -196,7 +196,7 @@ def states(order: Order, steps: int = STEPS) -> Tally:
     model = type("States", (Model,), {"projects": projects, "folder": order.folder, "tally": Tally(), "count": counter})
     chosen = settings(
         max_examples=order.count,
-        stateful_step_count=steps,
+        stateful_step_count=50 if order.count <= _LONG_RUN else 300,
         deadline=None,
         database=None,
         derandomize=False,

@@ -8,6 +8,7 @@ _HERE = "tests.torture.campaigns"
 _ATTACKS = "tests.attacks"
 _VALUES = "no value other than the certified one is handed out without an error"
 _STATE = "the old state verifies or there is no certificate; run again, the same result and nothing left behind"
+_PARSERS = "errors of prep and no others, in bounded memory and time"
 _RACE = "one wins: what lies there belongs together and verifies, or has no certificate"
 
 CAMPAIGNS = (
@@ -26,5 +27,7 @@ CAMPAIGNS = (
     Campaign("one root", f"{_ATTACKS}.campaigns:one_root", 50, 500, "HDF5 and Zarr of the same data share their root"),
     Campaign("pandera", f"{_ATTACKS}.campaigns:against_pandera", 200, 5000, "same verdicts, same failing samples"),
     Campaign("states", f"{_ATTACKS}.machine:states", 20, 1000, "write, tamper, certify, read: the invariants hold"),
+    Campaign("fuzzing", "tests.fuzz.run:every_target", 50, 100_000, _PARSERS),
+    Campaign("guided fuzzing", "tests.fuzz.run:guided", 5000, 1_000_000, _PARSERS),
     Campaign("guards", f"{_HERE}.guards:guards", 3, 0, "a test fails for each guard that is taken out"),
 )
