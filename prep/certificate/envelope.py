@@ -94,7 +94,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 def path_of(dataset: Path) -> Path:
     """Where the certificate of a dataset lies: beside it, with the ending added."""
-    return dataset.with_name(dataset.name + SUFFIX)
+    return dataset.parent / f"{dataset.name}{SUFFIX}"
 
 
 def wrap(statement: Any) -> Envelope:

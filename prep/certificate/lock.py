@@ -15,6 +15,7 @@ from pathlib import Path
 from prep.canonical import parse_json
 from prep.errors import CertificateError, Where
 from prep.formats.commit import write_atomically
+from prep.formats.files import read_regular
 
 NAME = "prep.lock"
 TRUST_NAME = "trust.toml"
@@ -52,8 +53,7 @@ def read(path: Path) -> dict[str, Pin]:
     `CertificateError`.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_SIZE_LIMIT + 1)
+        data = read_regular(path, _SIZE_LIMIT)
     except FileNotFoundError:
         return {}
     except OSError as error:

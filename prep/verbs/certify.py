@@ -80,7 +80,7 @@ def certify(
     chosen = Path(lock_path) if lock_path else lock.find()
     contents = read_manifest(path)
     judged_by = schema_for(contents.spec, schema)
-    judged = examine(path, schema=schema, workers=workers, progress=progress)
+    judged = examine(path, schema=schema, recall=False, workers=workers, progress=progress)
     if report is not None:
         _demand_agreement(Path(report), judged)
     _demand_pass(path, judged, strict)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prep.canonical import sha256_hex
 from prep.certificate import envelope, manifest
-from prep.certificate.matching import match_container
+from prep.certificate.matching import manifest_bytes, match_container
 from prep.errors import IntegrityError, Where
 from prep.formats.commit import storage_errors, tidy_up, write_atomically
 from prep.formats.turn import turn
@@ -35,7 +35,7 @@ def publish_certificate(
 
 def _demand_same(path: Path, contents: manifest.Manifest) -> None:
     beside = manifest.path_of(path)
-    found = sha256_hex(beside.read_bytes()) if beside.is_file() else "no manifest"
+    found = sha256_hex(manifest_bytes(path)) if beside.is_file() else "no manifest"
     if found != contents.digest:
         raise IntegrityError(
             "the dataset was replaced while it was certified",

@@ -12,7 +12,7 @@ from typing import Any
 from prep.blocks import DatasetSpec
 from prep.canonical import value_digest
 from prep.certificate import manifest
-from prep.certificate.matching import match_container
+from prep.certificate.matching import manifest_bytes, match_container
 from prep.certificate.tree import logical_root
 from prep.checks import CHECKS, Finding
 from prep.engine import DatasetSource, Journal, Progress, Workers, run, silent
@@ -132,9 +132,17 @@ def _is_raw(path: Path) -> bool:
 
 
 def examine(
-    path: Path, *, schema: str | Path | None = None, workers: Workers = None, progress: Progress = silent
+    path: Path,
+    *,
+    schema: str | Path | None = None,
+    recall: bool = True,
+    workers: Workers = None,
+    progress: Progress = silent,
 ) -> Report:
-    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined."""
+    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined.
+
+    Without ``recall`` every value is measured now, whatever an interrupted pass has measured of the same bytes.
+    """
     _ = format_of(path)
     with DatasetSource.open(path) as source:
         spec = source.spec
@@ -163,7 +171,9 @@ def examine(
             digests=True,
             workers=workers,
             progress=progress,
-            journal=Journal.of(path, "validate", spec.documents.get("transforms", "") if apply else ""),
+            journal=Journal.of(path, "validate", spec.documents.get("transforms", "") if apply else "")
+            if recall
+            else None,
         )
         digests = {**measured.digests, **source.constants()[1]}
         container = source.container
@@ -239,7 +249,7 @@ def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests
     problem, count = "", 0
     samples: tuple[int, ...] = ()
     try:
-        data = place.read_bytes()
+        data = manifest_bytes(path)
         contents = manifest.parse(data, path=str(place))
         match_container(path, contents)
     except OSError as error:
