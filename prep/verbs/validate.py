@@ -22,6 +22,7 @@ from prep.schema import Schema, structure
 from prep.schema.embedded import embedded, stated_raw
 from prep.transforms.original import Originals
 from prep.verbs.baselines import baselines, relative_fold
+from prep.verbs.published import unreplaced
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
@@ -132,7 +133,14 @@ def _is_raw(path: Path) -> bool:
 def examine(
     path: Path, *, schema: str | Path | None = None, workers: Workers = None, progress: Progress = silent
 ) -> Report:
-    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined."""
+    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined, or was
+    replaced meanwhile.
+    """
+    with unreplaced(path):
+        return _examine(path, schema=schema, workers=workers, progress=progress)
+
+
+def _examine(path: Path, *, schema: str | Path | None, workers: Workers, progress: Progress) -> Report:
     _ = format_of(path)
     with DatasetSource.open(path) as source:
         spec = source.spec
