@@ -24,6 +24,7 @@ from prep.schema import Schema, structure
 from prep.schema.embedded import embedded, stated_raw
 from prep.transforms.original import Originals
 from prep.verbs.baselines import baselines, relative_fold
+from prep.verbs.published import unreplaced
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
@@ -139,10 +140,16 @@ def examine(
     workers: Workers = None,
     progress: Progress = silent,
 ) -> Report:
-    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined.
+    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined, or was
+    replaced meanwhile.
 
     Without ``recall`` every value is measured now, whatever an interrupted pass has measured of the same bytes.
     """
+    with unreplaced(path):
+        return _examine(path, schema, recall, workers, progress)
+
+
+def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Workers, progress: Progress) -> Report:
     _ = format_of(path)
     with DatasetSource.open(path) as source:
         spec = source.spec
