@@ -354,6 +354,19 @@ def test_lock_entries_of_other_types_are_refused(make):
     assert admitted(tiny).id == "tiny"
 
 
+@pytest.mark.parametrize("created", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "soon", "2026-01-01"])
+def test_a_lock_entry_with_a_moment_that_is_none_is_named(make, created: str):
+    """Not on the page: the first two are moments, and overflow where they are compared."""
+    tiny = make("hdf5")
+    good = tiny.lock.read_text()
+    body = json.loads(good)
+    body["datasets"]["another"] = {**body["datasets"]["tiny"], "created": created}
+    tiny.lock.write_text(json.dumps(body))
+
+    refused(lambda: admitted(tiny), "'another'")
+    refused(lambda: prep.certify(tiny.path), "'another'")
+
+
 @pytest.mark.parametrize(
     "name", ["t\u0456ny", "Tiny", "tiny ", "tiny\u200b", "ti\u006e\u0303y", "../tiny", "tiny\n", "TINY", ""]
 )
