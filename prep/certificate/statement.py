@@ -40,7 +40,7 @@ class Statement:
         return found
 
     def describes(self, manifest: Manifest) -> bool:
-        """Whether this is, to the last byte, the one statement over ``manifest`` that can be made with such a schema
+        """Whether this is, to the last byte, the one statement that can be made over ``manifest`` with such a schema
         and report, and the report is about the same.
         """
         claims, report = self.claims, self.claims["report"]
