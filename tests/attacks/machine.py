@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import hypothesis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -201,6 +201,7 @@ def states(order: Order) -> Tally:
         database=None,
         derandomize=False,
         print_blob=False,
+        phases=[Phase.generate],  # what is found is repeated by its seed; to shorten it takes minutes
         suppress_health_check=list(HealthCheck),
     )
     try:

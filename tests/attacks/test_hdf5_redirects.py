@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.attacks.outcomes import command, printed, refused_when_certified, refused_when_used, run
-from tests.attacks.tiny import Tiny, replace_dataset
+from tests.attacks.tiny import Tiny, flip, replace_dataset
 
 
 def sha256(path: Path) -> str:
@@ -210,7 +210,6 @@ HOSTILE = {
     "PREP_TRUST": "/dev/null",
     "PREP_SKIP_VERIFY": "1",
     "SOURCE_DATE_EPOCH": "0",
-    "PYTHONOPTIMIZE": "2",
 }
 
 
@@ -247,3 +246,13 @@ def test_an_environment_that_breaks_the_hdf5_library_does_not_break_certified_re
         assert broken.returncode != 0
     done = command(tiny.folder, "verify", str(tiny.path), "--deep", **{variable: "split"})
     assert done.returncode == 0, done.stderr
+
+
+def test_a_python_without_assertions_refuses_all_the_same(make):
+    """Row 4: PYTHONOPTIMIZE takes `assert` out of the code."""
+    tiny = make("zarr")
+    assert printed(tiny.folder, "import json\nassert False\nprint(json.dumps(1))", PYTHONOPTIMIZE="2") == 1
+    file, offset, _ = tiny.file_of("inputs", 2)
+    flip(file, offset + 9)
+    done = command(tiny.folder, "verify", str(tiny.path), PYTHONOPTIMIZE="2")
+    assert done.returncode == 3, done.stderr
