@@ -226,7 +226,8 @@ def forge_manifest(tiny: Tiny) -> bool:
         return False
     known = tiny.contents
     try:
-        size = tiny.path.stat().st_size if tiny.path.is_file() else known.size
+        files = [tiny.path] if tiny.path.is_file() else [each for each in tiny.path.rglob("*") if each.is_file()]
+        size = sum(each.lstat().st_size for each in files)
         metadata = tuple(metadata_ranges(replace(known, size=size), tiny.path))
         container = Container(tiny.path, known.container, known.spec, known.layouts, metadata, size)
         tiny.manifest.write_bytes(manifest.encode(container, known.digests))
