@@ -35,7 +35,7 @@ def make_small() -> None:
 
     source.UNIT_BYTES = 1 << 11
     ledger.LEAST_BYTES = 1
-    Journal.__init__.__defaults__ = ("", 0.0)
+    Journal.__init__.__defaults__ = ("", 0.0, None)
 
 
 def import_everything() -> None:

@@ -77,7 +77,7 @@ import prep.blocks, prep.engine.source, prep.formats.ledger
 prep.blocks.SEGMENT_BYTES, prep.blocks.CHUNK_BYTES, prep.engine.source.UNIT_BYTES = 1 << 15, 1 << 12, 1 << 13
 prep.formats.ledger.LEAST_BYTES = 1
 from prep.engine.journal import Journal
-Journal.__init__.__defaults__ = ("", 0.0)
+Journal.__init__.__defaults__ = ("", 0.0, None)
 from prep.folds.moments import Moments
 from prep.folds.rowwise import Rowwise
 from prep.transforms.pipeline import Pipeline
