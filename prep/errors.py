@@ -85,7 +85,7 @@ class PrepError(Exception):
         if self.allowed is not None:
             lines.append(f"  allowed:  {self.allowed}")
         lines.append(f"  remedy:   {self.remedy}")
-        return "\n".join(lines)
+        return "\n".join(map(_printable, lines))
 
     def to_dict(self) -> dict[str, Any]:
         """The same content as a JSON-ready mapping (for ``--json``)."""
@@ -99,6 +99,11 @@ class PrepError(Exception):
             "allowed": None if self.allowed is None else str(self.allowed),
             "remedy": self.remedy,
         }
+
+
+def _printable(text: str) -> str:
+    """Names of files and digests of strangers reach the terminal as text, never as commands or lines of their own."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def _rebuild(

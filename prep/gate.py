@@ -172,7 +172,15 @@ def admit(
     that the caller works in. The strictest of the policy and the rules of trust.toml holds. ``storage_options``
     configure the store of a URL (`prep.formats.remote.RemoteFiles`).
     """
-    policy = policy or Policy()
+    policy = Policy() if policy is None else policy
+    if not isinstance(policy, Policy):
+        raise UsageError(
+            "what is demanded of a dataset is said by a Policy",
+            where=Where(key="policy"),
+            measured=type(policy).__name__,
+            allowed="prep.Policy(level=…, dataset=…, …), or nothing",
+            remedy='for example prep.open(path, prep.Policy(level="signed"))',
+        )
     if not isinstance(path, str | os.PathLike):
         raise CertificateError(
             f"only the path of a certified dataset can be admitted, not {type(path).__name__}",

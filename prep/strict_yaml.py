@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,9 @@ def read_yaml(path: Path, *, error: type[UsageError] = ConfigError) -> Document:
     read.
     """
     try:
-        with path.open("rb") as file:
+        with open(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # a pipe might never end
+                raise _wrong(error, str(path), None, "it is no regular file")
             data = file.read(SIZE_LIMIT + 1)
         if len(data) > SIZE_LIMIT:
             raise _wrong(error, str(path), None, f"it is larger than {SIZE_LIMIT >> 20} MiB")

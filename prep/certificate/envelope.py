@@ -19,8 +19,10 @@ from prep.errors import CertificateError, Where
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 SUFFIX = ".cert.json"
 SIZE_LIMIT = 16 << 20
-SIGNATURES_LIMIT = 64
+SIGNATURES_LIMIT = 16
 _SIGNATURE_LENGTH = 64
+_TRIES = 256
+_TRIED_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +54,25 @@ class Envelope:
     def signers(self, keys: Iterable[PublicKey]) -> tuple[tuple[PublicKey, ...], tuple[Signature, ...]]:
         """Those of ``keys`` that signed, each once however often it did and under whatever id, and the signatures
         that are of none of them.
+
+        Anybody may have written them, and each try hashes the payload: every signature is tried with the key that it
+        names, then with the others as long as the tries last, fewer for a large payload.
         """
-        message, known = self.signed_bytes, tuple(dict.fromkeys(keys))
-        found, rest = set(), []
-        for each in self.signatures:
-            hinted = [key for key in known if key.id == each.keyid]
-            signer = next((key for key in (*hinted, *known) if key.has_signed(message, each.sig)), None)
-            if signer is None:
-                rest.append(each)
-            else:
-                found.add(signer)
-        return tuple(key for key in known if key in found), tuple(rest)
+        message, known = self.signed_bytes, {key.id: key for key in keys}
+        tries = min(_TRIES, max(SIGNATURES_LIMIT, _TRIED_BYTES // len(message)))
+        signers: dict[Signature, PublicKey] = {}
+        hinted = [(each, known[each.keyid]) for each in self.signatures if each.keyid in known]
+        others = ((each, key) for each in self.signatures for key in known.values() if key.id != each.keyid)
+        for each, key in (*hinted, *others):
+            if tries and each not in signers:
+                tries -= 1
+                if key.has_signed(message, each.sig):
+                    signers[each] = key
+        found = set(signers.values())
+        return (
+            tuple(key for key in known.values() if key in found),
+            tuple(each for each in self.signatures if each not in signers),
+        )
 
     def signed_by(self, key: PrivateKey) -> Envelope:
         """The same payload, signed by ``key`` too; what the key's own id named before is replaced."""
@@ -94,7 +104,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 def path_of(dataset: Path) -> Path:
     """Where the certificate of a dataset lies: beside it, with the ending added."""
-    return dataset.with_name(dataset.name + SUFFIX)
+    return dataset.parent / f"{dataset.name}{SUFFIX}"
 
 
 def wrap(statement: Any) -> Envelope:

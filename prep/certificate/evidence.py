@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -59,18 +60,25 @@ class Evidence:
         found, rest = self.sealed.signers(owners) if self.sealed.signatures else ((), ())
         return tuple(owners[key] for key in found), tuple(dict.fromkeys(_hint(each.keyid) for each in rest))
 
-    @cached_property
+    @property
     def now(self) -> datetime:
-        """The present: never before the latest moment that the project has recorded, whatever the clock says, so that
-        nothing that had expired by then comes to life again.
+        """The present: not before the latest moment that the project has recorded, so that nothing that had expired by
+        then comes to life again. A moment in the lock that is more than a day ahead of this machine's clock is not
+        believed: it would end everything for good.
         """
-        recorded = [each.revoked.at for each in self.trust.keys if each.revoked is not None]
-        for pin in self.pins.values():
-            try:
-                recorded.append(moments.parse(pin.created))
-            except ValueError:
-                continue
-        return max((moments.now(), *recorded))
+        return self._present[0]
+
+    @cached_property
+    def _present(self) -> tuple[datetime, str]:
+        """The present, and where it is recorded; nowhere, if this machine's clock says it."""
+        clock = moments.now()
+        known = [(each.revoked.at, f"as {self.trust.path} says of {each}") for each in self.trust.keys if each.revoked]
+        for name, pin in self.pins.items():
+            with suppress(ValueError):
+                known.append((moments.parse(pin.created), f"as {self.lock_path} pins {name}"))
+                if known[-1][0] > clock + moments.SKEW:
+                    known.pop()
+        return max(((clock, ""), *known))
 
     def demand_trust(self, policy: Policy) -> None:
         """Unless the lock pins the payload, or a trusted key that is valid signed it, a `CertificateError` or a
@@ -90,7 +98,7 @@ class Evidence:
         threshold = max(each.threshold for each in policies)
         where = Where(path=str(self.path), dataset=statement.dataset)
         reasons = [
-            *(reason for each in policies for reason in each.judge(statement, path=str(self.path), at=self.now)),
+            *(reason for each in policies for reason in each.judge(statement, str(self.path), *self._present)),
             *self._withdrawn(statement, where),
         ]
         counted = self._counted(statement.dataset)
@@ -107,6 +115,14 @@ class Evidence:
         signers = tuple(Signer(each.owner, each.key.id) for each in counted)
         return Standing("signed" if signed else "sealed", signers, pinned)
 
+    def stands_behind(self, dataset: str, root: str) -> bool:
+        """Whether the lock pins the payload for ``dataset``, or a trusted key that counts for it signed, and nobody
+        withdrew it.
+        """
+        pin = self.pins.get(dataset)
+        pinned = pin is not None and pin.certificate == self.sealed.digest
+        return not self.trust.withdrawal(self.sealed.digest, root) and (pinned or bool(self._counted(dataset)))
+
     def _counted(self, dataset: str | None) -> tuple[TrustedKey, ...]:
         return tuple(each for each in self._signatures[0] if not each.objection(dataset, self.now))
 
@@ -120,7 +136,7 @@ class Evidence:
                 f"this certificate is signed by a key that {objection.what}",
                 where=where,
                 measured=f"{each}, {objection.detail}",
-                allowed=f"a key of {self.trust.path} that is valid now and for this dataset",
+                allowed=f"a key of {self.trust.path} that is valid {self._shown_now} and for this dataset",
                 remedy="ask the owner of the data for a signature by a key that is valid, or mend trust.toml",
             )
             for each in signed
@@ -190,6 +206,11 @@ class Evidence:
             remedy=f"get the pinned data; to move on to these, run `prep certify {self.path}` and review the lock, "
             "or take the entry out of the lock",
         )
+
+    @property
+    def _shown_now(self) -> str:
+        at, source = self._present
+        return f"at {at:%Y-%m-%d %H:%M} UTC, {source}," if source else "now"
 
     def _known_keys(self) -> str:
         if not self.trust.keys:

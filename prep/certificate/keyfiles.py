@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from prep.certificate.keys import PrivateKey, PublicKey, is_encrypted, is_private
-from prep.errors import PrepError, UsageError, Where
+from prep.errors import UsageError, Where
 from prep.formats.commit import storage_errors
 
 PUBLIC_SUFFIX = ".pub"
@@ -34,11 +34,15 @@ def write_pair(path: Path, key: PrivateKey, passphrase: str = "") -> None:
     with storage_errors(path):
         if not path.parent.exists():
             path.parent.mkdir(parents=True, mode=0o700)
-    _write_new(public_path(path), key.public.pem, 0o644)
+    halves = ((public_path(path), key.public.pem, 0o644), (path, key.pem(passphrase), 0o600))
     try:
-        _write_new(path, key.pem(passphrase), 0o600)
-    except PrepError:
-        public_path(path).unlink()
+        for each, data, mode in halves:
+            _write_new(each, data, mode)
+    except BaseException:  # an interrupt too; what somebody else wrote meanwhile holds other bytes and stays
+        for each, data, _ in halves:
+            with suppress(OSError):
+                if each.read_bytes() == data:
+                    each.unlink()
         raise
 
 

@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from prep.canonical import parse_json
+from prep.certificate import moments
 from prep.errors import CertificateError, Where
 from prep.formats.commit import write_atomically
+from prep.formats.files import read_regular
 
 NAME = "prep.lock"
 TRUST_NAME = "trust.toml"
@@ -52,8 +54,7 @@ def read(path: Path) -> dict[str, Pin]:
     `CertificateError`.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_SIZE_LIMIT + 1)
+        data = read_regular(path, _SIZE_LIMIT)
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -62,12 +63,22 @@ def read(path: Path) -> dict[str, Pin]:
     try:
         if type(body["lock_version"]) is not int or body["lock_version"] != _VERSION:
             raise _wrong(path, f"lock version {body['lock_version']!r}")
-        pins = {name: Pin(**entry) for name, entry in body["datasets"].items()}
-        if not all(isinstance(value, str) for entry in pins.values() for value in asdict(entry).values()):
-            raise _wrong(path, "an entry that is no text")
-        return pins
+        return {name: _pin(path, name, entry) for name, entry in body["datasets"].items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise _wrong(path, f"{type(error).__name__}: {error}") from error
+
+
+def _pin(path: Path, name: str, entry: Mapping[str, str]) -> Pin:
+    """One entry of the lock; an entry that is none is named."""
+    try:
+        found = Pin(**entry)
+        for key, value in asdict(found).items():
+            if not isinstance(value, str):
+                raise TypeError(f"{key} is no text")
+        moments.parse(found.created)
+    except (TypeError, ValueError) as error:
+        raise _wrong(path, f"the entry {name!a}: {error}") from error
+    return found
 
 
 def pin(path: Path, dataset: str, entry: Pin) -> None:

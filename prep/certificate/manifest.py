@@ -83,7 +83,7 @@ class Manifest:
 
 def path_of(dataset: Path) -> Path:
     """Where the manifest of a dataset lies: beside it, with the ending added."""
-    return dataset.with_name(dataset.name + SUFFIX)
+    return dataset.parent / f"{dataset.name}{SUFFIX}"
 
 
 def encode(container: Container, digests: Mapping[str, ChunkDigests]) -> bytes:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from prep.certificate.manifest import Manifest
+from prep.certificate.manifest import Manifest, path_of
 from prep.certificate.metadata import metadata_digest
 from prep.errors import IntegrityError, Where
-from prep.formats.files import Files, open_files
+from prep.formats.files import Files, LocalFiles, open_files, read_regular
 from prep.formats.layout import ByteRange
+
+_SMALL = 64 << 20
 
 
 def match_container(place: Path | Files, contents: Manifest) -> None:
@@ -45,16 +47,17 @@ def _demand_files(files: Files, contents: Manifest) -> None:
     """`IntegrityError` unless a folder holds the files that the manifest names, of the sizes it implies, and no
     others.
     """
-    listed = files.listing()
-    if listed is None:  # the store does not tell: what is asked for by name is verified all the same
-        return
     chunks = {
         layout.file_of(first): (layout.file_bytes(first), layout.spec.name, first)
         for layout in contents.layouts.values()
         for first in range(0, layout.chunks, layout.chunks_per_file)
     }
     named = {*contents.metadata_files, *chunks}
-    if odd := sorted(set(listed) - named):
+    bare = {f"{layout.spec.name}/c/" for layout in contents.layouts.values() if not layout.chunks}
+    listed = files.listing(len(named) + len(bare))
+    if listed is None:  # the store does not tell: what is asked for by name is verified all the same
+        return
+    if odd := sorted(set(listed) - named - bare):
         raise IntegrityError(
             "there are files in the folder that the manifest does not name",
             where=Where(path=files.address),
@@ -74,6 +77,18 @@ def _demand_files(files: Files, contents: Manifest) -> None:
                 allowed="a file" if size is None else f"{size} bytes",
                 remedy="restore the dataset or build it again",
             )
+    _demand_total(files, contents, sum(listed.values()))
+
+
+def _demand_total(files: Files, contents: Manifest, total: int) -> None:
+    if total != contents.size:
+        raise IntegrityError(
+            "the folder does not have the certified size",
+            where=Where(path=files.address),
+            measured=f"{total} bytes",
+            allowed=f"{contents.size} bytes",
+            remedy="a file was changed: restore the dataset, or rebuild and certify it again",
+        )
 
 
 def _another(files: Files, measured: str, allowed: str) -> IntegrityError:
@@ -84,6 +99,26 @@ def _another(files: Files, measured: str, allowed: str) -> IntegrityError:
         allowed=allowed,
         remedy="restore the dataset with its sidecars",
     )
+
+
+def manifest_bytes(path: Path) -> bytes:
+    """The manifest beside a local dataset; `OSError` where there is none, `IntegrityError` for one out of all
+    proportion to the dataset: nobody answers for it yet.
+    """
+    files = LocalFiles(path)
+    listed = files.listing() if files.is_folder() else {"": files.size("")}
+    files.close()
+    limit = _SMALL + 2 * sum(listed.values())
+    data = read_regular(path_of(path), limit)
+    if len(data) > limit:
+        raise IntegrityError(
+            "the manifest is larger than one of such a dataset can be",
+            where=Where(path=str(path_of(path))),
+            measured=f"more than {limit} bytes",
+            allowed=f"{limit} bytes",
+            remedy="restore it, or run the stage that writes the dataset again",
+        )
+    return data
 
 
 def metadata_ranges(contents: Manifest, place: Path | Files) -> Iterator[ByteRange]:

@@ -12,7 +12,7 @@ from prep.errors import IntegrityError, Where
 from prep.formats.files import Files, open_files
 from prep.formats.layout import ByteRange
 
-_LIMIT = 1 << 30
+_PIECE = 4 << 20
 
 
 def metadata_digest(place: Path | Files, ranges: Iterable[ByteRange]) -> str:
@@ -22,17 +22,16 @@ def metadata_digest(place: Path | Files, ranges: Iterable[ByteRange]) -> str:
     files = open_files(place)
     hasher = blake3(derive_key_context="prep 2026-11 metadata")
     for item in sorted(ranges, key=lambda each: (each.path, each.offset)):
-        if item.size > _LIMIT:
-            raise _unreadable(files, item, f"{item.size} bytes in one piece")
-        buffer = bytearray(item.size)
-        try:
-            done = files.read(item.path, memoryview(buffer), item.offset)
-        except OSError as error:
-            raise _unreadable(files, item, error.strerror or str(error)) from error
-        if done != item.size:
-            raise _unreadable(files, item, f"{done} of {item.size} bytes")
-        frame = struct.pack("<QQQ", len(item.path.encode()), item.offset, item.size) + item.path.encode()
-        hasher.update(frame + buffer)
+        hasher.update(struct.pack("<QQQ", len(item.path.encode()), item.offset, item.size) + item.path.encode())
+        for start in range(0, item.size, _PIECE):
+            buffer = bytearray(min(_PIECE, item.size - start))
+            try:
+                done = files.read(item.path, memoryview(buffer), item.offset + start)
+            except OSError as error:
+                raise _unreadable(files, item, error.strerror or str(error)) from error
+            if done != len(buffer):
+                raise _unreadable(files, item, f"{start + done} of {item.size} bytes")
+            hasher.update(buffer)
     return "blake3:" + hasher.hexdigest()
 
 

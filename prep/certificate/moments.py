@@ -24,7 +24,7 @@ def parse(text: object) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.utcoffset() is None:
         raise ValueError("a moment without its offset from UTC")
-    return moment.astimezone(UTC)
+    return _universal(moment)
 
 
 def first_of(day: date | datetime) -> datetime:
@@ -76,4 +76,11 @@ def _moment(value: date | datetime, of_day: time) -> datetime:
         return datetime.combine(value, of_day, UTC)
     if value.utcoffset() is None:
         raise ValueError("a moment without its offset from UTC")
-    return value.astimezone(UTC)
+    return _universal(value)
+
+
+def _universal(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("a moment outside the years 1 to 9999 (UTC)") from error

@@ -39,22 +39,34 @@ class Policy:
     max_age_days: float | None = None
 
     def __post_init__(self) -> None:
-        if self.level not in LEVELS:
+        for name in ("dataset", "minimum_version"):
+            if not isinstance(getattr(self, name), str):
+                raise _no_policy("this is no text", name, getattr(self, name), "a text")
+        for name in ("schema", "check_registry"):
+            found = getattr(self, name)
+            if not all(isinstance(each, str) for each in (found if isinstance(found, tuple) else (found,))):
+                raise _no_policy("this is no digest", name, found, "blake3:<64 hex digits>, or a tuple of them")
+        if not isinstance(self.strict, bool):
+            raise _no_policy("this is neither yes nor no", "strict", self.strict, "True or False")
+        if not isinstance(self.level, str) or self.level not in LEVELS:
             raise _no_policy("there is no such level", "level", self.level, ", ".join(LEVELS))
         if not isinstance(self.threshold, int) or isinstance(self.threshold, bool) or self.threshold < 1:
             raise _no_policy("a threshold counts keys", "threshold", self.threshold, "a whole number from 1")
         if self.minimum_version and version(self.minimum_version) is None:
             raise _no_policy("this is no version", "minimum_version", self.minimum_version, "PEP 440, such as 1.2.0")
-        if self.max_age_days is not None and not 0 < self.max_age_days < 1_000_000:
+        age = self.max_age_days
+        if age is not None and (type(age) not in (int, float) or not 0 < age < 1_000_000):
             raise _no_policy("an age is a number of days", "max_age_days", self.max_age_days, "a number above 0")
 
-    def judge(self, statement: Statement, *, path: str, at: datetime | None = None) -> list[PrepError]:
+    def judge(self, statement: Statement, path: str, at: datetime | None = None, source: str = "") -> list[PrepError]:
         """Every reason to refuse; empty where the statement satisfies the policy.
 
-        ``at`` is the present where more is known of it than this machine's clock says. Signatures are not judged here.
+        ``at`` is the present where more is known of it than this machine's clock says, and ``source`` says by what.
+        Signatures are not judged here.
         """
         where = Where(path=path, dataset=statement.dataset)
-        claims = (*self._content(statement), *self._judged_by(statement), *self._time(statement, at or moments.now()))
+        at, known = at or moments.now(), f", {source}" if source else ""
+        claims = (*self._content(statement), *self._judged_by(statement), *self._time(statement, at, known))
         return [
             CertificateError(what, where=where, measured=measured, allowed=allowed, remedy=remedy)
             for what, measured, allowed, remedy in claims
@@ -100,7 +112,7 @@ class Policy:
                     "run `prep validate` and `prep certify` on the dataset: it may not pass any more",
                 )
 
-    def _time(self, statement: Statement, at: datetime) -> Iterator[tuple[str, str, str, str]]:
+    def _time(self, statement: Statement, at: datetime, known: str) -> Iterator[tuple[str, str, str, str]]:
         created = _moment(statement.created)
         clock = moments.now()
         if created is None or created > clock + moments.SKEW:
@@ -116,7 +128,7 @@ class Policy:
             yield (
                 "the certificate is too old",
                 f"created {_shown(created)}, {(at - created).days} days ago",
-                f"{self.max_age_days:g} days",
+                f"{self.max_age_days:g} days{known}",
                 "have the dataset certified again: prep certify --renew",
             )
         if statement.expires:
@@ -125,7 +137,7 @@ class Policy:
                 yield (
                     "the certificate has expired",
                     f"valid until {statement.expires}",
-                    f"a moment after {_shown(at)}",
+                    f"a moment after {_shown(at)}{known}",
                     "have the dataset certified again: prep certify --expires 90d",
                 )
 

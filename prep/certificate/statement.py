@@ -6,18 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prep.canonical import parse_json, value_digest
+from prep.canonical import canonical_json, parse_json, value_digest
 from prep.certificate.manifest import Manifest
 from prep.errors import CertificateError, Where
+from prep.report import contradiction
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://prep-certified.org/certificate/v1"
+_MANIFEST_LIMIT = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """A parsed statement. ``manifest_sha256`` is the bare hex of its one subject and ``manifest_bytes`` its length;
-    ``claims`` is the whole predicate.
+    ``claims`` is the whole predicate, ``payload`` the canonical text of all of it.
     """
 
     dataset: str
@@ -29,6 +31,7 @@ class Statement:
     created: str
     expires: str
     claims: Mapping[str, Any]
+    payload: bytes
 
     @property
     def baselines(self) -> Mapping[str, Any]:
@@ -37,8 +40,13 @@ class Statement:
         return found
 
     def describes(self, manifest: Manifest) -> bool:
-        """Whether this is the one statement that can be made over ``manifest`` with such a schema and report."""
-        claims = self.claims
+        """Whether this is, to the last byte, the one statement that can be made over ``manifest`` with such a schema
+        and report, and the report is about the same.
+        """
+        claims, report = self.claims, self.claims["report"]
+        about = (self.dataset, self.version, self.root, claims["schema"]["digest"], claims["check_registry"])
+        if tuple(report[name] for name in ("dataset", "version", "root", "schema", "check_registry")) != about:
+            return False
         stated = compose(
             manifest,
             schema=claims["schema"],
@@ -48,7 +56,7 @@ class Statement:
             created=self.created,
             expires=self.expires,
         )
-        return stated["predicate"] == claims and self.manifest_sha256 == manifest.digest
+        return canonical_json(stated) == self.payload
 
 
 def compose(
@@ -92,20 +100,31 @@ def compose(
 
 
 def parse(payload: bytes, *, path: str) -> Statement:
-    """Parse a payload that is trusted already; a wrong type or a missing claim is a `CertificateError`."""
+    """Parse a payload that is trusted already; a wrong type, a missing claim, anything more than the claims or a report
+    that says otherwise than its checks is a `CertificateError`.
+    """
     body = parse_json(payload, path=path)
     try:
+        if canonical_json(body) != payload:
+            raise _wrong(path, "the same, written otherwise than in canonical JSON")
+        _demand_members(body, "statement", "_type", "subject", "predicateType", "predicate")
         if body["_type"] != STATEMENT_TYPE or body["predicateType"] != PREDICATE_TYPE:
             raise _wrong(path, f"{body['_type']} with {body['predicateType']}")
         (subject,) = body["subject"]
+        _demand_members(subject, "subject", "name", "digest")
+        _demand_members(subject["digest"], "digest", "sha256")
         claims = body["predicate"]
         _demand_texts(claims, "dataset", "version", "root", "verdict", "created", "expires", "check_registry")
         _demand_texts(claims["schema"], "digest", "text")
         _demand_texts(subject["digest"], "sha256")
-        if type(claims["manifest_bytes"]) is not int or not isinstance(claims["baselines"], dict):
+        _demand_members(claims["schema"], "schema", "digest", "text")
+        length = claims["manifest_bytes"]
+        if type(length) is not int or not isinstance(claims["baselines"], dict):
             raise TypeError("manifest_bytes is no number, or baselines no table")
-        if not claims["report"]["checks"]:
-            raise ValueError("no check was made")
+        if not 0 < length < _MANIFEST_LIMIT:
+            raise ValueError(f"manifest_bytes is {length:.6g}")
+        if wrong := contradiction(claims["report"]):
+            raise ValueError(wrong)
         return Statement(
             dataset=claims["dataset"],
             version=claims["version"],
@@ -116,9 +135,15 @@ def parse(payload: bytes, *, path: str) -> Statement:
             created=claims["created"],
             expires=claims["expires"],
             claims=claims,
+            payload=payload,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _wrong(path, f"{type(error).__name__}: {error}") from error
+
+
+def _demand_members(table: Any, what: str, *names: str) -> None:
+    if not isinstance(table, dict) or set(table) != set(names):
+        raise TypeError(f"the {what} is not {' and '.join(names)} alone")
 
 
 def _demand_texts(table: Any, *names: str) -> None:

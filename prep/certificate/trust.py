@@ -19,6 +19,7 @@ from prep.certificate import lock, moments
 from prep.certificate.keys import PublicKey
 from prep.certificate.policy import LEVELS, Policy
 from prep.errors import ConfigError, UsageError, Where
+from prep.formats.files import read_regular
 
 NAME = lock.TRUST_NAME
 VERSION = 1
@@ -102,8 +103,7 @@ def read(path: Path, *, named: bool = False) -> Trust:
     `ConfigError` for anything that cannot be understood.
     """
     try:
-        with path.open("rb") as file:
-            data = file.read(_SIZE_LIMIT + 1)
+        data = read_regular(path, _SIZE_LIMIT)
     except FileNotFoundError as error:
         if named:
             raise _wrong(path, "", "there is no such trust file", error.strerror, "a trust.toml") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -12,7 +13,7 @@ from prep.certificate.keys import TEXT_PREFIX, PublicKey
 from prep.certificate.lock import guard
 from prep.certificate.trust import Trust, TrustedKey
 from prep.errors import ConfigError, UsageError, Where
-from prep.formats.commit import storage_errors, write_atomically
+from prep.formats.commit import Pending, storage_errors, write_at
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -100,6 +101,15 @@ def _named(known: Trust, name: str) -> list[TrustedKey]:
     else:
         by_id = [each for each in known.keys if len(digits) >= _SHORTEST_ID and each.key.id.startswith(digits)]
     found = by_owner or by_id
+    if by_owner and not {each.key for each in by_id} <= {each.key for each in by_owner}:
+        found = [*by_owner, *(each for each in by_id if each not in by_owner)]
+        raise UsageError(
+            "this names an owner, and the key of somebody else too",
+            where=Where(path=str(known.path)),
+            measured=name,
+            allowed=", ".join(str(each) for each in found),
+            remedy="name the key itself, as `prep trust list --json` shows it: ed25519:…, or more digits of its id",
+        )
     if not found or (not by_owner and len(found) > 1):
         raise UsageError(
             "no key is meant by this" if not found else "several keys are meant by this",
@@ -131,9 +141,15 @@ def _change(path: Path, change: Callable[[TOMLDocument, Trust], None]) -> Trust:
             before = target.read_bytes() if target.exists() else _HEAD.encode()
             known = trust.parse(before, path)
             try:
-                document = tomlkit.parse(before)
+                # One line end while it is changed: entries would be put on the last line, or get another end.
+                text = before.decode().replace("\r\n", "\n")
+                document = tomlkit.parse(text if text.endswith("\n") else text + "\n")
+                unchanged = tomlkit.dumps(document)
                 change(document, known)
-                after = tomlkit.dumps(document).encode()
+                text = tomlkit.dumps(document)
+                if text == unchanged:
+                    return known
+                after = text.replace("\n", _line_end(before)).encode()
             except (TOMLKitError, TypeError, KeyError) as error:
                 raise ConfigError(
                     "this trust file cannot be changed by prep",
@@ -143,6 +159,13 @@ def _change(path: Path, change: Callable[[TOMLDocument, Trust], None]) -> Trust:
                     remedy="write the entry by hand; docs/trust.md shows the form",
                 ) from error
             changed = trust.parse(after, path)
-            if after != before:
-                write_atomically(target, after)
+            with Pending(target) as pending:
+                write_at(pending.path, after)
+                if target.exists():
+                    pending.path.chmod(stat.S_IMODE(target.stat().st_mode))
+                pending.publish()
             return changed
+
+
+def _line_end(text: bytes) -> str:
+    return "\r\n" if text.partition(b"\n")[0].endswith(b"\r") else "\n"

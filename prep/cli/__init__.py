@@ -55,7 +55,7 @@ def run(arguments: list[str]) -> int:
         demand_memory()
         result = app(args=arguments, prog_name="prep", standalone_mode=False)
     except PrepError as error:
-        with suppress(OSError):  # who listened may be gone
+        with suppress(OSError, SystemExit):  # who listened may be gone, and rich exits then
             report_error(error)
             if _wants_json(arguments):
                 write_json({"error": error.to_dict()}, "-")

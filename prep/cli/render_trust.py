@@ -34,7 +34,13 @@ def show_signed(done: Certified) -> None:
     if done.expires:
         say(f"valid until {done.expires}")
     if done.dropped:
-        say(f"{done.dropped} signatures of the earlier certificate are gone: it said something else", "warn")
+        say(
+            f"{done.dropped} signatures of the earlier certificate are gone: it said something else, "
+            "or no key of trust.toml was among them",
+            "warn",
+        )
+    if done.kept:
+        say(f"the statement is the earlier one (sha256 {done.certificate[7:23]}…), which says what was measured now")
     for key in done.keys:
         say(f"signed by key {key.id}", "good")
     if done.signatures > len(done.keys):

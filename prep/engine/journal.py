@@ -1,16 +1,19 @@
 """What was measured already, unit by unit, kept by the content of the rows: an interrupted pass goes on from there.
 
 A record is found only by the fields and the digests of the very bytes it was measured on, which every pass reads and
-hashes anew, by what was measured, and by the versions of what measures; its check covers what it is found by. So it
-cannot stand for other data; it is kept in the user's own cache folder because whoever writes there decides what was
-measured.
+hashes anew, by what was measured, and by the versions of what measures; its check covers what it is found by, under a
+secret of the user that no environment variable moves. So it cannot stand for other data, and nobody else can write one,
+whoever restores or redirects the cache.
 """
 
 from __future__ import annotations
 
 import os
 import platform
+import pwd
+import secrets
 import sqlite3
+import stat
 import struct
 import time
 from collections.abc import Iterable, Mapping
@@ -22,7 +25,9 @@ from pathlib import Path
 from threading import RLock
 from typing import Any
 
-from prep.canonical import blake3_digest, framed_digest
+from blake3 import blake3
+
+from prep.canonical import framed_digest
 from prep.engine.versions import installed
 from prep.folds import Fold
 from prep.folds.states import Relation, decode_states, description, encode_states, relation
@@ -57,8 +62,11 @@ class Journal:
     ``patience`` seconds. Threads may share one; in another process it only reads.
     """
 
-    def __init__(self, path: Path, context: str = "", patience: float = WORTH_SECONDS) -> None:
+    def __init__(
+        self, path: Path, context: str = "", patience: float = WORTH_SECONDS, secret: bytes | None = None
+    ) -> None:
         self.path, self.context = path, context
+        self._secret = secret or _own_secret()
         self._begins = time.monotonic() + patience
         self._basis = framed_digest("basis", context.encode(), _measuring_code())
         self._descriptions: dict[tuple[str, Relation], str] = {}
@@ -73,7 +81,7 @@ class Journal:
         return cls(cache_folder() / f"{name}.sqlite", context)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Journal, (self.path, self.context, float("inf")))
+        return (Journal, (self.path, self.context, float("inf"), self._secret))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -106,7 +114,7 @@ class Journal:
         """The state of every fold of the unit by the fold's key; empty where there is no record, or it is damaged."""
         try:
             found = self._found(unit.key)
-            if not found or blake3_digest(unit.key + found[0][:-32]) != found[0][-32:]:
+            if not found or not secrets.compare_digest(self._check(unit.key, found[0][:-32]), found[0][-32:]):
                 return {}
             states = decode_states(found[0][:-32])
             return {key: states[name] for key, name in unit.names.items()}
@@ -121,7 +129,7 @@ class Journal:
             data = encode_states({name: states[key] for key, name in unit.names.items()})
         except TypeError:  # a fold from elsewhere
             return None
-        return unit.key, data + blake3_digest(unit.key + data)
+        return unit.key, data + self._check(unit.key, data)
 
     def put(self, key: bytes, record: bytes) -> None:
         """Keep a record, if the pass has lasted long enough."""
@@ -133,6 +141,9 @@ class Journal:
                 connection.execute(_KEEP, (key, record))
         except (sqlite3.Error, OSError):
             self._begins = float("inf")
+
+    def _check(self, key: bytes, data: bytes) -> bytes:
+        return blake3(key + data, key=self._secret).digest()
 
     def _found(self, key: bytes) -> tuple[bytes] | None:
         with self._turn:
@@ -154,6 +165,41 @@ class Journal:
         self._writing = _prepared(self.path)
         _shrink(self.path.parent)
         return self._writing
+
+
+@cache
+def _own_secret() -> bytes:
+    """32 bytes in the home folder that the system's user database names, made when they are first asked for; of this
+    process alone where they cannot be kept, or others could have written or read them.
+    """
+    try:
+        place = Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".config" / "prep" / "journal.key"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            _appear(place, secrets.token_bytes(32))
+        descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            sound = stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
+            data = file.read(33)
+        if sound and len(data) == 32:
+            return data
+    except (OSError, KeyError):
+        pass
+    return secrets.token_bytes(32)
+
+
+def _appear(place: Path, data: bytes) -> None:
+    """Whole at once, and not where another process was faster."""
+    newborn = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(newborn, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+        with suppress(FileExistsError):
+            os.link(newborn, place)
+    finally:
+        newborn.unlink()
 
 
 def _sound(path: Path) -> bool:

@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import stat
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -14,9 +15,10 @@ from typing import Any, Protocol
 
 from prep.errors import IntegrityError
 from prep.formats.commit import storage_errors
-from prep.formats.layout import damaged
+from prep.formats.layout import damaged, too_many_files
 
 _OPEN_FILES = 64
+_DEEPEST = 64  # folders in one another
 
 
 def read_at(descriptor: int, buffer: memoryview, place: int) -> int:
@@ -28,6 +30,16 @@ def read_at(descriptor: int, buffer: memoryview, place: int) -> int:
             break
         done += step
     return done
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """The first ``limit + 1`` bytes of a file; `IntegrityError` for a pipe, a device or a folder, `OSError`."""
+    # Not waiting: at the other end of a pipe there may be nobody.
+    file = OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+    if not stat.S_ISREG(os.fstat(file.descriptor).st_mode):
+        raise damaged(path, "this is no regular file")
+    with open(file.descriptor, "rb", closefd=False) as reader:
+        return reader.read(limit + 1)
 
 
 class OpenFile:
@@ -63,10 +75,11 @@ class Files(Protocol):
         ``size`` is what the whole file has to have; `IntegrityError` where the store tells otherwise.
         """
 
-    def listing(self) -> Mapping[str, int] | None:
+    def listing(self, most: int) -> Mapping[str, int] | None:
         """Every file of a folder by its relative name, with its bytes; None where the store does not tell.
 
-        `IntegrityError` for links, pipes and devices.
+        A folder without anything in it is listed as well, with ``/`` at its end. `IntegrityError` for links, pipes,
+        devices, and more than ``most`` names.
         """
 
     def sidecar(self, suffix: str, limit: int) -> bytes:
@@ -132,13 +145,18 @@ class LocalFiles:
             raise changed(self.address, name, found, size)
         return read_at(file.descriptor, buffer, place)
 
-    def listing(self) -> Mapping[str, int]:
+    def listing(self, most: int = sys.maxsize) -> Mapping[str, int]:
         files: dict[str, int] = {}
         root, waiting = os.fspath(self._path), [""]
         while waiting:
             folder = waiting.pop()
-            with os.scandir(f"{root}/{folder}") as entries:
+            if folder.count("/") > _DEEPEST or len(files) > most:
+                raise too_many_files(self._path, most)
+            with storage_errors(self._path), os.scandir(f"{root}/{folder}") as entries:
+                if folder:
+                    files[f"{folder}/"] = 0
                 for entry in entries:
+                    files.pop(f"{folder}/", None)
                     name = f"{folder}/{entry.name}" if folder else entry.name
                     found = entry.stat(follow_symlinks=False)
                     if stat.S_ISDIR(found.st_mode):
@@ -156,12 +174,7 @@ class LocalFiles:
         return files
 
     def sidecar(self, suffix: str, limit: int) -> bytes:
-        place = self._path.with_name(self._path.name + suffix)
-        file = OpenFile(os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
-        if not stat.S_ISREG(os.fstat(file.descriptor).st_mode):
-            raise damaged(place, "this sidecar is no regular file")
-        with open(file.descriptor, "rb", closefd=False) as reader:
-            return reader.read(limit + 1)
+        return read_regular(self._path.parent / f"{self._path.name}{suffix}", limit)
 
     def expect(self, ranges: Iterable[tuple[str, int, int]]) -> None:
         advise = getattr(os, "posix_fadvise", None)

@@ -128,6 +128,11 @@ def damaged(
     return IntegrityError(what, where=where, measured=measured, allowed=allowed, remedy=remedy)
 
 
+def too_many_files(path: Path | str, allowed: int) -> IntegrityError:
+    """The error for a folder with more files than a dataset in it has."""
+    return damaged(path, "the folder holds more files than its manifest names", allowed=f"{allowed} files")
+
+
 def foreign(path: Path | str, what: str = "this dataset was not written by prep") -> IntegrityError:
     """The error for a well-formed file of somebody else."""
     return damaged(

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from prep.errors import StorageError, UsageError, Where
-from prep.formats.layout import damaged
+from prep.formats.layout import damaged, too_many_files
 
 _NODE = "zarr.json"
+_PIECE = 1 << 20
 
 
 class RemoteFiles:
@@ -69,21 +70,26 @@ class RemoteFiles:
         buffer[: len(data)] = data
         return len(data)
 
-    def listing(self) -> Mapping[str, int] | None:
+    def listing(self, most: int) -> Mapping[str, int] | None:
         import obstore
         from obstore.exceptions import BaseError
 
         prefix = f"{self._name}/"
+        found: dict[str, int] = {}
+        pages = 0
         try:
-            found = [each for page in obstore.list(self._store, prefix=prefix) for each in page]
+            for page in obstore.list(self._store, prefix=prefix):
+                pages += 1
+                for each in page:
+                    # What a prefix lists may begin with the store's own.
+                    _, known, name = each["path"].partition(prefix)
+                    if known:
+                        found[name] = int(each["size"])
+                if len(found) > most or pages > most + 1:
+                    raise too_many_files(self.address, most)
         except (BaseError, OSError, NotImplementedError):
             return None
-        # What a prefix lists may begin with the store's own.
-        return {
-            each["path"][each["path"].index(prefix) + len(prefix) :]: int(each["size"])
-            for each in found
-            if prefix in each["path"]
-        }
+        return found
 
     def sidecar(self, suffix: str, limit: int) -> bytes:
         path = self._name + suffix
@@ -111,15 +117,20 @@ class RemoteFiles:
 
         with self._errors(path):
             try:
-                data = memoryview(obstore.get_range(self._store, path, start=start, length=length))
+                found = obstore.get(self._store, path, options={"range": (start, start + length)})
+                data, done = bytearray(length), 0
+                for piece in found.stream(min_chunk_size=_PIECE):
+                    view = memoryview(piece)
+                    if done + len(view) > length:  # before it fills the memory
+                        raise damaged(self.address, "the store answers with more bytes than were asked for", key=path)
+                    data[done : done + len(view)] = view
+                    done += len(view)
             except BaseError:
                 # Stores refuse a range behind the end in words of their own.
                 if start < self._size(path):
                     raise
                 return memoryview(b"")
-        if len(data) > length:
-            raise damaged(self.address, "the store answers with more bytes than were asked for", key=path)
-        return data
+        return memoryview(data)[:done]
 
     @contextmanager
     def _errors(self, path: str) -> Iterator[None]:
@@ -129,7 +140,7 @@ class RemoteFiles:
             yield
         except FileNotFoundError as error:
             raise FileNotFoundError(errno.ENOENT, "there is no such object", path) from error
-        except (BaseError, OSError) as error:
+        except (BaseError, OSError, ValueError) as error:
             raise StorageError(
                 f"the object store refused: {_first_line(error)}",
                 where=Where(path=self.address, key=path),

@@ -178,7 +178,8 @@ def _open(path: Path) -> Container:
         for layout in layouts.values()
         for first in range(0, layout.chunks, layout.chunks_per_file)
     }
-    if extra := sorted(set(files) - set(metadata) - chunks):
+    bare = {f"{name}/c/" for name, layout in layouts.items() if not layout.chunks}
+    if extra := sorted(set(files) - set(metadata) - chunks - bare):
         raise damaged(
             path,
             "there are files in the directory that belong to no variable",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -62,9 +62,7 @@ class Report:
     @property
     def verdict(self) -> Verdict:
         """``passed``, ``warnings`` (no error failed, some warning did) or ``failed``."""
-        if self.failed or not self.results:
-            return "failed"
-        return "warnings" if self.warned else "passed"
+        return _verdict([(each.passed, each.severity) for each in self.results])
 
     def exit_code(self, *, strict: bool = False) -> int:
         """The command's exit code for this report alone."""
@@ -111,6 +109,60 @@ def disagreement(stated: Mapping[str, Any], measured: Report) -> str:
         if stated.get(key) != own[key]:
             return f"{key} {stated.get(key)} where {own[key]} was measured"
     return ""
+
+
+def contradiction(stated: Any) -> str:
+    """What is wrong with a report's JSON form by itself, in words: it is no report, or its verdict is not the one that
+    follows from its checks; empty where nothing is.
+    """
+    texts, counts = ("dataset", "version", "root", "schema", "check_registry", "verdict"), ("rows", "values")
+    if not isinstance(stated, Mapping) or set(stated) != {
+        "report_version",
+        *texts,
+        *counts,
+        "checks_passed",
+        "checks",
+        "baselines",
+    }:
+        return "the report is none, or has other members"
+    if not all(isinstance(stated[name], str) for name in texts) or not isinstance(stated["baselines"], Mapping):
+        return "a text of the report is none, or its baselines are no table"
+    if any(type(stated[name]) is not int or stated[name] <= 0 for name in counts):
+        return "the report is about no samples or no values"
+    checks = stated["checks"]
+    if not isinstance(checks, list) or not checks:
+        return "no check was made"
+    for check in checks:
+        if not _is_result(check):
+            return f"a check of the report is none: {str(check)[:80]}"
+        if check["passed"] and not 0 < check["examined"] == check["present"]:
+            return (
+                f"{check['check']} on {check['field']} passed with {check['examined']} of {check['present']} examined"
+            )
+    passed = sum(each["passed"] for each in checks)
+    if type(stated["checks_passed"]) is not int or stated["checks_passed"] != passed:
+        return f"checks_passed is {stated['checks_passed']} where {passed} passed"
+    verdict = _verdict([(each["passed"], each["severity"]) for each in checks])
+    return "" if stated["verdict"] == verdict else f"the verdict is {stated['verdict'][:20]!a} where it is {verdict!r}"
+
+
+def _verdict(results: Sequence[tuple[bool, str]]) -> Verdict:
+    """What follows from checks, each whether it passed and how severe it is that it did not."""
+    failures = {severity for passed, severity in results if not passed}
+    if "error" in failures or not results:
+        return "failed"
+    return "warnings" if failures else "passed"
+
+
+def _is_result(check: Any) -> bool:
+    return (
+        isinstance(check, Mapping)
+        and all(isinstance(check.get(name), str) for name in ("check", "field", "limit", "message", "remedy"))
+        and check.get("severity") in ("error", "warning")
+        and check.get("kind") in ("data", "integrity")
+        and isinstance(check.get("passed"), bool)
+        and all(type(check.get(name)) is int for name in ("examined", "present", "failing"))
+    )
 
 
 def _stated_verdict(check: Mapping[str, Any]) -> tuple[str, str, str, bool]:

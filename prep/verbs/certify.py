@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from prep.canonical import parse_json
-from prep.certificate import envelope, keyfiles, lock, moments, statement
+from prep.canonical import canonical_json, parse_json
+from prep.certificate import envelope, keyfiles, lock, moments, statement, trust
+from prep.certificate.evidence import Evidence
 from prep.certificate.keys import PrivateKey, PublicKey
 from prep.engine import Progress, Workers, silent
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
@@ -29,7 +30,8 @@ from prep.verbs.validate import examine
 class Certified:
     """A certificate that was written. ``pinned`` is the lock that trusts it now, ``keys`` are those that signed it now.
 
-    ``signatures`` counts all that it has; ``dropped`` those of an earlier certificate that said something else.
+    ``signatures`` counts all that it has; ``dropped`` those of an earlier certificate that said something else, or
+    that nobody trusted stood behind. ``kept`` is true where the statement is an earlier one, word for word.
     """
 
     path: Path
@@ -43,6 +45,7 @@ class Certified:
     keys: tuple[PublicKey, ...] = ()
     signatures: int = 0
     dropped: int = 0
+    kept: bool = False
 
 
 def certify(
@@ -66,7 +69,8 @@ def certify(
     report that `validate` wrote: where it is about these bytes, this schema and these checks and says anything else,
     it or the data were changed, a `CertificateError`. ``locked`` refuses to change the lock.
 
-    A signed or pinned certificate that says the same stays, with its signatures: a second person adds one to it.
+    A certificate that is pinned, or signed by a key of trust.toml, and says the same stays, with its signatures: a
+    second person adds one to it.
     ``expires`` (``90d``, or the last day, ``2027-01-31``) ends it; ``renew`` states the present moment where that of
     the first certification of the same data would stay. ``passphrase`` opens the keys that have one.
 
@@ -76,11 +80,13 @@ def certify(
     """
     path = Path(dataset)
     signing = _private_keys(keys, passphrase)
-    until = None if expires is None else moments.expiry(expires, moments.parse(_now()), "--expires")
+    until = None if expires is None else moments.expiry(expires, moments.now(), "--expires")
+    _now()
     chosen = Path(lock_path) if lock_path else lock.find()
+    trusted = trust.read(trust.find())
     contents = read_manifest(path)
     judged_by = schema_for(contents.spec, schema)
-    judged = examine(path, schema=schema, workers=workers, progress=progress)
+    judged = examine(path, schema=schema, recall=False, workers=workers, progress=progress)
     if report is not None:
         _demand_agreement(Path(report), judged)
     _demand_pass(path, judged, strict)
@@ -106,9 +112,11 @@ def certify(
         expires=until or "",
     )
     sealed, found = envelope.wrap(body), earlier(path)
-    kept = found is not None and not renew and says_the_same(found, body, judged, known, expires=until)
-    if found is not None and kept:
-        sealed = found
+    if found is not None and not renew:
+        evidence = Evidence(found, pins, trusted, chosen, path)
+        if says_the_same(evidence, body, judged, expires=until):
+            sealed = found
+    kept = sealed.payload != canonical_json(body)
     stated = statement.parse(sealed.payload, path=str(path))
     dropped = len(found.signatures) if found is not None and found.digest != sealed.digest else 0
     sealed = sign(sealed, signing, path)
@@ -136,6 +144,7 @@ def certify(
         keys=tuple(each.public for each in signing),
         signatures=len(sealed.signatures),
         dropped=dropped,
+        kept=kept,
     )
 
 
@@ -211,6 +220,16 @@ def _now() -> str:
     """Now, or the moment that SOURCE_DATE_EPOCH fixes for reproducible builds; it is a label, no verdict depends on
     it.
     """
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch and epoch.isdigit() else datetime.now(UTC)
+    epoch, moment = os.environ.get("SOURCE_DATE_EPOCH"), moments.now()
+    if epoch:
+        latest = int((moment + moments.SKEW).timestamp())
+        if not (epoch.isascii() and epoch.isdigit() and len(epoch) <= len(str(latest)) and int(epoch) <= latest):
+            raise UsageError(
+                "this is no moment at which data can have been certified",
+                where=Where(key="SOURCE_DATE_EPOCH"),
+                measured=epoch[:40],
+                allowed=f"whole seconds since 1970, at most {latest} (a day from now)",
+                remedy="unset SOURCE_DATE_EPOCH, or set it to the time of the last commit",
+            )
+        moment = datetime.fromtimestamp(int(epoch), UTC)
     return moment.replace(microsecond=0).isoformat()

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from prep.canonical import canonical_json, parse_json
-from prep.certificate import envelope, lock, moments
+from prep.certificate import envelope, moments
+from prep.certificate.evidence import Evidence
 from prep.certificate.keys import PrivateKey
 from prep.errors import PrepError, UsageError, Where
 from prep.report import Report, disagreement
 
 _TOLERANCE = 1e-6
-_NUMBER = re.compile(r"[-+−]?\d[\d,]*(\.\d+)?(e[-+]?\d+)?")
+_NOISE = 1e-12  # what float64 sums of standardised values differ by where both should be 0
+_SHOWN_TOLERANCE = 1.1e-5  # one unit in the sixth digit
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+(?:e[-+]?\d+)?|e[-+]?\d+)")
 
 
 def earlier(path: Path) -> envelope.Envelope | None:
@@ -29,19 +32,21 @@ def earlier(path: Path) -> envelope.Envelope | None:
         return None
 
 
-def says_the_same(
-    found: envelope.Envelope, own: Mapping[str, Any], measured: Report, pin: lock.Pin | None, *, expires: str | None
-) -> bool:
+def says_the_same(found: Evidence, own: Mapping[str, Any], measured: Report, *, expires: str | None) -> bool:
     """Whether an earlier certificate may be kept instead of ``own``, the statement just made of what was measured.
 
-    It states the same of the same bytes, schema and checks, numbers up to the rounding of another machine; it is of
-    the past, has not expired, and expires when it is asked to (``expires``, where that is). It has signatures, or it
-    is the one that is pinned; any other is not worth keeping.
+    It is the very same, or somebody whom the project trusts stands behind it: the lock pins it, or a key of trust.toml
+    that counts has signed it; what nobody stands behind is not even parsed. It states the same of the same bytes,
+    schema and checks, measured numbers up to the rounding of another machine; it is of the past, has not expired, and
+    expires when it is asked to (``expires``, where that is).
     """
-    if not found.signatures and (pin is None or pin.certificate != found.digest):
+    sealed = found.sealed
+    if sealed.payload == canonical_json(own):
+        return True
+    if not found.stands_behind(measured.dataset, measured.root):
         return False
     try:
-        stated, claimed = (parse_json(each, path="") for each in (found.payload, canonical_json(own)))
+        stated, claimed = (parse_json(each, path="") for each in (sealed.payload, canonical_json(own)))
         label, until = (stated["predicate"].pop(name) for name in ("created", "expires"))
         for name in ("created", "expires"):
             del claimed["predicate"][name]
@@ -73,18 +78,22 @@ def sign(sealed: envelope.Envelope, keys: Sequence[PrivateKey], path: Path) -> e
     return sealed
 
 
-def _same(stated: Any, own: Any, *, prose: bool = False) -> bool:
-    """Equal, but for the last digits of measured numbers; in ``prose``, the findings of checks, also those in text."""
+def _same(stated: Any, own: Any, *, message: bool = False) -> bool:
+    """Equal, but for the last digits of measured numbers, also where the ``message`` of a finding shows them.
+
+    Limits, counts and every other text are equal.
+    """
     if isinstance(stated, dict) and isinstance(own, dict):
         return stated.keys() == own.keys() and all(
-            _same(stated[key], own[key], prose=prose or key == "checks") for key in own
+            _same(stated[key], own[key], message=key == "message" and "limit" in own) for key in own
         )
     if isinstance(stated, list) and isinstance(own, list):
-        return len(stated) == len(own) and all(
-            _same(each, other, prose=prose) for each, other in zip(stated, own, strict=True)
-        )
+        return len(stated) == len(own) and all(_same(each, other) for each, other in zip(stated, own, strict=True))
     if isinstance(stated, float) and isinstance(own, float):
-        return math.isclose(stated, own, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
-    if prose and isinstance(stated, str) and isinstance(own, str):
-        return _NUMBER.sub("#", stated) == _NUMBER.sub("#", own)
+        return math.isclose(stated, own, rel_tol=_TOLERANCE, abs_tol=_NOISE)
+    if message and isinstance(stated, str) and isinstance(own, str):
+        return _NUMBER.split(stated) == _NUMBER.split(own) and all(
+            math.isclose(float(shown), float(measured), rel_tol=_SHOWN_TOLERANCE, abs_tol=_NOISE)
+            for shown, measured in zip(_NUMBER.findall(stated), _NUMBER.findall(own), strict=True)
+        )
     return type(stated) is type(own) and bool(stated == own)

@@ -11,6 +11,7 @@ from typing import Any
 from prep.blocks import DatasetSpec
 from prep.certificate import manifest
 from prep.certificate.evidence import Standing
+from prep.certificate.matching import manifest_bytes
 from prep.errors import PrepError, Refusal
 from prep.formats import no_such_dataset, open_container
 from prep.gate import admit
@@ -78,7 +79,7 @@ def inspect(
         raise no_such_dataset(path)
     container = open_container(path)
     try:
-        root = manifest.parse(manifest.path_of(path).read_bytes(), path=str(path)).root
+        root = manifest.parse(manifest_bytes(path), path=str(path)).root
     except (OSError, PrepError):
         root = ""
     standing = None

@@ -16,7 +16,7 @@ import numpy as np
 from prep.blocks import SPLITS, Array, DatasetSpec, FieldSpec
 from prep.canonical import canonical_json
 from prep.certificate import envelope, manifest
-from prep.certificate.matching import match_container
+from prep.certificate.matching import manifest_bytes, match_container
 from prep.engine import DatasetSource, Progress, Workers, all_digests, silent
 from prep.engine.versions import installed
 from prep.errors import DataError, IntegrityError, PrepError, UnfinishedError, Where
@@ -151,7 +151,7 @@ def read_manifest(path: Path) -> manifest.Manifest:
         raise no_such_dataset(path)
     place = manifest.path_of(path)
     try:
-        data = place.read_bytes()
+        data = manifest_bytes(path)
     except OSError as error:
         raise IntegrityError(
             "this dataset has no manifest, so it was not written completely",

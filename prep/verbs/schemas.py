@@ -54,7 +54,7 @@ def demand_present_schema(data: CertifiedDataset, config: str | Path | None = No
         place = entry.schema if entry else place
     if place.exists():
         digest = load_schema(place, verify=False).digest
-        reasons = Policy(schema=digest).judge(data.statement, path=str(data.path))
+        reasons = Policy(schema=digest).judge(data.statement, str(data.path))
         if reasons:
             raise reasons[0]
 

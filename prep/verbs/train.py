@@ -45,7 +45,11 @@ def train(
         path, policy = _located(dataset, config, require)
         dataset = admit(path, policy, lock_path=lock_path, trust_path=trust_path)
         demand_present_schema(dataset, config)
-    elif require == "signed" and isinstance(dataset, CertifiedDataset) and dataset.standing.level != require:
+    elif (
+        Policy(require).level == "signed"  # refuses a level that does not exist
+        and isinstance(dataset, CertifiedDataset)
+        and dataset.standing.level != "signed"
+    ):
         raise CertificateError(
             "the consumer demands a signature and this dataset was admitted without",
             where=Where(path=str(dataset.path), dataset=dataset.id),

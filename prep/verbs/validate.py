@@ -12,7 +12,7 @@ from typing import Any
 from prep.blocks import DatasetSpec
 from prep.canonical import value_digest
 from prep.certificate import manifest
-from prep.certificate.matching import match_container
+from prep.certificate.matching import manifest_bytes, match_container
 from prep.certificate.tree import logical_root
 from prep.checks import CHECKS, Finding
 from prep.engine import DatasetSource, Journal, Progress, Workers, run, silent
@@ -24,6 +24,7 @@ from prep.schema import Schema, structure
 from prep.schema.embedded import embedded, stated_raw
 from prep.transforms.original import Originals
 from prep.verbs.baselines import baselines, relative_fold
+from prep.verbs.published import unreplaced
 from prep.verbs.schemas import schema_for
 from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
@@ -132,9 +133,23 @@ def _is_raw(path: Path) -> bool:
 
 
 def examine(
-    path: Path, *, schema: str | Path | None = None, workers: Workers = None, progress: Progress = silent
+    path: Path,
+    *,
+    schema: str | Path | None = None,
+    recall: bool = True,
+    workers: Workers = None,
+    progress: Progress = silent,
 ) -> Report:
-    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined."""
+    """The report of one dataset, from one pass over its stored bytes; raises where it cannot be examined, or was
+    replaced meanwhile.
+
+    Without ``recall`` every value is measured now, whatever an interrupted pass has measured of the same bytes.
+    """
+    with unreplaced(path):
+        return _examine(path, schema, recall, workers, progress)
+
+
+def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Workers, progress: Progress) -> Report:
     _ = format_of(path)
     with DatasetSource.open(path) as source:
         spec = source.spec
@@ -163,7 +178,9 @@ def examine(
             digests=True,
             workers=workers,
             progress=progress,
-            journal=Journal.of(path, "validate", spec.documents.get("transforms", "") if apply else ""),
+            journal=Journal.of(path, "validate", spec.documents.get("transforms", "") if apply else "")
+            if recall
+            else None,
         )
         digests = {**measured.digests, **source.constants()[1]}
         container = source.container
@@ -239,7 +256,7 @@ def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests
     problem, count = "", 0
     samples: tuple[int, ...] = ()
     try:
-        data = place.read_bytes()
+        data = manifest_bytes(path)
         contents = manifest.parse(data, path=str(place))
         match_container(path, contents)
     except OSError as error:

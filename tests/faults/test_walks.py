@@ -16,7 +16,7 @@ import pytest
 
 import prep
 from prep.errors import IntegrityError, PrepError
-from prep.verbs import certify
+from prep.verbs import certify, validate
 from tests.conftest import SYSTEMS, dataset_of, largest_file
 from tests.walks.test_line import run
 
@@ -144,6 +144,27 @@ def test_what_was_replaced_while_it_was_measured_is_not_certified(
     with pytest.raises(IntegrityError, match="replaced while it was certified"):
         prep.certify(path)
     assert not path.with_name(path.name + ".cert.json").exists()
+
+
+def test_a_dataset_that_is_replaced_while_it_is_examined_gets_no_verdict(
+    certified_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = certified_copy / "data/normalized/regression.h5"
+    statistics = prep.stats(prep.generate("regression", seed=7), output="data/stats/other.json", force=True)
+    prep.normalize("data/raw/regression.h5", stats=statistics, output="other.h5")
+    real = validate.run
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        for end in ("", ".manifest"):
+            os.replace(f"other.h5{end}", f"{path}{end}")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(validate, "run", slow)
+    (found,) = validate.validate(path)
+
+    assert found.report is None
+    assert found.exit_code() == 4
+    assert "replaced" in str(found.error)
 
 
 @pytest.mark.parametrize("size", [60 << 20, 150 << 20, 200 << 20])

@@ -90,6 +90,30 @@ def test_the_key_id_is_a_hint_only(keys: list[PrivateKey]):
     assert claimed.signers([each.public for each in keys])[0] == (keys[0].public,)
 
 
+def test_signatures_of_strangers_cost_a_bounded_number_of_tries(
+    keys: list[PrivateKey], monkeypatch: pytest.MonkeyPatch
+):
+    """Each try hashes the payload; whoever is named by the signature itself is found all the same."""
+    tries = []
+    monkeypatch.setattr(PublicKey, "has_signed", lambda key, message, sig: tries.append(1) or sig == b"\1" * 64)
+    many = [PrivateKey.generate().public for _ in range(30)]
+    junk = [Signature(f"{index}", bytes(64)) for index in range(15)]
+    for payload, most in ((b"x", 256), (bytes(11 << 20), 24)):
+        signed = Envelope(payload, envelope.PAYLOAD_TYPE, (*junk, Signature(many[-1].id, b"\1" * 64)))
+        tries.clear()
+
+        assert signed.signers(many)[0] == (many[-1],)
+        assert len(tries) <= most
+
+
+def test_half_a_character_in_a_key_id_is_no_text(keys: list[PrivateKey]):
+    body = body_of(envelope.wrap(STATEMENT).signed_by(keys[0]))
+    body["signatures"][0]["keyid"] = "\ud800"
+
+    with pytest.raises(IntegrityError, match="not valid JSON"):
+        opened(body)
+
+
 def test_a_second_signature_leaves_the_first_and_the_payload(keys: list[PrivateKey]):
     first = envelope.wrap(STATEMENT).signed_by(keys[0])
     both = first.signed_by(keys[1])
@@ -128,7 +152,7 @@ def changed_body(key: PrivateKey, change: str) -> dict[str, Any]:
         "a keyid that is no text": {"signatures": [{**signature, "keyid": 1}]},
         "a sig in a second spelling": {"signatures": [{**signature, "sig": signature["sig"].rstrip("=")}]},
         "a sig that is too short": {"signatures": [{**signature, "sig": base64.b64encode(b"x").decode()}]},
-        "too many signatures": {"signatures": [signature] * 65},
+        "too many signatures": {"signatures": [signature] * 17},
     }
     return {**body, **changes[change]}
 

@@ -119,6 +119,23 @@ def test_a_disk_that_refuses_leaves_no_half_of_a_key(folder: Path, monkeypatch: 
     assert os.listdir() == []
 
 
+@pytest.mark.parametrize("moment", [1, 2, 3, 4])
+def test_an_interrupt_leaves_no_half_of_a_key(folder: Path, monkeypatch: pytest.MonkeyPatch, moment: int):
+    """Before or after either of both files gets its name."""
+    link, times = os.link, iter(range(1, 9))
+
+    def interrupted(*args: object, **options: object) -> None:
+        for step in (lambda: None, lambda: link(*args, **options)):  # type: ignore[arg-type]
+            step()
+            if next(times) == moment:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        prep.new_key("key.pem")
+    assert list(folder.iterdir()) == []
+
+
 @pytest.mark.parametrize("permissions", [0o640, 0o604, 0o660, 0o601, 0o777])
 def test_a_private_key_that_others_may_use_is_refused(folder: Path, permissions: int):
     prep.new_key("a.pem")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -299,14 +300,69 @@ def test_a_clock_that_goes_backwards_revives_nothing(scene: Scene, monkeypatch: 
     scene.restate("ada", expires=(datetime.now(UTC) + timedelta(days=20)).isoformat())
     assert prep.open(scene.copy, SIGNED)
 
-    later = (datetime.now(UTC) + timedelta(days=60)).isoformat()
-    lock.pin(scene.consumer / lock.NAME, "another", lock.Pin("1", "blake3:0", "sha256:0", later))
-    assert refused(scene) == ["this certificate is signed by a key that has expired"]
+    prep.trust_key(scene.key("bob").public.text, owner="bob")
+    later = datetime.now(UTC) + timedelta(days=60)
+    place = scene.consumer / "trust.toml"
+    text = place.read_text() + f'revoked = {{ at = {later:%Y-%m-%dT%H:%M:%SZ}, reason = "lost" }}\n'
+    place.write_text(text)
+    (reason,) = reasons(lambda: prep.open(scene.copy, SIGNED))
+    assert reason.what == "this certificate is signed by a key that has expired"
+    assert f"{later:%Y-%m-%d}" in str(reason.allowed)
+    assert "trust.toml says of bob" in str(reason.allowed)
     scene.pin()
     assert "the certificate has expired" in refused(scene)
 
     monkeypatch.setattr(moments, "now", lambda: datetime.now(UTC) - timedelta(days=700))
     assert "the certificate says that it was made in the future" in refused(scene, None)
+
+
+def test_a_moment_in_the_lock_counts_up_to_a_day_ahead_and_is_named(scene: Scene):
+    """One certification by a machine with a wrong clock does not end all that expires."""
+    scene.trust("ada")
+    scene.restate("ada", expires=(datetime.now(UTC) + timedelta(hours=10)).isoformat())
+    for hours, expired in ((20, True), (30, False), (24 * 365 * 900, False)):
+        created = (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+        lock.pin(scene.consumer / lock.NAME, "another", lock.Pin("1", "blake3:0", "sha256:0", created))
+        if expired:
+            (reason,) = reasons(lambda: prep.open(scene.copy, SIGNED))
+            assert reason.what == "the certificate has expired"
+            assert "prep.lock pins another" in str(reason.allowed)
+        else:
+            assert prep.open(scene.copy, SIGNED)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"level": 1},
+        {"level": ["signed"]},
+        {"dataset": 7},
+        {"dataset": None},
+        {"strict": "no"},
+        {"strict": 1},
+        {"schema": 1},
+        {"schema": None},
+        {"schema": ("x", 1)},
+        {"check_registry": ["x"]},
+        {"threshold": "2"},
+        {"minimum_version": 1.0},
+        {"max_age_days": "3"},
+        {"max_age_days": True},
+        {"max_age_days": float("nan")},
+    ],
+    ids=str,
+)
+def test_a_demand_of_another_type_is_a_usage_error(wrong: dict[str, Any]):
+    with pytest.raises(UsageError) as caught:
+        prep.Policy(**wrong)
+    assert next(iter(wrong)) in str(caught.value)
+
+
+@pytest.mark.parametrize("policy", ["signed", {}, {"level": "signed"}, 0, False, prep.Policy])
+def test_what_is_no_policy_is_not_taken_for_one(scene: Scene, policy: Any):
+    scene.trust("ada")
+    with pytest.raises(UsageError, match="Policy"):
+        prep.open(scene.copy, policy)
 
 
 def test_data_that_are_too_old_are_refused(scene: Scene):
@@ -417,6 +473,7 @@ def test_a_second_person_signs_in_a_project_of_her_own(scene: Scene):
     """Where no lock knows when the data were certified first."""
     before = scene.sealed()
     shutil.copy(scene.owner / "bob.pem", "bob.pem")
+    scene.trust("ada")
     prep.certify(scene.copy, keys=["bob.pem"])
 
     assert scene.sealed().payload == before.payload
@@ -454,6 +511,72 @@ def test_nobody_signs_what_was_not_measured(scene: Scene):
         shutil.copy(envelope.path_of(scene.dataset), envelope.path_of(scene.copy))
 
 
+def test_nobody_signs_the_words_of_a_stranger(scene: Scene):
+    """The same statement but for its moments: of nobody, of a key that is not trusted, of one that is not any more."""
+    for place in ("bob.pem", "ada.pem"):
+        shutil.copy(scene.owner / place, place)
+    first = scene.restate(created="2001-01-01T00:00:00+00:00", expires="9999-01-01T00:00:00+00:00")
+    unheard = Envelope(first.payload, first.payload_type, (Signature("x", bytes(64)),))
+    strange = first.signed_by(PrivateKey.generate())
+    for forged in (unheard, strange, first.signed_by(scene.key("ada"))):
+        scene.put(forged)
+        done = prep.certify(scene.copy, keys=["bob.pem"])
+
+        assert (done.signatures, done.dropped, done.expires, done.kept) == (1, 1, "", False)
+        assert scene.sealed().payload != forged.payload
+        (scene.consumer / lock.NAME).unlink()
+    scene.trust("ada")
+    scene.put(first.signed_by(scene.key("ada")))
+    assert prep.certify(scene.copy, keys=["bob.pem"]).kept
+    (scene.consumer / lock.NAME).unlink()
+    prep.revoke("ada", reason="stolen")
+    scene.put(first.signed_by(scene.key("ada")))
+    assert not prep.certify(scene.copy, keys=["bob.pem"]).kept
+
+
+@pytest.mark.parametrize("change", ["limit", "remedy", "count", "shown", "worst"])
+def test_only_the_last_digits_of_measured_numbers_may_differ(scene: Scene, change: str):
+    """Even for somebody who is trusted: limits, remedies and counts are exact, and what is tiny is no free choice."""
+    scene.trust("ada")
+    shutil.copy(scene.owner / "bob.pem", "bob.pem")
+    report = parse_json(scene.sealed().payload, path="x")["predicate"]["report"]
+    check = next(each for each in report["checks"] if each["check"] in ("learnability", "in_bounds"))
+    if change == "worst":
+        check = next(each for each in report["checks"] if each["worst"] is not None and abs(each["worst"]) < 1e-7)
+        check["worst"] = 9e-7
+    else:
+        key = {"limit": "limit", "remedy": "remedy"}.get(change, "message")
+        if change == "remedy":
+            check[key] = "nothing to mend: prep certify 1"
+        elif change == "shown":
+            check = next(each for each in report["checks"] if re.search(r"\d\.\d{3}", each["message"]))
+            check[key] = re.sub(r"(\d\.\d\d)\d", r"\g<1>", check[key])
+        else:
+            check = next(each for each in report["checks"] if re.search(r"\d", each[key]))
+            check[key] = re.sub(r"\d", lambda found: str((int(found[0]) + 1) % 10), check[key], count=1)
+    scene.restate("ada", report=report)
+
+    assert not prep.certify(scene.copy, keys=["bob.pem"]).kept
+
+
+@pytest.mark.parametrize("epoch", ["-1", "1e9", "soon", "٣", "9" * 30, "99999999999", " 1"])
+def test_an_epoch_that_is_no_moment_of_the_past_is_refused(scene: Scene, monkeypatch: pytest.MonkeyPatch, epoch: str):
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    with pytest.raises(UsageError, match="no moment") as caught:
+        certified(scene)
+    assert "SOURCE_DATE_EPOCH" in str(caught.value)
+
+
+def test_an_expiry_counts_from_the_present(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    """SOURCE_DATE_EPOCH is a label: `created` alone comes from it."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    done = certified(scene, expires="30d", renew=True)
+    assert moments.parse(done.expires) > datetime.now(UTC) + timedelta(days=29)
+    assert lock.read(scene.owner / lock.NAME)[NAME].created == "2001-09-09T01:46:40+00:00"
+    with pytest.raises(UsageError, match="over already"):
+        certified(scene, expires="2001-12-31")
+
+
 def test_a_finding_that_was_changed_is_not_signed_again(scene: Scene):
     report = parse_json(scene.sealed().payload, path="x")["predicate"]["report"]
     report["checks"][0]["examined" if "examined" in report["checks"][0] else "passed"] = 1
@@ -467,7 +590,9 @@ def test_the_last_digit_of_another_machine_is_no_other_statement(scene: Scene):
     body = parse_json(scene.sealed().payload, path="x")["predicate"]
     rounded = {name: _nudged(value) for name, value in body["baselines"].items()}
     assert rounded != body["baselines"]
-    kept = scene.restate("ada", baselines=rounded)
+    kept = scene.restate("ada", baselines=rounded, report={**body["report"], "baselines": rounded})
+    with working_in(scene.owner):
+        scene.trust("ada")
     shutil.copy(envelope.path_of(scene.copy), envelope.path_of(scene.dataset))
 
     assert certified(scene, keys=["bob.pem"]).signatures == 2
@@ -502,11 +627,11 @@ def test_renewing_states_the_present_moment(scene: Scene, monkeypatch: pytest.Mo
 
 def test_a_lock_with_a_moment_to_come_is_not_believed(scene: Scene):
     pins = lock.read(scene.owner / lock.NAME)[NAME]
-    for created in ("2999-01-01T00:00:00+00:00", "nonsense"):
-        envelope.path_of(scene.dataset).unlink()
-        lock.pin(scene.owner / lock.NAME, NAME, lock.Pin(pins.version, pins.root, pins.certificate, created))
-        certified(scene)
-        assert lock.read(scene.owner / lock.NAME)[NAME].created < "2999"
+    created = "2999-01-01T00:00:00+00:00"
+    envelope.path_of(scene.dataset).unlink()
+    lock.pin(scene.owner / lock.NAME, NAME, lock.Pin(pins.version, pins.root, pins.certificate, created))
+    certified(scene)
+    assert lock.read(scene.owner / lock.NAME)[NAME].created < "2999"
 
 
 def test_a_key_that_cannot_sign_is_refused_before_anything_is_measured(scene: Scene):

@@ -231,6 +231,43 @@ def test_a_change_leaves_comments_and_order_as_they_were(folder: Path):
     assert found.withdrawal("blake3:" + "ef" * 32) == "late"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("last", ["[[key]]", "inline"])
+def test_line_ends_and_the_mode_of_the_file_stay(folder: Path, end: str, last: str):
+    entry = f'[[key]]\nowner = "Ada"\npublic = "{PUBLIC.text}"\ndatasets = "*"'
+    if last == "inline":
+        entry += '\n\n[[key]]\nowner = "Bob"\npublic = "' + SECOND.text + '"\ndatasets = "*"\n'
+        entry += 'revoked = {at = 2026-03-01, reason = "x"}'
+    place = Path("trust.toml")
+    place.write_bytes(f"version = 1\n\n{entry}".replace("\n", end).encode())
+    place.chmod(0o640)
+
+    prep.revoke("Ada", reason="left")
+    prep.revoke(DIGEST, reason="late")
+    prep.trust_key(PrivateKey.generate().public.text, owner="Cy")
+    data = place.read_bytes()
+    assert data.count(b"\n") == data.count(end.encode())
+    assert data.endswith(end.encode())
+    assert place.stat().st_mode & 0o777 == 0o640
+    assert prep.trusted().keys[0].revoked is not None
+
+    prep.revoke("Ada", reason="again")
+    assert place.read_bytes() == data
+
+
+def test_an_id_that_is_the_name_of_another_owner_revokes_nobody(folder: Path):
+    prep.trust_key(PUBLIC.text, owner="Ada")
+    prep.trust_key(SECOND.text, owner=PUBLIC.id[:12])
+    before = Path("trust.toml").read_bytes()
+
+    with pytest.raises(UsageError, match="somebody else too") as caught:
+        prep.revoke(PUBLIC.id[:12], reason="left")
+    assert PUBLIC.id[:16] in str(caught.value.allowed)
+    assert SECOND.id[:16] in str(caught.value.allowed)
+    assert Path("trust.toml").read_bytes() == before
+    assert prep.revoke(SECOND.text, reason="left").keys[0].key == SECOND
+
+
 def test_a_change_through_a_link_changes_the_file_behind_it(folder: Path):
     (folder / "shared.toml").write_text(WHOLE)
     Path("trust.toml").symlink_to("shared.toml")

@@ -78,7 +78,8 @@ def table(rows: Sequence[dict[str, object]]) -> list[str]:
         if row["unable"]:
             lines.append(f"| {row['name']} | not run: {row['unable']} | – | – | – | – | {row['passes']} |")
             continue
-        cells = [row[key] for key in ("name", "runs", "wrong", "refused", "harmless", "seconds", "passes")]
+        tries = f"{row['runs']:,}, then time was up" if row["cut"] else row["runs"]
+        cells = [row["name"], tries, *(row[key] for key in ("wrong", "refused", "harmless", "seconds", "passes"))]
         lines.append("| " + " | ".join(f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in cells) + " |")
     return lines
 

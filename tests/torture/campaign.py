@@ -22,7 +22,7 @@ class Unable(RuntimeError):  # noqa: N818 -- it is a reason
 @dataclass(slots=True)
 class Tally:
     """How the tries of a campaign ended. ``refused``: prep said no, or that it could not; ``harmless``: it did its work
-    all the same; ``wrong``: what must never happen.
+    all the same; ``wrong``: what must never happen. ``cut``: there was no time for all of them.
     """
 
     refused: int = 0
@@ -31,6 +31,7 @@ class Tally:
     findings: list[str] = field(default_factory=list)
     seconds: float = 0.0
     unable: str = ""
+    cut: bool = False
 
     @property
     def runs(self) -> int:
@@ -68,7 +69,8 @@ class Order:
     def goes_on(self, tally: Tally) -> bool:
         """Whether there is time left; tells how far it is."""
         self.say(tally.runs)
-        return time.monotonic() < self.deadline
+        tally.cut = time.monotonic() >= self.deadline
+        return not tally.cut
 
 
 def scratch() -> str | None:

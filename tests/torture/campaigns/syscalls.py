@@ -41,6 +41,7 @@ def all_calls(order: Order) -> Tally:
     more = every_call(replace(order, folder=order.folder / "small"), small=True)
     tally.refused, tally.harmless = tally.refused + more.refused, tally.harmless + more.harmless
     tally.wrong, tally.findings = tally.wrong + more.wrong, [*tally.findings, *more.findings]
+    tally.cut |= more.cut
     return tally
 
 
