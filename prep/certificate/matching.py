@@ -11,7 +11,7 @@ from prep.errors import IntegrityError, Where
 from prep.formats.files import Files, LocalFiles, open_files, read_regular
 from prep.formats.layout import ByteRange
 
-_SMALL = 64 << 20
+_SMALL = 16 << 20
 
 
 def match_container(place: Path | Files, contents: Manifest) -> None:
@@ -57,7 +57,8 @@ def _demand_files(files: Files, contents: Manifest) -> None:
     listed = files.listing(len(named) + len(bare))
     if listed is None:  # the store does not tell: what is asked for by name is verified all the same
         return
-    if odd := sorted(set(listed) - named - bare):
+    emptied = {each for each in listed if each.endswith("/") and any(name.startswith(each) for name in named)}
+    if odd := sorted(set(listed) - named - bare - emptied):
         raise IntegrityError(
             "there are files in the folder that the manifest does not name",
             where=Where(path=files.address),
@@ -83,9 +84,9 @@ def _demand_files(files: Files, contents: Manifest) -> None:
 def _demand_total(files: Files, contents: Manifest, total: int) -> None:
     if total != contents.size:
         raise IntegrityError(
-            "the folder does not have the certified size",
+            "the container's metadata is not what was certified",
             where=Where(path=files.address),
-            measured=f"{total} bytes",
+            measured=f"{total} bytes with the chunks",
             allowed=f"{contents.size} bytes",
             remedy="a file was changed: restore the dataset, or rebuild and certify it again",
         )

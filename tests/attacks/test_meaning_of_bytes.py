@@ -63,17 +63,9 @@ def test_a_missing_chunk_file_of_a_zarr_does_not_read_as_zeros(make):
     file.unlink()
     assert not plain(tiny.path, "inputs")[32:48].any()
 
-    refused_when_used(tiny)
-    refused_when_certified(tiny, "chunk is missing", certify="")
-
-
-@pytest.mark.xfail(strict=True, reason="the empty folder that is left is told, and not the chunk that is gone")
-def test_the_chunk_whose_file_is_gone_is_named(make):
-    """Row 5: field and chunk, not the folder it was in."""
-    tiny = make("zarr-files")
-    tiny.file_of("inputs", 2)[0].unlink()
     error = refused_when_used(tiny, "gone", "missing")
     assert (error.where.field, error.where.chunk) == ("inputs", 2)
+    refused_when_certified(tiny, "chunk is missing", certify="gone")
 
 
 def test_a_chunk_struck_from_the_index_of_a_shard_does_not_read_as_zeros(make):

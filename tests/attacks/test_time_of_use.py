@@ -216,6 +216,6 @@ def test_certifying_while_somebody_writes_gives_no_certificate_of_other_bytes(ma
             try:
                 prep.certify(tiny.path)
             except prep.errors.PrepError as error:
-                assert error.exit_code in (1, 3, 4)  # noqa: PT017 -- 4: it changed while it was examined
+                assert error.exit_code in (1, 3, 4)  # noqa: PT017 -- 4: it sees that somebody writes
     if tiny.certificate.exists():
         assert same(everything(admitted(tiny)), tiny.values)

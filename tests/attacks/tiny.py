@@ -227,7 +227,7 @@ def forge_manifest(tiny: Tiny) -> bool:
     known = tiny.contents
     try:
         files = [tiny.path] if tiny.path.is_file() else [each for each in tiny.path.rglob("*") if each.is_file()]
-        size = sum(each.stat().st_size for each in files)
+        size = sum(each.lstat().st_size for each in files)
         metadata = tuple(metadata_ranges(replace(known, size=size), tiny.path))
         container = Container(tiny.path, known.container, known.spec, known.layouts, metadata, size)
         tiny.manifest.write_bytes(manifest.encode(container, known.digests))

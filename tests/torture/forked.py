@@ -133,6 +133,7 @@ def become(request: dict[str, Any]) -> list[str]:
         out = os.open("/dev/full", os.O_WRONLY)
     for descriptor, number in ((nothing, 0), (out, 1), (err, 2)):
         os.dup2(descriptor, number)
+    gc.collect()  # a selector that is collected later would close a descriptor of somebody else
     os.closerange(3, 256)
     if request["uid"]:
         os.setgroups([])
