@@ -223,7 +223,7 @@ def test_a_file_that_claims_terabytes_is_refused_without_room_for_them(make):
     tiny.path.write_bytes(bomb.read_bytes())
 
     refused_when_used(tiny)
-    with limited(64):
+    with limited(128):
         refused_when_certified(tiny, "not written by prep")
 
 

@@ -17,8 +17,6 @@ from prep.certificate.keyfiles import read_private
 from tests.attacks.outcomes import command, refused
 from tests.attacks.tiny import Tiny, build
 
-pytest.importorskip("prep.certificate.trust", reason="keys and trust are not there yet")
-
 
 @pytest.fixture
 def signed(make) -> Tiny:

@@ -297,10 +297,10 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
 
 
 def edit_json(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    """Change a JSON file in place."""
-    node = json.loads(path.read_text())
+    """Change a JSON file in place; it keeps its size where there is room, as whoever wants to hide would see to."""
+    size, node = path.stat().st_size, json.loads(path.read_text())
     change(node)
-    path.write_text(json.dumps(node))
+    path.write_bytes(json.dumps(node).encode().ljust(size))
 
 
 def replace_dataset(path: Path, name: str, *, stored: list[bytes] | None = None, **options: Any) -> None:

@@ -141,11 +141,11 @@ def _guided(name: str, order: Order) -> Tally:
     command += ["-rss_limit_mb=2048", f"-timeout={int(SECONDS)}", "-max_len=65536", str(folder)]
     command += [f"-artifact_prefix={order.folder}/{name}-crash-", "-verbosity=0"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    tally = Tally()
-    if done.returncode:
-        kept = sorted(order.folder.glob(f"{name}-crash-*"))
-        what = kept[0].read_bytes()[:400] if kept else b""
-        tally.note(f"{name}: {done.stderr[-1500:]}: {what!r}", refused=False)
+    tally, kept = Tally(), sorted(order.folder.glob(f"{name}-crash-*"))
+    if done.returncode and not kept:
+        raise Unable(f"fuzzing {name} was not finished (exit code {done.returncode}): {done.stderr[-300:]}")
+    if kept:
+        tally.note(f"{name}: {done.stderr[-1500:]}: {kept[0].read_bytes()[:400]!r}", refused=False)
     else:
         tally.harmless += order.count
     return tally
