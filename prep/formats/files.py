@@ -36,10 +36,12 @@ def read_regular(path: Path, limit: int) -> bytes:
     """The first ``limit + 1`` bytes of a file; `IntegrityError` for a pipe, a device or a folder, `OSError`."""
     # Not waiting: at the other end of a pipe there may be nobody.
     file = OpenFile(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
-    if not stat.S_ISREG(os.fstat(file.descriptor).st_mode):
+    found = os.fstat(file.descriptor)
+    if not stat.S_ISREG(found.st_mode):
         raise damaged(path, "this is no regular file")
     with open(file.descriptor, "rb", closefd=False) as reader:
-        return reader.read(limit + 1)
+        # Python makes room for all that is asked for.
+        return reader.read(min(limit, found.st_size) + 1)
 
 
 class OpenFile:

@@ -66,9 +66,9 @@ class Child:
         with its:
             try:
                 self._process = _spawner().submit(_spawn, its).result()
-            except (OSError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError, MemoryError) as error:
                 ours.close()
-                raise not_started(str(error)) from error
+                raise not_started(str(error) or "too little memory") from error
         self._release = weakref.finalize(self, _end, ours, self._process, os.getpid())
         _CHILDREN.add(self)
         self._ready = False
