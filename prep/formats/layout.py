@@ -130,7 +130,11 @@ def damaged(
 
 def too_many_files(path: Path | str, allowed: int) -> IntegrityError:
     """The error for a folder with more files than a dataset in it has."""
-    return damaged(path, "there are files in the folder that the manifest does not name: more than it names in all", allowed=f"{allowed} files")
+    return damaged(
+        path,
+        "there are files in the folder that the manifest does not name: more than it names in all",
+        allowed=f"{allowed} files",
+    )
 
 
 def foreign(path: Path | str, what: str = "this dataset was not written by prep") -> IntegrityError:

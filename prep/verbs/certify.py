@@ -25,7 +25,7 @@ from prep.verbs.rawdata import read_manifest
 from prep.verbs.schemas import schema_for
 from prep.verbs.validate import examine
 
-_LATEST = 253_402_300_799  # the last second of the year 9999
+_LATEST = 9_999_999_999  # in the year 2286: what is later was meant otherwise
 
 
 @dataclass(frozen=True, slots=True)
