@@ -15,6 +15,8 @@ import numpy as np
 import prep.blocks
 from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.certificate import envelope, lock, statement
+from prep.checks import Finding
+from prep.report import CheckResult, Report
 from prep.verbs.normalize import normalize
 from prep.verbs.rawdata import Rows, read_manifest, write_dataset
 from prep.verbs.stats import stats
@@ -25,6 +27,7 @@ _PART_BYTES = 16 << 20
 _FEWEST = 512
 _SESSION = 64
 _GROUPS = 30
+_CREATED = "2026-01-01T00:00:00+00:00"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,18 +203,24 @@ class ManyChunks:
         with _chunks_of(64):
             path = _write(folder / "chunks.h5", spec, _parts(rows, Table()._rows))
         contents = read_manifest(path)
+        examined = rows * 16
+        finite = Finding(True, examined, examined, 0.0, "all finite", "every value is finite", "")
+        report = Report(
+            *("chunks", contents.spec.version, contents.root, "", "", rows, examined),
+            results=(CheckResult("finite", "values", finite),),
+        )
         body = statement.compose(
             contents,
             schema={"digest": "", "text": ""},
-            report={"verdict": "passed", "checks": ["finite"]},
+            report=report.to_dict(),
             registry_digest="",
             baselines={},
-            created="2026-01-01T00:00:00+00:00",
+            created=_CREATED,
         )
         sealed = envelope.seal(body)
         envelope.path_of(path).write_bytes(sealed)
         digest = envelope.open_envelope(sealed, path="").digest
-        lock.pin(folder / lock.NAME, "chunks", lock.Pin(contents.spec.version, contents.root, digest, ""))
+        lock.pin(folder / lock.NAME, "chunks", lock.Pin(contents.spec.version, contents.root, digest, _CREATED))
         return Made(folder, path, contents.chunks, rows * 64)
 
 

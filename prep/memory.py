@@ -33,9 +33,9 @@ def demand_room(size: int) -> None:
         raise MemoryError(f"no room for {size} bytes") from error
 
 
-def thread_pool(threads: int) -> ThreadPoolExecutor:
+def thread_pool(threads: int, name: str = "prep") -> ThreadPoolExecutor:
     """A pool that may start as many threads; `MemoryError` where the limits of the process leave no room for them."""
     stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
     each = (stack if 0 < stack < 1 << 30 else _UNLIMITED_STACK) + _BESIDE
     demand_room(threads * each + _RESERVE)
-    return ThreadPoolExecutor(threads, thread_name_prefix="prep")
+    return ThreadPoolExecutor(threads, thread_name_prefix=name)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from prep.importers import Blocks
+from prep.memory import thread_pool
 
 
 def read_ahead(blocks: Blocks, abandon: Callable[[], None]) -> Blocks:
     """The same blocks, one of them in advance; ``abandon`` ends what reads where nobody wants the rest."""
-    pool = ThreadPoolExecutor(1, thread_name_prefix="prep-ahead")
+    pool = thread_pool(1, "prep-ahead")
     whole = False
     try:
         waiting = pool.submit(next, blocks, None)

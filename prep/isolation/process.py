@@ -21,6 +21,7 @@ from prep.isolation.failures import from_data, printable
 from prep.isolation.frames import receive, send
 from prep.isolation.limits import MIB, Limits
 from prep.isolation.refusals import defect, died, kills, nonsense, not_started
+from prep.memory import thread_pool
 
 START_SECONDS = 120.0
 _END_SECONDS = 5.0
@@ -225,7 +226,9 @@ _CHILDREN: weakref.WeakSet[Child] = weakref.WeakSet()
 
 
 def _spawner() -> ThreadPoolExecutor:
-    return _SPAWNERS.setdefault(os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="prep-isolation"))
+    if os.getpid() not in _SPAWNERS:
+        _SPAWNERS[os.getpid()] = thread_pool(1, "prep-isolation")
+    return _SPAWNERS[os.getpid()]
 
 
 def _forget() -> None:
