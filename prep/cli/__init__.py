@@ -44,6 +44,8 @@ def run(arguments: list[str]) -> int:
     usage_errors: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # not under nohup
         signal.signal(signal.SIGHUP, _interrupt)
     for stream in (sys.stdout, sys.stderr):
@@ -125,7 +127,14 @@ def _expect_hdf5(arguments: list[str]) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    sys.unraisablehook = _only_interrupts
     raise KeyboardInterrupt
+
+
+def _only_interrupts(unraisable: Any) -> None:
+    """What libraries were making when they were interrupted may complain when it is taken apart."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
 
 
 def _wants_json(arguments: list[str]) -> bool:

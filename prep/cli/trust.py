@@ -108,6 +108,8 @@ def certify(
                 "expires": done.expires,
                 "signed_by": [each.id for each in done.keys],
                 "signatures": done.signatures,
+                "signatures_dropped": done.dropped,
+                "statement_kept": done.kept,
             },
             json,
         )

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from prep.blocks import row_ranges
+from prep.blocks import named_dtype, row_ranges
 from prep.errors import DataError, IntegrityError, UsageError, Where
 from prep.importers.columns import storable
 from prep.importers.hdf5tree import Hdf5Tree
@@ -260,7 +260,7 @@ def _space_leaves(space: Any, path: str) -> Iterator[tuple[str, tuple[np.dtype[A
             "MultiDiscrete": np.shape(space.get("nvec")),
             "MultiBinary": np.atleast_1d(space.get("n", 0)),
         }[kind]
-        yield path, (np.dtype(space.get("dtype", "int8")), tuple(int(size) for size in sizes))
+        yield path, (named_dtype(space.get("dtype", "int8")), tuple(int(size) for size in sizes))
 
 
 def _images(where: Where) -> UsageError:

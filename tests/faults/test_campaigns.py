@@ -46,13 +46,20 @@ def calls(folder: Path, stage: str, ending: str, *, small: bool = False) -> Tall
         pytest.skip(str(reason))
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("stage", STAGES)
+_CALLS = [
+    pytest.param(stage, ending, marks=[pytest.mark.long] if (stage, ending) == ("generate", "zarr") else [])
+    for stage in STAGES
+    for ending in ENDINGS
+]
+
+
+@pytest.mark.parametrize(("stage", "ending"), _CALLS)
 def test_whichever_call_fails_a_stage_ends_with_code_4_and_loses_nothing(stage: str, ending: str, folder: Path):
     tally = calls(folder, stage, ending)
     assert_nothing_is_wrong(tally)
     assert tally.refused > 5
 
 
+@pytest.mark.long
 def test_what_helps_a_resumed_run_may_fail_too(folder: Path):
     assert_nothing_is_wrong(calls(folder, "normalize", "h5", small=True))

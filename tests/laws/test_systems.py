@@ -27,7 +27,9 @@ def system_of(name: str, project: Path) -> System:
     return system
 
 
-@pytest.mark.parametrize("name", BY_HEART)
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[pytest.mark.long] if each == "tones" else []) for each in BY_HEART]
+)
 def test_a_tiny_subset_can_be_learned_by_heart(name: str, certified_project: Path):
     rows, passes, below = BY_HEART[name]
     system = system_of(name, certified_project)

@@ -208,6 +208,7 @@ def test_a_batch_of_one_temperature_can_be_trained_on(system: Peptide):
     assert any(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
 
 
+@pytest.mark.long
 def test_some_steps_get_below_the_identity_and_move_energies_the_right_way(system: Peptide):
     network, batch = system.model(), batch_of(system, rows=72)
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)

@@ -13,13 +13,13 @@ _RACE = "one wins: what lies there belongs together and verifies, or has no cert
 
 CAMPAIGNS = (
     Campaign("kill", f"{_HERE}.kill:kill", 50, 2000, _STATE),
-    Campaign("interrupt", f"{_HERE}.kill:interrupt", 20, 500, f"exit code 130; {_STATE}"),
+    Campaign("interrupt", f"{_HERE}.kill:interrupt", 10, 500, f"exit code 130; {_STATE}"),
     Campaign("calls", f"{_HERE}.syscalls:all_calls", 1, 0, f"exit code 4 and one message; {_STATE}"),
-    Campaign("file sizes", f"{_HERE}.limits:file_sizes", 20, 200, f"exit code 4 or done; {_STATE}"),
-    Campaign("memory", f"{_HERE}.limits:memory", 20, 200, f"exit code 4 or done; {_STATE}"),
-    Campaign("full disk", f"{_HERE}.limits:full_disk", 20, 200, f"exit code 4 or done; {_STATE}"),
+    Campaign("file sizes", f"{_HERE}.limits:file_sizes", 10, 200, f"exit code 4 or done; {_STATE}"),
+    Campaign("memory", f"{_HERE}.limits:memory", 10, 200, f"exit code 4 or done; {_STATE}"),
+    Campaign("full disk", f"{_HERE}.limits:full_disk", 10, 200, f"exit code 4 or done; {_STATE}"),
     Campaign("read-only", f"{_HERE}.limits:read_only", 1, 0, "exit code 4, nothing changes"),
-    Campaign("races", f"{_HERE}.races:races", 30, 1000, _RACE),
+    Campaign("races", f"{_HERE}.races:races", 15, 1000, _RACE),
     Campaign("clock", f"{_HERE}.clock:clock", 3, 50, "the same files whatever the clock says"),
     Campaign("terminal", f"{_HERE}.terminal:terminal", 1, 0, "exit code 4 without a traceback, the work is done"),
     Campaign("bit flips", f"{_ATTACKS}.campaigns:bit_flips", 2000, 50_000, _VALUES),

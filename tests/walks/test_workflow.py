@@ -80,6 +80,7 @@ def only_regression(project: Path, **changes: str) -> None:
     place.write_text(text)
 
 
+@pytest.mark.long
 def test_paths_with_spaces_and_quotes_are_built_a_lost_lock_is_written_again_and_bad_parameters_lose_nothing(
     project: Path,
 ):
@@ -212,6 +213,7 @@ def test_data_made_by_hand_otherwise_than_configured_are_made_again(project: Pat
     assert planned() == set()
 
 
+@pytest.mark.long
 def test_a_stage_killed_in_the_middle_is_simply_run_again(project: Path):
     place = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{place}{os.pathsep}{os.environ['PATH']}"}
