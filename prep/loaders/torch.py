@@ -1,114 +1,140 @@
-"""Contiguous torch batches of certified data: shuffled per epoch by seed, verified chunk by chunk, no worker
-processes.
-"""
+"""Certified batches as torch tensors: from pinned memory to the GPU beside the computation, or resident there."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from prep.blocks import Array
-from prep.errors import CertificateError, UsageError, Where
+from prep.errors import UsageError
 from prep.gate import CertifiedDataset
-from prep.loaders.residency import fits, free_memory, resident, windows
+from prep.loaders.batches import Batches
+from prep.loaders.placement import Batch, Held
+from prep.loaders.residency import Rows
+
+_SHARE_OF_FREE_MEMORY = 0.5
 
 
-class TorchBatches:
-    """An iterable over one split: each item maps a field to a tensor of shape (batch, *shape), dtype as stored.
-
-    Every row comes once an epoch; the last batch may be short. With ``shuffle`` the order is a permutation drawn from
-    ``seed`` and the epoch (`set_epoch`): over the whole split when it fits in memory, else over windows of randomly
-    ordered segments. Without it, stored order. ``fields`` default to all but the split flag. Tensors are moved to
-    ``device``.
+class TorchPlacement:
+    """Tensors on ``device``, as stored, or with every floating field as ``dtype`` (or each by its name), and complex
+    fields as pairs of real numbers, (..., 2), where ``complex_pairs``. Casts happen on the device.
     """
 
     def __init__(
         self,
-        dataset: CertifiedDataset,
-        split: str,
-        *,
-        batch_size: int = 512,
-        shuffle: bool = False,
-        seed: int = 0,
         device: str | torch.device = "cpu",
-        fields: Sequence[str] | None = None,
-        in_memory: bool | None = None,
+        dtype: torch.dtype | Mapping[str, torch.dtype] | None = None,
+        *,
+        complex_pairs: bool = False,
     ) -> None:
-        if not isinstance(dataset, CertifiedDataset):
-            raise CertificateError(
-                f"batches are made of certified data only, not of {type(dataset).__name__}",
-                remedy="open the data with prep.open(path)",
-            )
-        if batch_size < 1:
+        try:
+            self.device = torch.device(device)
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError, TypeError) as error:
             raise UsageError(
-                "a batch needs samples", measured=batch_size, allowed="1 or more", remedy="raise batch_size"
-            )
-        known = tuple(spec.name for spec in dataset.spec.fields if spec.role != "split")
-        self.fields = tuple(fields) if fields is not None else known
-        if not self.fields:
-            raise UsageError(
-                "a batch needs fields", measured="none", allowed=", ".join(known), remedy="name one or more fields"
-            )
-        for name in self.fields:
-            _ = dataset.spec[name]
-        self.dataset, self.split, self.batch_size, self.shuffle, self.seed = dataset, split, batch_size, shuffle, seed
-        self.device = torch.device(device)
-        self.rows = dataset.row_count(split)
-        if self.rows == 0:
-            raise UsageError(
-                "this split has no samples",
-                where=Where(dataset=dataset.id, split=split),
-                remedy="train on a split that has samples, or rebuild the dataset with other fractions",
-            )
-        self.in_memory = fits(dataset, split, self.fields) if in_memory is None else in_memory
-        self._epoch = 0
+                "there is no such device here",
+                measured=str(device),
+                allowed=f"cpu, or one of {torch.cuda.device_count()} CUDA devices",
+                remedy='leave device="cpu", or use a torch build for the device on a machine that has it',
+            ) from error
+        self._dtype, self._complex_pairs = dtype, complex_pairs
+        self._cuda = self.device.type == "cuda"
+        self._stream = torch.cuda.Stream(self.device) if self._cuda else None
 
-    def __len__(self) -> int:
-        return (self.rows + self.batch_size - 1) // self.batch_size
+    def room(self, size: int) -> bool:
+        """Whether half of the GPU's free memory is enough."""
+        return self._cuda and size <= _SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(self.device)[0]
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation of the next pass."""
-        self._epoch = epoch
+    def hold(self, rows: Rows, *, placed: bool) -> Held:
+        """Tensors that share the arrays' memory, or tensors on the device, in their final type."""
+        tensors = {name: torch.from_numpy(array) for name, array in rows.items()}
+        if not placed:
+            return tensors
+        return {name: self._typed(name, values.to(self.device)) for name, values in tensors.items()}
 
-    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
-        order = np.random.default_rng([self.seed, self._epoch]) if self.shuffle else None
-        pieces = iter([self._resident]) if self.in_memory else self._streamed(order)
-        left: dict[str, torch.Tensor] | None = None
-        for piece in pieces:
-            tensors = piece if left is None else {name: torch.cat([left[name], piece[name]]) for name in self.fields}
-            count = len(next(iter(tensors.values())))
-            index = None if order is None else torch.from_numpy(order.permutation(count))
-            whole = count if self.in_memory else count // self.batch_size * self.batch_size
-            for low in range(0, whole, self.batch_size):
-                yield self._batch(tensors, index, low, min(low + self.batch_size, whole))
-            if whole < count:
-                left = {
-                    name: values[whole:] if index is None else values[index[whole:]] for name, values in tensors.items()
+    def index(self, index: NDArray[np.int64], held: Held) -> torch.Tensor:
+        """The index where the rows are."""
+        return torch.from_numpy(index).to(next(iter(held.values())).device)
+
+    def take(self, held: Held, index: Any, low: int, high: int) -> Batch:
+        """New tensors where the rows are; in pinned memory, where they are to be copied to a GPU."""
+        return {name: self._taken(values, index, low, high) for name, values in held.items()}
+
+    def join(self, parts: Sequence[Batch]) -> Batch:
+        """One tensor of several."""
+        return {name: self._pinned(torch.cat([part[name] for part in parts])) for name in parts[0]}
+
+    def hand_over(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """On the device; copied on a stream of its own, one batch ahead of the one that is computed on, on CUDA."""
+        if self._stream is None:
+            return ({name: self._typed(name, each.to(self.device)) for name, each in batch.items()} for batch in batches)
+        return self._ahead(batches, self._stream)
+
+    def _ahead(self, batches: Iterator[Batch], stream: torch.cuda.Stream) -> Iterator[Batch]:
+        waiting: tuple[Batch, torch.cuda.Event] | None = None
+        for batch in batches:
+            stream.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(stream):
+                moved = {
+                    name: self._typed(name, each.to(self.device, non_blocking=True)) for name, each in batch.items()
                 }
-            else:
-                left = None
-        if left is not None:
-            yield self._batch(left, None, 0, len(next(iter(left.values()))))
+                ready = stream.record_event()
+            if waiting is not None:
+                yield self._arrived(*waiting)
+            waiting = moved, ready
+        if waiting is not None:
+            yield self._arrived(*waiting)
 
-    def _batch(
-        self, tensors: Mapping[str, torch.Tensor], index: torch.Tensor | None, low: int, high: int
-    ) -> dict[str, torch.Tensor]:
-        # Always a copy: a batch that is changed in place must not change what the next pass sees.
-        chosen = torch.arange(low, high) if index is None else index[low:high]
-        return {name: values[chosen].to(self.device, non_blocking=True) for name, values in tensors.items()}
+    def _arrived(self, batch: Batch, ready: torch.cuda.Event) -> Batch:
+        current = torch.cuda.current_stream(self.device)
+        current.wait_event(ready)
+        for values in batch.values():
+            values.record_stream(current)
+        return batch
 
-    @cached_property
-    def _resident(self) -> dict[str, torch.Tensor]:
-        return _tensors(resident(self.dataset, self.split, self.fields))
+    def _taken(self, values: torch.Tensor, index: Any, low: int, high: int) -> torch.Tensor:
+        pinned = self._cuda and values.device.type == "cpu"
+        out = torch.empty((high - low, *values.shape[1:]), dtype=values.dtype, device=values.device, pin_memory=pinned)
+        if index is None:
+            return out.copy_(values[low:high])
+        return torch.index_select(values, 0, index[low:high], out=out)
 
-    def _streamed(self, order: np.random.Generator | None) -> Iterator[dict[str, torch.Tensor]]:
-        memory = min(free_memory() // 8, 1 << 30)
-        for piece in windows(self.dataset, self.split, self.fields, order, memory):
-            yield _tensors(piece)
+    def _pinned(self, values: torch.Tensor) -> torch.Tensor:
+        return values.pin_memory() if self._cuda and values.device.type == "cpu" else values
+
+    def _typed(self, name: str, values: torch.Tensor) -> torch.Tensor:
+        if self._complex_pairs and values.is_complex():
+            values = torch.view_as_real(values)
+        dtype = self._dtype.get(name) if isinstance(self._dtype, Mapping) else self._dtype
+        if dtype is None or not (values.is_floating_point() or isinstance(self._dtype, Mapping)):
+            return values
+        return values.to(dtype)
 
 
-def _tensors(arrays: Mapping[str, Array]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def batches(
+    dataset: CertifiedDataset,
+    split: str,
+    *,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | Mapping[str, torch.dtype] | None = None,
+    complex_pairs: bool = False,
+    rank: int | None = None,
+    ranks: int | None = None,
+    **options: Any,
+) -> Batches:
+    """Batches of tensors; see `TorchPlacement` for ``device``, ``dtype`` and ``complex_pairs``, `Batches` for the rest.
+
+    ``rank`` of ``ranks`` are by default those of `torch.distributed` where it is initialised.
+    """
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return Batches(
+        dataset,
+        split,
+        TorchPlacement(device, dtype, complex_pairs=complex_pairs),
+        rank=rank if rank is not None else torch.distributed.get_rank() if distributed else 0,
+        ranks=ranks if ranks is not None else torch.distributed.get_world_size() if distributed else 1,
+        **options,
+    )

@@ -1,0 +1,204 @@
+"""Batches of certified rows: every row once an epoch, in an order that seed, epoch and rank decide, from any batch on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from prep.errors import CertificateError, UsageError, Where
+from prep.gate import CertifiedDataset
+from prep.loaders.order import Order
+from prep.loaders.placement import Batch, Held, Placement
+from prep.loaders.residency import fits, resident, streamed
+
+WINDOW_BYTES = 256 << 20
+_STATE_VERSION = 1
+
+
+class Batches:
+    """An iterable over one split; each item maps a field to (batch, *shape), as its `Placement` makes them.
+
+    Each pass is an epoch, and the one after it has the next epoch's order. The last batch may be short, unless
+    ``drop_last``. With ``shuffle`` the order is drawn from ``seed`` and the epoch: a permutation of the whole split where
+    it is held in memory, else one of its chunks and, in windows of ``window_bytes``, of the rows of those chunks
+    (docs/loaders.md says how random that is). ``fields`` default to all but the split flag.
+
+    ``in_memory`` decides whether the split is held (default: where half of the free memory has room for it); every
+    chunk is verified when it is read, once for a split that is held. Of ``ranks`` each takes its own rows.
+    `state_dict` says which batch comes next, and `load_state_dict` goes on there. ``waited`` is the time in seconds that
+    those who iterate have spent on waiting for batches.
+    """
+
+    def __init__(
+        self,
+        dataset: CertifiedDataset,
+        split: str,
+        placement: Placement,
+        *,
+        batch_size: int = 512,
+        shuffle: bool = False,
+        seed: int = 0,
+        fields: Sequence[str] | None = None,
+        in_memory: bool | None = None,
+        window_bytes: int = WINDOW_BYTES,
+        drop_last: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
+    ) -> None:
+        if not isinstance(dataset, CertifiedDataset):
+            raise CertificateError(
+                f"batches are made of certified data only, not of {type(dataset).__name__}",
+                remedy="open the data with prep.open(path)",
+            )
+        known = tuple(spec.name for spec in dataset.spec.fields if spec.role != "split")
+        self.fields = tuple(fields) if fields is not None else known
+        if not self.fields:
+            raise UsageError(
+                "a batch needs fields", measured="none", allowed=", ".join(known), remedy="name one or more fields"
+            )
+        row = sum(dataset.spec[name].row_bytes for name in self.fields)
+        start, stop = dataset.bounds(split)
+        if start == stop:
+            raise UsageError(
+                "this split has no samples",
+                where=Where(dataset=dataset.id, split=split),
+                remedy="train on a split that has samples, or rebuild the dataset with other fractions",
+            )
+        self.dataset, self.split, self.seed = dataset, split, seed
+        self._placement = placement
+        size = (stop - start) * row
+        self._placed = in_memory is not False and placement.room(size)
+        self.in_memory = self._placed or (fits(size * ranks) if in_memory is None else in_memory)
+        unit = max(dataset.manifest.layouts[name].chunk_rows for name in self.fields)
+        window = 0 if self.in_memory else max(1, window_bytes // (unit * row))
+        self.order = Order(
+            *(start, stop, batch_size, seed),
+            shuffle=shuffle,
+            unit=unit,
+            window=window,
+            rank=rank,
+            ranks=ranks,
+            drop_last=drop_last,
+        )
+        self.waited = 0.0
+        self._held: Held | None = None
+        self._epoch = self._batch = self._first = 0
+
+    def __len__(self) -> int:
+        """Batches of an epoch."""
+        return self.order.batches
+
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch, of this rank."""
+        return self.order.rows
+
+    @property
+    def batch_size(self) -> int:
+        """Rows of a batch."""
+        return self.order.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of the next pass; where that is the epoch of a state that was loaded, it goes on there."""
+        if epoch != self._epoch:
+            self._epoch, self._batch, self._first = epoch, 0, 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which batch comes next, and of what order: plain values."""
+        order = {name: value for name, value in asdict(self.order).items() if name != "rank"}
+        place = {"epoch": self._epoch, "batch": self._batch}
+        return {
+            "version": _STATE_VERSION,
+            "root": self.dataset.root,
+            "split": self.split,
+            "fields": list(self.fields),
+            "order": order,
+            **place,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where ``state`` was taken: the next pass begins with the batch that would have come next, and its
+        order is the one that was begun, also where other memory would make another.
+
+        Raises `CertificateError` for the state of other data, `UsageError` for one of other batches.
+        """
+        mine = self.state_dict()
+        if not isinstance(state, Mapping) or set(state) != set(mine) or not isinstance(state["order"], Mapping):
+            raise self._other("is none", str(state)[:80], "what state_dict() returned")
+        if state["root"] != self.dataset.root:
+            raise CertificateError(
+                "this state is of batches of other data",
+                where=Where(path=str(self.dataset.path), dataset=self.dataset.id, split=self.split),
+                measured=str(state["root"]),
+                allowed=self.dataset.root,
+                remedy="go on with the very data, or begin anew",
+            )
+        theirs = {**state, **state["order"]}
+        for name, value in {**mine, **mine["order"]}.items():
+            if name not in ("order", "epoch", "batch", "window", "unit") and theirs.get(name) != value:
+                raise self._other(f"has another {name}", theirs.get(name), value)
+        window, batch = theirs["window"], state["batch"]
+        if type(window) is not int or type(batch) is not int or not 0 <= batch < len(self) or window < 0:
+            raise self._other("has no such place", f"batch {batch}", f"0 ≤ batch < {len(self)}")
+        if theirs["unit"] != self.order.unit:
+            raise self._other("has another unit", theirs["unit"], self.order.unit)
+        if self.order.shuffle and window != self.order.window:
+            self.order = replace(self.order, window=window)
+            self.in_memory = window == 0
+            self._placed = self._placed and self.in_memory
+        self._epoch, self._batch, self._first = int(state["epoch"]), batch, batch
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, first = self._epoch, self._first
+        self._first = 0
+        found = self._placement.hand_over(self._from(epoch, first))
+        for batch in range(first, len(self)):
+            begin = time.perf_counter()
+            values = next(found)
+            self.waited += time.perf_counter() - begin
+            last = batch + 1 == len(self)
+            self._epoch, self._batch = (epoch + 1, 0) if last else (epoch, batch + 1)
+            yield values
+
+    def _from(self, epoch: int, batch: int) -> Iterator[Batch]:
+        """The batches of an epoch, from one on, before they are handed over."""
+        low, high = self.order.bounds(batch)
+        windows = self.order.windows(epoch, low)
+        if self.in_memory:
+            pieces = ((window, self._all) for window in windows)
+        else:
+            read = streamed(self.dataset, self.fields, windows)
+            pieces = ((window, self._placement.hold(rows, placed=False)) for window, rows in read)
+        parts: list[Batch] = []
+        for window, held in pieces:
+            index = None if window.index is None else self._placement.index(window.index, held)
+            end = window.first + window.rows
+            while batch < len(self) and low < end:
+                parts.append(self._placement.take(held, index, low - window.first, min(high, end) - window.first))
+                low = min(high, end)
+                if low < high:
+                    break  # the rest of the batch lies in the next window
+                yield parts[0] if len(parts) == 1 else self._placement.join(parts)
+                batch, parts = batch + 1, []
+                low, high = self.order.bounds(batch)
+            if batch >= len(self):
+                return
+
+    @property
+    def _all(self) -> Held:
+        if self._held is None:
+            (window,) = self.order.windows(0)
+            rows = resident(self.dataset, self.fields, window)
+            self._held = self._placement.hold(rows, placed=self._placed)
+        return self._held
+
+    def _other(self, how: str, measured: object, allowed: object) -> UsageError:
+        return UsageError(
+            f"this state {how}, so these batches cannot go on from it",
+            where=Where(dataset=self.dataset.id, split=self.split),
+            measured=measured,
+            allowed=allowed,
+            remedy="make the batches with the options they were begun with, or begin anew",
+        )

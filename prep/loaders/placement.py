@@ -1,0 +1,68 @@
+"""Where batches are wanted: how rows are held, taken and handed over; a framework is one such placement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prep.loaders.residency import Rows
+
+Held = Mapping[str, Any]
+Batch = Mapping[str, Any]
+
+
+class Placement(Protocol):
+    """One framework's memory. ``Held`` rows are whatever the placement makes of arrays; a batch is never a view of
+    them, so that whoever changes one changes nothing else.
+    """
+
+    def room(self, size: int) -> bool:
+        """Whether rows of ``size`` bytes may be held where batches are wanted, other than in the host's memory."""
+
+    def hold(self, rows: Rows, *, placed: bool) -> Held:
+        """Keep rows: in the host's memory, or (``placed``) where batches are wanted."""
+
+    def index(self, index: NDArray[np.int64], held: Held) -> Any:
+        """An order of rows, where it is needed to take them."""
+
+    def take(self, held: Held, index: Any, low: int, high: int) -> Batch:
+        """Rows ``index[low:high]`` (``low:high`` where ``index`` is None), copied."""
+
+    def join(self, parts: Sequence[Batch]) -> Batch:
+        """Parts of one batch."""
+
+    def hand_over(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Batches where they are wanted and of the type that is wanted, one ahead where that helps."""
+
+
+class HostPlacement:
+    """NumPy arrays in the memory of this machine."""
+
+    def room(self, size: int) -> bool:
+        """There is no other memory."""
+        return False
+
+    def hold(self, rows: Rows, *, placed: bool) -> Rows:
+        """The arrays themselves."""
+        return rows
+
+    def index(self, index: NDArray[np.int64], held: Held) -> NDArray[np.int64]:
+        """The index itself."""
+        return index
+
+    def take(self, held: Held, index: Any, low: int, high: int) -> Batch:
+        """New arrays, C-contiguous."""
+        if index is None:
+            return {name: values[low:high].copy() for name, values in held.items()}
+        return {name: np.take(values, index[low:high], axis=0) for name, values in held.items()}
+
+    def join(self, parts: Sequence[Batch]) -> Batch:
+        """One array of several."""
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def hand_over(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """As they are."""
+        return batches
