@@ -27,10 +27,18 @@ from prep.errors import CertificateError, DataError, IntegrityError, Refusal, Us
 from prep.formats import no_such_dataset, open_container
 from prep.formats.files import Files, is_remote, open_files
 from prep.formats.reader import ChunkReader, joined_rows
+from prep.kernels.scratch import Scratch
 from prep.registry import Table
 from prep.transforms.pipeline import BoundTransform, bound_transforms
 
-LOADERS = Table("loaders", {"torch": "prep.loaders.torch:TorchBatches"})
+LOADERS = Table(
+    "loaders",
+    {
+        "jax": "prep.loaders.jax:batches",
+        "numpy": "prep.loaders.batches:batches",
+        "torch": "prep.loaders.torch:batches",
+    },
+)
 _KEY = object()
 
 
@@ -96,6 +104,12 @@ class CertifiedDataset:
         """
         return self._reader.chunk(key)
 
+    def fill(self, key: ChunkKey, out: Array, scratch: Scratch | None = None) -> None:
+        """The valid rows of one chunk, verified, into ``out`` (rows, *shape), C-contiguous and of the field's dtype;
+        raises as `chunk`, and ``out`` then holds anything. ``scratch`` is memory for what is compressed.
+        """
+        self._reader.fill(key, out, scratch)
+
     def rows(self, field: str, start: int, stop: int) -> Array:
         """Verified rows ``start:stop`` (stored order) of a field, (rows, *shape); `UsageError` beyond the dataset."""
         layout = self.manifest.layouts[self.spec[field].name]
@@ -154,8 +168,16 @@ class CertifiedDataset:
         )
 
     def torch(self, split: str, **options: Any) -> Any:
-        """Verified batches as torch tensors; see `prep.loaders.torch.TorchBatches` for the options."""
+        """Verified batches as torch tensors; see `prep.loaders.torch.batches` for the options."""
         return LOADERS.load("torch")(self, split, **options)
+
+    def jax(self, split: str, **options: Any) -> Any:
+        """Verified batches as JAX arrays; see `prep.loaders.jax.batches` for the options."""
+        return LOADERS.load("jax")(self, split, **options)
+
+    def numpy(self, split: str, **options: Any) -> Any:
+        """Verified batches as NumPy arrays; see `prep.loaders.batches.Batches` for the options."""
+        return LOADERS.load("numpy")(self, split, **options)
 
 
 def admit(

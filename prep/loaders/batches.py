@@ -1,4 +1,4 @@
-"""Batches of certified rows: every row once an epoch, in an order that seed, epoch and rank decide, from any batch on."""
+"""Batches of certified rows: each row once an epoch, in an order that seed, epoch and rank decide, from any batch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
+
 from prep.errors import CertificateError, UsageError, Where
 from prep.gate import CertifiedDataset
-from prep.loaders.order import Order
-from prep.loaders.placement import Batch, Held, Placement
-from prep.loaders.residency import fits, resident, streamed
+from prep.loaders.order import Order, Window
+from prep.loaders.placement import Batch, Held, HostPlacement, Placement
+from prep.loaders.residency import Memory, Rows, fits, resident, streamed
 
 WINDOW_BYTES = 256 << 20
 _STATE_VERSION = 1
@@ -21,14 +23,14 @@ class Batches:
     """An iterable over one split; each item maps a field to (batch, *shape), as its `Placement` makes them.
 
     Each pass is an epoch, and the one after it has the next epoch's order. The last batch may be short, unless
-    ``drop_last``. With ``shuffle`` the order is drawn from ``seed`` and the epoch: a permutation of the whole split where
-    it is held in memory, else one of its chunks and, in windows of ``window_bytes``, of the rows of those chunks
+    ``drop_last``. With ``shuffle`` the order is drawn from ``seed`` and the epoch: a permutation of the whole split
+    where it is held in memory, else one of its chunks and, in windows of ``window_bytes``, of the rows of those chunks
     (docs/loaders.md says how random that is). ``fields`` default to all but the split flag.
 
     ``in_memory`` decides whether the split is held (default: where half of the free memory has room for it); every
     chunk is verified when it is read, once for a split that is held. Of ``ranks`` each takes its own rows.
-    `state_dict` says which batch comes next, and `load_state_dict` goes on there. ``waited`` is the time in seconds that
-    those who iterate have spent on waiting for batches.
+    `state_dict` says which batch comes next, and `load_state_dict` goes on there. ``waited`` is for how many seconds
+    those who iterate have waited for batches.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Batches:
         )
         self.waited = 0.0
         self._held: Held | None = None
+        self._memory = Memory()
         self._epoch = self._batch = self._first = 0
 
     def __len__(self) -> int:
@@ -139,16 +142,16 @@ class Batches:
         for name, value in {**mine, **mine["order"]}.items():
             if name not in ("order", "epoch", "batch", "window", "unit") and theirs.get(name) != value:
                 raise self._other(f"has another {name}", theirs.get(name), value)
-        window, batch = theirs["window"], state["batch"]
-        if type(window) is not int or type(batch) is not int or not 0 <= batch < len(self) or window < 0:
-            raise self._other("has no such place", f"batch {batch}", f"0 ≤ batch < {len(self)}")
+        window, epoch, batch = theirs["window"], state["epoch"], state["batch"]
+        if any(type(each) is not int or each < 0 for each in (window, epoch, batch)) or batch >= len(self):
+            raise self._other("has no such place", f"epoch {epoch}, batch {batch}", f"0 ≤ batch < {len(self)}")
         if theirs["unit"] != self.order.unit:
             raise self._other("has another unit", theirs["unit"], self.order.unit)
         if self.order.shuffle and window != self.order.window:
             self.order = replace(self.order, window=window)
             self.in_memory = window == 0
             self._placed = self._placed and self.in_memory
-        self._epoch, self._batch, self._first = int(state["epoch"]), batch, batch
+        self._epoch, self._batch, self._first = epoch, batch, batch
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, first = self._epoch, self._first
@@ -164,25 +167,31 @@ class Batches:
 
     def _from(self, epoch: int, batch: int) -> Iterator[Batch]:
         """The batches of an epoch, from one on, before they are handed over."""
-        low, high = self.order.bounds(batch)
+        low, _ = self.order.bounds(batch)
         windows = self.order.windows(epoch, low)
-        if self.in_memory:
-            pieces = ((window, self._all) for window in windows)
-        else:
-            read = streamed(self.dataset, self.fields, windows)
-            pieces = ((window, self._placement.hold(rows, placed=False)) for window, rows in read)
-        parts: list[Batch] = []
-        for window, held in pieces:
-            index = None if window.index is None else self._placement.index(window.index, held)
+        return self._held_from(next(windows), batch) if self.in_memory else self._streamed_from(windows, batch)
+
+    def _held_from(self, window: Window, batch: int) -> Iterator[Batch]:
+        held = self._all
+        index = None if window.index is None else self._placement.index(window.index, held)
+        for each in range(batch, len(self)):
+            yield self._placement.take(held, index, *self.order.bounds(each))
+
+    def _streamed_from(self, windows: Iterator[Window], batch: int) -> Iterator[Batch]:
+        low, high = self.order.bounds(batch)
+        parts: list[Rows] = []
+        for window, rows in streamed(self.dataset, self.fields, windows, self._memory):
             end = window.first + window.rows
             while batch < len(self) and low < end:
-                parts.append(self._placement.take(held, index, low - window.first, min(high, end) - window.first))
+                chosen = slice(low - window.first, min(high, end) - window.first)
+                parts.append({name: values[chosen] for name, values in rows.items()})
                 low = min(high, end)
                 if low < high:
                     break  # the rest of the batch lies in the next window
-                yield parts[0] if len(parts) == 1 else self._placement.join(parts)
+                yield self._placement.own(_joined(parts))
                 batch, parts = batch + 1, []
                 low, high = self.order.bounds(batch)
+            del rows  # so that its memory is used again once its batches are gone
             if batch >= len(self):
                 return
 
@@ -202,3 +211,14 @@ class Batches:
             allowed=allowed,
             remedy="make the batches with the options they were begun with, or begin anew",
         )
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    if len(parts) == 1:
+        return parts[0]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def batches(dataset: CertifiedDataset, split: str, **options: Any) -> Batches:
+    """Batches of NumPy arrays, C-contiguous and as stored; ``options`` are those of `Batches`."""
+    return Batches(dataset, split, HostPlacement(), **options)

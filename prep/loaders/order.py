@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from prep.errors import UsageError
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Window:
     """``runs`` of stored rows that are held together, and which of them come in which order: ``index`` counts the rows
     of the runs laid end to end (None: all, as they lie). ``first`` is the place of its first row among the rank's.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,8 +15,8 @@ Batch = Mapping[str, Any]
 
 
 class Placement(Protocol):
-    """One framework's memory. ``Held`` rows are whatever the placement makes of arrays; a batch is never a view of
-    them, so that whoever changes one changes nothing else.
+    """One framework's memory. ``Held`` rows are whatever the placement makes of arrays; a batch taken out of them is a
+    copy, so that whoever changes one changes nothing else.
     """
 
     def room(self, size: int) -> bool:
@@ -31,8 +31,8 @@ class Placement(Protocol):
     def take(self, held: Held, index: Any, low: int, high: int) -> Batch:
         """Rows ``index[low:high]`` (``low:high`` where ``index`` is None), copied."""
 
-    def join(self, parts: Sequence[Batch]) -> Batch:
-        """Parts of one batch."""
+    def own(self, rows: Rows) -> Batch:
+        """A batch of rows that are nobody else's."""
 
     def hand_over(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Batches where they are wanted and of the type that is wanted, one ahead where that helps."""
@@ -59,9 +59,9 @@ class HostPlacement:
             return {name: values[low:high].copy() for name, values in held.items()}
         return {name: np.take(values, index[low:high], axis=0) for name, values in held.items()}
 
-    def join(self, parts: Sequence[Batch]) -> Batch:
-        """One array of several."""
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    def own(self, rows: Rows) -> Batch:
+        """The rows themselves."""
+        return rows
 
     def hand_over(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """As they are."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prep.blocks import Array, ChunkKey
 from prep.engine import available_workers
@@ -40,11 +42,28 @@ def fits(size: int) -> bool:
     return size <= _SHARE_OF_FREE_MEMORY * free_memory()
 
 
+class Memory:
+    """Memory for windows: what nobody looks at any more is used again, since fresh pages cost more than reading."""
+
+    def __init__(self) -> None:
+        self._spare: list[Array] = []
+
+    def lend(self, size: int) -> Array:
+        """``size`` bytes, of which every view has to be gone before they are lent again."""
+        raw = self._spare.pop() if self._spare else np.empty(size, np.uint8)
+        if len(raw) < size:
+            raw = np.empty(size, np.uint8)
+        # Views of an array point to the first one below them that is made of a buffer, which is this.
+        lent: Array = np.frombuffer(raw.data, np.uint8)
+        weakref.finalize(lent, self._spare.append, raw)
+        return lent[:size]
+
+
 class Reading:
-    """Reads runs of rows into memory on all cores, each chunk verified as it is read. A context manager."""
+    """Reads rows into memory on all cores, each chunk verified as it is read. A context manager."""
 
     def __init__(self, dataset: CertifiedDataset, fields: tuple[str, ...]) -> None:
-        self._dataset, self._fields = dataset, fields
+        self._dataset, self._specs = dataset, tuple(dataset.spec[name] for name in fields)
         self._pool = thread_pool(available_workers(), "prep-loader")
         self._own = threading.local()
 
@@ -54,68 +73,101 @@ class Reading:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
-    def room(self, rows: int) -> dict[str, Array]:
+    def room(self, rows: int, memory: Memory) -> dict[str, Array]:
         """Memory for as many rows, (rows, *shape) a field."""
-        specs = [self._dataset.spec[name] for name in self._fields]
-        return {spec.name: np.empty((rows, *spec.shape), spec.dtype) for spec in specs}
+        sizes = [rows * spec.row_bytes for spec in self._specs]
+        return {
+            spec.name: memory.lend(size).view(spec.dtype).reshape(rows, *spec.shape)
+            for spec, size in zip(self._specs, sizes, strict=True)
+        }
 
-    def begin(self, runs: Iterable[tuple[int, int]], out: Rows) -> list[Future[None]]:
-        """Begin to read ``runs`` of stored rows, laid end to end, to the beginning of ``out``; raises through results."""
+    def begin(
+        self, runs: Iterable[tuple[int, int]], out: Rows, places: NDArray[np.int64] | None = None
+    ) -> list[Future[None]]:
+        """Begin to read ``runs`` of stored rows, laid end to end, into ``out``, each row to its place where there are
+        ``places``; raises through results.
+        """
         done = 0
         found = []
         for start, stop in runs:
-            for name in self._fields:
+            for name, rows in out.items():
                 step = self._dataset.manifest.layouts[name].chunk_rows
                 for index in range(start // step, -(-stop // step)):
                     low, high = max(start, index * step), min(stop, (index + 1) * step)
-                    place = out[name][done + low - start : done + high - start]
-                    found.append(self._pool.submit(self._read, ChunkKey(name, index), low - index * step, place))
+                    put = slice(done + low - start, done + high - start)
+                    about = ChunkKey(name, index), low - index * step, high - index * step
+                    if places is None:
+                        found.append(self._pool.submit(self._read, *about, rows[put]))
+                    else:
+                        found.append(self._pool.submit(self._scatter, *about, rows, places[put]))
             done += stop - start
         return found
 
-    def _read(self, key: ChunkKey, first: int, out: Array) -> None:
-        """Rows from ``first`` on of one chunk into ``out``."""
-        own = self._own.__dict__
-        stored, decoded = own.setdefault("stored", Scratch()), own.setdefault("decoded", Scratch())
+    def _read(self, key: ChunkKey, first: int, last: int, out: Array) -> None:
+        """Rows ``first:last`` of one chunk."""
         start, stop = self._dataset.manifest.layouts[key.field].row_range(key.index)
-        if len(out) == stop - start:
-            self._dataset.fill(key, out, stored)
-            return
-        shape = (stop - start, *out.shape[1:])
-        whole: Array = np.frombuffer(decoded.take(out[:1].nbytes * (stop - start)), out.dtype).reshape(shape)
-        self._dataset.fill(key, whole, stored)
-        out[:] = whole[first : first + len(out)]
+        if last - first == stop - start:
+            self._dataset.fill(key, out, self._scratch("stored"))
+        else:
+            out[:] = self._chunk(key, out)[first:last]
+
+    def _scatter(self, key: ChunkKey, first: int, last: int, out: Array, places: NDArray[np.int64]) -> None:
+        """Rows ``first:last`` of one chunk, each to its place, out of memory that stays in the cache."""
+        _as_items(out)[places] = _as_items(self._chunk(key, out))[first:last]
+
+    def _chunk(self, key: ChunkKey, out: Array) -> Array:
+        start, stop = self._dataset.manifest.layouts[key.field].row_range(key.index)
+        memory = self._scratch("decoded").take(out[:1].nbytes * (stop - start))
+        whole: Array = np.frombuffer(memory, out.dtype).reshape(stop - start, *out.shape[1:])
+        self._dataset.fill(key, whole, self._scratch("stored"))
+        return whole
+
+    def _scratch(self, purpose: str) -> Scratch:
+        found: Scratch = self._own.__dict__.setdefault(purpose, Scratch())
+        return found
+
+
+def _as_items(rows: Array) -> Array:
+    """Each row as one item: NumPy moves items as they are, and lets other threads run meanwhile."""
+    size = rows[:1].nbytes
+    item = f"u{size}" if size in (1, 2, 4, 8) else f"V{size}"
+    return rows.reshape(len(rows), -1).view(item)[:, 0]
 
 
 def resident(dataset: CertifiedDataset, fields: tuple[str, ...], window: Window) -> Rows:
     """Every row of a window as it lies."""
     with Reading(dataset, fields) as reading:
-        out = reading.room(sum(stop - start for start, stop in window.runs))
+        out = reading.room(sum(stop - start for start, stop in window.runs), Memory())
         _finish(reading.begin(window.runs, out))
     return out
 
 
 def streamed(
-    dataset: CertifiedDataset, fields: tuple[str, ...], windows: Iterable[Window]
+    dataset: CertifiedDataset, fields: tuple[str, ...], windows: Iterable[Window], memory: Memory
 ) -> Iterator[tuple[Window, Rows]]:
-    """Each window with its rows as they lie; the next one is read meanwhile, into the memory of the one before."""
+    """Each window with its rows in their order; the next one is read meanwhile. Who takes the arrays owns them."""
     with Reading(dataset, fields) as reading:
         waiting: tuple[Window, Rows, list[Future[None]]] | None = None
-        spare: list[dict[str, Array]] = []
         for window in windows:
-            out = spare.pop() if spare else reading.room(window.rows)
-            if len(next(iter(out.values()))) < window.rows:
-                out = reading.room(window.rows)
-            reads = reading.begin(window.runs, out)
+            out = reading.room(window.rows, memory)
+            reads = reading.begin(window.runs, out, _places(window))
             if waiting is not None:
-                before, rows, pending = waiting
-                _finish(pending)
-                yield before, rows
-                spare.append(dict(rows))
+                _finish(waiting[2])
+                yield waiting[:2]
             waiting = window, out, reads
+            del out
         if waiting is not None:
             _finish(waiting[2])
             yield waiting[:2]
+
+
+def _places(window: Window) -> NDArray[np.int64] | None:
+    """Where each row of the runs goes."""
+    if window.index is None:
+        return None
+    places = np.empty_like(window.index)
+    places[window.index] = np.arange(len(places))
+    return places
 
 
 def _finish(reads: Iterable[Future[None]]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,9 @@ class TorchPlacement:
             ) from error
         self._dtype, self._complex_pairs = dtype, complex_pairs
         self._cuda = self.device.type == "cuda"
-        self._stream = torch.cuda.Stream(self.device) if self._cuda else None
+        self._stream: torch.cuda.Stream | None = None
+        if self._cuda:
+            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
     def room(self, size: int) -> bool:
         """Whether half of the GPU's free memory is enough."""
@@ -55,38 +57,42 @@ class TorchPlacement:
             return tensors
         return {name: self._typed(name, values.to(self.device)) for name, values in tensors.items()}
 
-    def index(self, index: NDArray[np.int64], held: Held) -> torch.Tensor:
+    def index(self, index: NDArray[np.int64], held: Held) -> Any:
         """The index where the rows are."""
-        return torch.from_numpy(index).to(next(iter(held.values())).device)
+        device = next(iter(held.values())).device
+        return index if device.type == "cpu" else torch.from_numpy(index).to(device)
 
     def take(self, held: Held, index: Any, low: int, high: int) -> Batch:
         """New tensors where the rows are; in pinned memory, where they are to be copied to a GPU."""
         return {name: self._taken(values, index, low, high) for name, values in held.items()}
 
-    def join(self, parts: Sequence[Batch]) -> Batch:
-        """One tensor of several."""
-        return {name: self._pinned(torch.cat([part[name] for part in parts])) for name in parts[0]}
+    def own(self, rows: Rows) -> Batch:
+        """Tensors of the same memory; in pinned memory, where they are to be copied to a GPU."""
+        return {name: self._pinned(torch.from_numpy(values)) for name, values in rows.items()}
 
     def hand_over(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """On the device; copied on a stream of its own, one batch ahead of the one that is computed on, on CUDA."""
+        """On the device; on CUDA copied on a stream of its own, one batch ahead of the one that is computed on."""
         if self._stream is None:
-            return ({name: self._typed(name, each.to(self.device)) for name, each in batch.items()} for batch in batches)
+            return map(self._moved, batches)
         return self._ahead(batches, self._stream)
 
     def _ahead(self, batches: Iterator[Batch], stream: torch.cuda.Stream) -> Iterator[Batch]:
         waiting: tuple[Batch, torch.cuda.Event] | None = None
         for batch in batches:
-            stream.wait_stream(torch.cuda.current_stream(self.device))
+            if next(iter(batch.values())).device == self.device:  # resident: it was taken there
+                yield batch
+                continue
             with torch.cuda.stream(stream):
-                moved = {
-                    name: self._typed(name, each.to(self.device, non_blocking=True)) for name, each in batch.items()
-                }
+                moved = self._moved(batch)
                 ready = stream.record_event()
             if waiting is not None:
                 yield self._arrived(*waiting)
             waiting = moved, ready
         if waiting is not None:
             yield self._arrived(*waiting)
+
+    def _moved(self, batch: Batch) -> Batch:
+        return {name: self._typed(name, each.to(self.device, non_blocking=self._cuda)) for name, each in batch.items()}
 
     def _arrived(self, batch: Batch, ready: torch.cuda.Event) -> Batch:
         current = torch.cuda.current_stream(self.device)
@@ -96,11 +102,14 @@ class TorchPlacement:
         return batch
 
     def _taken(self, values: torch.Tensor, index: Any, low: int, high: int) -> torch.Tensor:
-        pinned = self._cuda and values.device.type == "cpu"
-        out = torch.empty((high - low, *values.shape[1:]), dtype=values.dtype, device=values.device, pin_memory=pinned)
+        if values.device.type != "cpu":
+            return values[low:high].clone() if index is None else torch.index_select(values, 0, index[low:high])
+        out = torch.empty((high - low, *values.shape[1:]), dtype=values.dtype, pin_memory=self._cuda)
         if index is None:
             return out.copy_(values[low:high])
-        return torch.index_select(values, 0, index[low:high], out=out)
+        # On one thread: torch would wait for all of its own, which others may be using.
+        np.take(values.numpy(), index[low:high], axis=0, out=out.numpy(), mode="clip")
+        return out
 
     def _pinned(self, values: torch.Tensor) -> torch.Tensor:
         return values.pin_memory() if self._cuda and values.device.type == "cpu" else values

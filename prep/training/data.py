@@ -10,7 +10,7 @@ from lightning.pytorch import LightningDataModule
 
 from prep.errors import CertificateError
 from prep.gate import CertifiedDataset
-from prep.loaders.torch import TorchBatches
+from prep.loaders.batches import Batches
 from prep.training.systems import System
 from prep.training.systems.system import Batch
 
@@ -28,8 +28,8 @@ def demand_certified(data: object) -> CertifiedDataset:
 class Pieces:
     """Verified batches, each cut into the pieces in which ``system`` trains on it, one step a piece."""
 
-    def __init__(self, batches: TorchBatches, system: System) -> None:
-        if not isinstance(batches, TorchBatches):
+    def __init__(self, batches: Batches, system: System) -> None:
+        if not isinstance(batches, Batches):
             raise _refusal("verified batches", batches, allowed=_VERIFIED)
         self.batches, self.system = batches, system
 
@@ -54,12 +54,10 @@ class CertifiedData(LightningDataModule):
         super().__init__()
         data = demand_certified(data)
         self.system = system
-        self.train: TorchBatches = data.torch(
-            "train", batch_size=batch_size, shuffle=True, seed=seed, fields=system.fields
-        )
-        self.seen: TorchBatches = data.torch("train", batch_size=_EVALUATION_ROWS, fields=system.fields)
-        self.val: TorchBatches = data.torch("val", batch_size=_EVALUATION_ROWS, fields=system.fields)
-        self.test: TorchBatches = data.torch("test", batch_size=_EVALUATION_ROWS, fields=system.fields)
+        self.train: Batches = data.torch("train", batch_size=batch_size, shuffle=True, seed=seed, fields=system.fields)
+        self.seen: Batches = data.torch("train", batch_size=_EVALUATION_ROWS, fields=system.fields)
+        self.val: Batches = data.torch("val", batch_size=_EVALUATION_ROWS, fields=system.fields)
+        self.test: Batches = data.torch("test", batch_size=_EVALUATION_ROWS, fields=system.fields)
 
     def train_dataloader(self) -> Pieces:
         """The train split; every epoch has its own permutation."""
@@ -74,9 +72,9 @@ class CertifiedData(LightningDataModule):
         return Pieces(self.test, self.system)
 
 
-def demand_verified(loader: object) -> TorchBatches | Pieces:
+def demand_verified(loader: object) -> Batches | Pieces:
     """``loader`` itself; `CertificateError` unless batches come from certified data, chunk by chunk verified."""
-    if isinstance(loader, TorchBatches | Pieces):
+    if isinstance(loader, Batches | Pieces):
         return loader
     raise _refusal("verified batches", loader, allowed=_VERIFIED)
 

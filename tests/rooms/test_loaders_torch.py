@@ -1,4 +1,4 @@
-"""Batches: every certified row once an epoch, in a stated order, and never changed by who uses them."""
+"""Tensors: types are cast where they are wanted, complex values come as pairs, the GPU gets its own copy."""
 
 from __future__ import annotations
 
@@ -12,66 +12,74 @@ import prep
 from prep.errors import UsageError
 from tests.conftest import dataset_of
 
+cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+
 
 @pytest.fixture(scope="module")
-def data(certified_project: Path) -> prep.CertifiedDataset:
-    return prep.open(dataset_of(certified_project, "control"), lock_path=certified_project / "prep.lock")
+def covariance(certified_project: Path) -> prep.CertifiedDataset:
+    return prep.open(dataset_of(certified_project, "covariance"), lock_path=certified_project / "prep.lock")
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-@pytest.mark.parametrize("shuffle", [True, False])
-def test_every_row_comes_once_an_epoch(in_memory: bool, shuffle: bool, data: prep.CertifiedDataset):
-    batches = data.torch("train", batch_size=100, shuffle=shuffle, in_memory=in_memory, fields=("controls", "system"))
-    start, stop = data.bounds("train")
-
-    rows = torch.cat([batch["controls"] for batch in batches]).numpy()
-    expected = data.rows("controls", start, stop)
-
-    assert len(batches) == -(-len(expected) // 100)
-    if not shuffle:
-        np.testing.assert_array_equal(rows, expected)
-    else:
-        assert not np.array_equal(rows, expected)
-        np.testing.assert_array_equal(*(each[np.lexsort(each.T)] for each in (rows, expected)))
+def of_role(data: prep.CertifiedDataset, kind: str) -> str:
+    return next(spec.name for spec in data.spec.fields if spec.dtype.kind == kind and spec.role != "split")
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_the_order_depends_on_seed_and_epoch_alone(in_memory: bool, data: prep.CertifiedDataset):
-    def first(seed: int, epoch: int) -> torch.Tensor:
-        batches = data.torch("train", batch_size=64, shuffle=True, seed=seed, in_memory=in_memory, fields=("states",))
-        batches.set_epoch(epoch)
-        return next(iter(batches))["states"]
+def test_tensors_are_as_stored_where_nothing_is_asked(covariance: prep.CertifiedDataset):
+    batch = next(iter(covariance.torch("train", batch_size=4)))
 
-    assert torch.equal(first(0, 1), first(0, 1))
-    assert not torch.equal(first(0, 1), first(0, 2))
-    assert not torch.equal(first(0, 1), first(1, 1))
+    for name, values in batch.items():
+        assert torch.from_numpy(np.zeros(1, covariance.spec[name].dtype)).dtype == values.dtype
+        np.testing.assert_array_equal(values.numpy(), covariance.rows(name, *_first(covariance, 4)))
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_changing_a_batch_does_not_change_the_next_pass(in_memory: bool, data: prep.CertifiedDataset):
-    batches = data.torch("val", batch_size=64, in_memory=in_memory, fields=("controls",))
-    before = [batch["controls"].clone() for batch in batches]
+def test_complex_fields_come_as_pairs_and_floats_as_the_type_that_is_asked(covariance: prep.CertifiedDataset):
+    name = of_role(covariance, "c")
+    stored = covariance.rows(name, *_first(covariance, 4))
 
-    for batch in batches:
-        batch["controls"].add_(1000.0)
+    (batch,) = [next(iter(covariance.torch("train", batch_size=4, dtype=torch.bfloat16, complex_pairs=True)))]
 
-    for batch, expected in zip(batches, before, strict=True):
-        assert torch.equal(batch["controls"], expected)
-
-
-def test_fields_of_one_row_stay_together_when_shuffled(data: prep.CertifiedDataset):
-    start, stop = data.bounds("train")
-    known = {
-        row.tobytes(): int(system)
-        for row, system in zip(data.rows("states", start, stop), data.rows("system", start, stop), strict=True)
-    }
-    for batch in data.torch("train", batch_size=200, shuffle=True, fields=("states", "system")):
-        for row, system in zip(batch["states"].numpy(), batch["system"].tolist(), strict=True):
-            assert known[row.tobytes()] == system
+    assert batch[name].dtype == torch.bfloat16
+    assert batch[name].shape == (*stored.shape, 2)
+    np.testing.assert_allclose(batch[name].float().numpy()[..., 1], stored.imag, rtol=0.01)
+    for field, values in batch.items():
+        assert values.is_floating_point() == (covariance.spec[field].dtype.kind in "fc")
 
 
-def test_no_fields_and_no_batch_size_are_refused(data: prep.CertifiedDataset):
-    with pytest.raises(UsageError, match="needs fields"):
-        data.torch("train", fields=())
-    with pytest.raises(UsageError, match="needs samples"):
-        data.torch("train", batch_size=0)
+def test_complex_fields_stay_complex_where_pairs_are_not_asked(covariance: prep.CertifiedDataset):
+    name = of_role(covariance, "c")
+    batch = next(iter(covariance.torch("train", batch_size=4, dtype=torch.float64)))
+
+    assert batch[name].is_complex()
+
+
+def test_one_field_can_have_a_type_of_its_own(covariance: prep.CertifiedDataset):
+    name = next(spec.name for spec in covariance.spec.fields if spec.dtype.kind in "iu" and spec.role != "split")
+    batch = next(iter(covariance.torch("train", batch_size=4, dtype={name: torch.int64})))
+
+    assert batch[name].dtype == torch.int64
+    assert batch[of_role(covariance, "c")].is_complex()
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "nonsense:1"])
+def test_a_device_that_is_not_here_is_refused(device: str, covariance: prep.CertifiedDataset):
+    with pytest.raises(UsageError, match="no such device"):
+        covariance.torch("train", device=device)
+
+
+@cuda
+@pytest.mark.parametrize("in_memory", [None, True, False])
+def test_batches_on_a_gpu_are_those_on_the_cpu(in_memory: bool | None, covariance: prep.CertifiedDataset):
+    here = covariance.torch("train", batch_size=16, shuffle=True, in_memory=in_memory is not False)
+    there = covariance.torch("train", batch_size=16, shuffle=True, in_memory=in_memory, device="cuda")
+    if in_memory is False:
+        here = covariance.torch("train", batch_size=16, shuffle=True, in_memory=False)
+    for _ in range(2):
+        for one, two in zip(here, there, strict=True):
+            for name, values in one.items():
+                assert two[name].device.type == "cuda"
+                assert torch.equal(values, two[name].cpu())
+
+
+def _first(data: prep.CertifiedDataset, rows: int) -> tuple[int, int]:
+    start, _ = data.bounds("train")
+    return start, start + rows

@@ -1,0 +1,144 @@
+"""Certified batches as JAX arrays, on any device or sharding; resident there when the split fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from prep.errors import UsageError, Where
+from prep.gate import CertifiedDataset
+from prep.loaders.batches import Batches
+from prep.loaders.placement import Batch, Held
+from prep.loaders.residency import Rows
+
+_SHARE_OF_FREE_MEMORY = 0.5
+
+
+class JaxPlacement:
+    """Arrays on ``device`` (a `jax.Device` or a `jax.sharding.Sharding` of whole batches; default: JAX's own).
+
+    They are as stored, or every floating field is of ``dtype`` (or each of its own, by name), and complex fields are
+    pairs of real numbers, (..., 2), where ``complex_pairs``.
+    """
+
+    def __init__(self, device: Any = None, dtype: Any = None, *, complex_pairs: bool = False) -> None:
+        self._device = jax.devices()[0] if device is None else device
+        self._dtype, self._complex_pairs = dtype, complex_pairs
+
+    def demand_whole(self, dataset: CertifiedDataset, fields: Sequence[str]) -> None:
+        """`UsageError` for 64-bit fields where JAX would make 32 bits of them unasked."""
+        if _wide():
+            return
+        for name in fields:
+            stored = dataset.spec[name].dtype
+            wanted = self._wanted(name, stored)
+            if wanted is None and stored in (np.float64, np.complex128, np.int64, np.uint64):
+                raise UsageError(
+                    "JAX would cut these values to 32 bits without a word",
+                    where=Where(dataset=dataset.id, field=name),
+                    measured=f"{stored} with jax_enable_x64 off",
+                    allowed="types of 32 bits and less, or a dtype that you name",
+                    remedy='jax.config.update("jax_enable_x64", True), or dtype=jnp.float32 (by field: '
+                    "{name: dtype}), or name only the fields that are needed with fields=",
+                )
+
+    def room(self, size: int) -> bool:
+        """Whether half of the free memory of the device is enough; never on a CPU, whose memory is the host's."""
+        if not isinstance(self._device, jax.Device) or self._device.platform == "cpu":
+            return False
+        stats = self._device.memory_stats() or {}
+        free = stats.get("bytes_limit", 0) - stats.get("bytes_in_use", 0)
+        return bool(size <= _SHARE_OF_FREE_MEMORY * free)
+
+    def hold(self, rows: Rows, *, placed: bool) -> Held:
+        """The arrays themselves, or arrays on the device in their final type."""
+        return self._move(rows) if placed else rows
+
+    def index(self, index: NDArray[np.int64], held: Held) -> Any:
+        """The index where the rows are."""
+        placed = isinstance(next(iter(held.values())), jax.Array)
+        return jax.device_put(index.astype(np.int32), self._device) if placed else index
+
+    def take(self, held: Held, index: Any, low: int, high: int) -> Batch:
+        """New arrays where the rows are."""
+        return {name: _taken(values, index, low, high) for name, values in held.items()}
+
+    def own(self, rows: Rows) -> Batch:
+        """The arrays themselves."""
+        return rows
+
+    def hand_over(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """On the device; JAX copies while it computes, one batch ahead of the one that is computed on."""
+        waiting: Batch | None = None
+        for batch in batches:
+            moved = self._move(batch)
+            if waiting is not None:
+                yield waiting
+            waiting = moved
+        if waiting is not None:
+            yield waiting
+
+    def _move(self, rows: Rows) -> Batch:
+        return {name: self._typed(name, values) for name, values in rows.items()}
+
+    def _typed(self, name: str, values: Any) -> jax.Array:
+        if isinstance(values, jax.Array):
+            return values
+        wanted = self._wanted(name, values.dtype)
+        if self._complex_pairs and np.iscomplexobj(values):
+            values = values.view(values.real.dtype).reshape(*values.shape, 2)
+        # Wider types than JAX has are made narrower here, all others there.
+        if wanted is not None and values.dtype.itemsize > 4 and not _wide():
+            values = values.astype(np.dtype(wanted))
+        placed: jax.Array = jax.device_put(values, self._device)
+        return placed if wanted is None else placed.astype(wanted)
+
+    def _wanted(self, name: str, stored: np.dtype[Any]) -> Any:
+        if isinstance(self._dtype, Mapping):
+            return self._dtype.get(name)
+        real = stored.kind == "f" or (stored.kind == "c" and self._complex_pairs)
+        return self._dtype if real else None
+
+
+def _wide() -> bool:
+    return bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
+
+
+def _taken(values: Any, index: Any, low: int, high: int) -> Any:
+    if isinstance(values, jax.Array):
+        return values[low:high] if index is None else jnp.take(values, index[low:high], axis=0)
+    return values[low:high].copy() if index is None else np.take(values, index[low:high], axis=0)
+
+
+def batches(
+    dataset: CertifiedDataset,
+    split: str,
+    *,
+    device: Any = None,
+    dtype: Any = None,
+    complex_pairs: bool = False,
+    rank: int | None = None,
+    ranks: int | None = None,
+    **options: Any,
+) -> Batches:
+    """Batches of JAX arrays: `JaxPlacement` tells of ``device``, ``dtype``, ``complex_pairs``, `Batches` of the rest.
+
+    ``rank`` of ``ranks`` are by default the process and the number of processes of JAX. Raises `UsageError` where JAX
+    would cut stored values to 32 bits.
+    """
+    placement = JaxPlacement(device, dtype, complex_pairs=complex_pairs)
+    found = Batches(
+        dataset,
+        split,
+        placement,
+        rank=jax.process_index() if rank is None else rank,
+        ranks=jax.process_count() if ranks is None else ranks,
+        **options,
+    )
+    placement.demand_whole(dataset, found.fields)
+    return found
