@@ -103,6 +103,11 @@ class Batches:
         """Rows of a batch."""
         return self.order.batch_size
 
+    @property
+    def epoch(self) -> int:
+        """The epoch of the next batch."""
+        return self._epoch
+
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass; where that is the epoch of a state that was loaded, it goes on there."""
         if epoch != self._epoch:

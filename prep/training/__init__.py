@@ -7,10 +7,19 @@ to the certificate), `history` (log lines, CSV, curve), `run` (one run from admi
 
 from __future__ import annotations
 
-from prep.training.data import CertifiedData
+from prep.training.data import CertifiedDataModule
 from prep.training.module import TrainingModule
 from prep.training.result import RunResult
 from prep.training.run import fit
 from prep.training.systems import SYSTEMS, Hyperparameters, System, Target
 
-__all__ = ["SYSTEMS", "CertifiedData", "Hyperparameters", "RunResult", "System", "Target", "TrainingModule", "fit"]
+__all__ = [
+    "SYSTEMS",
+    "CertifiedDataModule",
+    "Hyperparameters",
+    "RunResult",
+    "System",
+    "Target",
+    "TrainingModule",
+    "fit",
+]

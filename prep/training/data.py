@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
-from prep.errors import CertificateError
+from prep.errors import CertificateError, Where
 from prep.gate import CertifiedDataset
 from prep.loaders.batches import Batches
 from prep.training.systems import System
 from prep.training.systems.system import Batch
 
 _EVALUATION_ROWS = 1024
-_VERIFIED = "CertifiedData, or the batches of CertifiedDataset.torch(split)"
+_VERIFIED = "CertifiedDataModule, or the batches of CertifiedDataset.torch(split)"
 
 
 def demand_certified(data: object) -> CertifiedDataset:
@@ -26,50 +27,155 @@ def demand_certified(data: object) -> CertifiedDataset:
 
 
 class Pieces:
-    """Verified batches, each cut into the pieces in which ``system`` trains on it, one step a piece."""
+    """Verified batches, each cut into the pieces in which ``system`` trains on it, one step a piece.
+
+    `state_dict` says which piece comes next, as that of `Batches` does for batches.
+    """
 
     def __init__(self, batches: Batches, system: System) -> None:
         if not isinstance(batches, Batches):
             raise _refusal("verified batches", batches, allowed=_VERIFIED)
         self.batches, self.system = batches, system
+        self._piece = self._first = 0
+        self._before = batches.state_dict()
 
     def __len__(self) -> int:
         return len(self.batches) * self.system.pieces
 
     def __iter__(self) -> Iterator[Batch]:
+        first, self._first = self._first, 0
+        before = self.batches.state_dict()
         for batch in self.batches:
-            yield from self.system.cut(batch)
+            after = self.batches.state_dict()
+            for piece, values in enumerate(self.system.cut(batch)):
+                if piece >= first:
+                    last = piece + 1 == self.system.pieces
+                    self._before, self._piece = (after, 0) if last else (before, piece + 1)
+                    yield values
+            before, first = after, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the permutation of the next pass."""
+        if epoch != self.batches.epoch:
+            self._first = 0
         self.batches.set_epoch(epoch)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Which piece of which batch comes next: plain values."""
+        return {"batches": self._before, "piece": self._piece}
 
-class CertifiedData(LightningDataModule):
-    """Verified batches of the three splits for one system: train shuffled from ``seed``, val and test in stored
-    order, as is ``seen``, the train split for metrics of frozen weights. Lightning sees them in pieces (`System.cut`).
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on there; raises as `Batches.load_state_dict`."""
+        self.batches.load_state_dict(state["batches"])
+        self._before, self._piece = state["batches"], state["piece"]
+        self._first = self._piece
+
+
+class CertifiedDataModule(LightningDataModule):
+    """Verified batches of certified data for Lightning: train shuffled from ``seed``, val and test in stored order.
+
+    Batches arrive on the device of the trainer, each rank gets its own share, and a checkpoint holds which batch comes
+    next and on which data it was trained (identity and transforms). With a ``system`` batches have its fields and come
+    in the pieces in which it trains (`System.cut`). ``options`` are those of `prep.loaders.torch.batches`.
+
+    Raises `CertificateError` for anything but a `CertifiedDataset`, and for a checkpoint of other data.
     """
 
-    def __init__(self, data: CertifiedDataset, system: System, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self,
+        data: CertifiedDataset,
+        system: System | None = None,
+        *,
+        batch_size: int = 512,
+        seed: int = 0,
+        fields: Sequence[str] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__()
-        data = demand_certified(data)
+        self.data = demand_certified(data)
         self.system = system
-        self.train: Batches = data.torch("train", batch_size=batch_size, shuffle=True, seed=seed, fields=system.fields)
-        self.seen: Batches = data.torch("train", batch_size=_EVALUATION_ROWS, fields=system.fields)
-        self.val: Batches = data.torch("val", batch_size=_EVALUATION_ROWS, fields=system.fields)
-        self.test: Batches = data.torch("test", batch_size=_EVALUATION_ROWS, fields=system.fields)
+        self._fields = system.fields if system is not None and fields is None else fields
+        self._batch_size, self._seed, self._options = batch_size, seed, options
 
-    def train_dataloader(self) -> Pieces:
+    @cached_property
+    def train(self) -> Batches:
         """The train split; every epoch has its own permutation."""
-        return Pieces(self.train, self.system)
+        return self._batches("train", self._batch_size, shuffle=True, seed=self._seed)
 
-    def val_dataloader(self) -> Pieces:
+    @cached_property
+    def seen(self) -> Batches:
+        """The train split in stored order, for metrics of frozen weights."""
+        return self._batches("train", _EVALUATION_ROWS)
+
+    @cached_property
+    def val(self) -> Batches:
         """The val split."""
-        return Pieces(self.val, self.system)
+        return self._batches("val", _EVALUATION_ROWS)
 
-    def test_dataloader(self) -> Pieces:
+    @cached_property
+    def test(self) -> Batches:
         """The test split."""
-        return Pieces(self.test, self.system)
+        return self._batches("test", _EVALUATION_ROWS)
+
+    def train_dataloader(self) -> Batches | Pieces:
+        """The train split, in pieces."""
+        return self._cut(self.train)
+
+    def val_dataloader(self) -> Batches | Pieces:
+        """The val split, in pieces."""
+        return self._cut(self.val)
+
+    def test_dataloader(self) -> Batches | Pieces:
+        """The test split, in pieces."""
+        return self._cut(self.test)
+
+    predict_dataloader = test_dataloader
+
+    def state_dict(self) -> dict[str, Any]:
+        """On which data a checkpoint was trained, and what gives original units."""
+        return identity(self.data)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """`CertificateError` for a checkpoint of other data."""
+        demand_identity(state_dict, self.data)
+
+    def _cut(self, batches: Batches) -> Batches | Pieces:
+        return batches if self.system is None else Pieces(batches, self.system)
+
+    def _batches(self, split: str, batch_size: int, **order: Any) -> Batches:
+        placed: dict[str, Any] = {}
+        if self.trainer is not None:
+            placed = {
+                "device": self.trainer.strategy.root_device,
+                "rank": self.trainer.global_rank,
+                "ranks": self.trainer.world_size,
+            }
+        options = {"batch_size": batch_size, "fields": self._fields, **placed, **order, **self._options}
+        found: Batches = self.data.torch(split, **options)
+        return found
+
+
+def identity(data: CertifiedDataset) -> dict[str, Any]:
+    """Which data a checkpoint is of: plain values, with the transforms that give original units."""
+    return {
+        "dataset": data.id,
+        "version": data.version,
+        "root": data.root,
+        "certificate": data.certificate_digest,
+        "transforms": data.documents["transforms"],
+    }
+
+
+def demand_identity(found: Mapping[str, Any], data: CertifiedDataset) -> None:
+    """`CertificateError` unless a checkpoint's `identity` is that of ``data``."""
+    if found.get("root") != data.root:
+        raise CertificateError(
+            "this checkpoint was trained on other data",
+            where=Where(path=str(data.path), dataset=data.id),
+            measured=f"{data.id} {data.version} {data.root}",
+            allowed=f"{found.get('dataset')} {found.get('version')} {found.get('root')}, as in the checkpoint",
+            remedy="restore that dataset, or train anew",
+        )
 
 
 def demand_verified(loader: object) -> Batches | Pieces:

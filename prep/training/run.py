@@ -24,7 +24,7 @@ from prep.formats.commit import storage_errors, write_atomically
 from prep.gate import CertifiedDataset
 from prep.training import checkpoint as checkpoints
 from prep.training import history as records
-from prep.training.data import CertifiedData, Pieces, demand_certified, demand_verified
+from prep.training.data import CertifiedDataModule, Pieces, demand_certified, demand_verified
 from prep.training.faults import FAULTS
 from prep.training.module import TrainingModule
 from prep.training.proof import prove_learning, score_of_nothing, settled
@@ -125,7 +125,7 @@ class _Run(Callback):
         with _quiet(), limited_threads(settings.threads):
             module = TrainingModule(self.system, settings, self.seed)
             module.step0 = self.step0
-            batches = CertifiedData(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
+            batches = CertifiedDataModule(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
             trainer = self._trainer(epochs, accelerator)
             placed = str(trainer.strategy.root_device)
             self._log(f"{self.name} on {self.data.id} {self.data.version}, root {self.data.root}")

@@ -14,7 +14,7 @@ import torch
 import prep
 from prep.errors import CertificateError, UnfinishedError, UsageError
 from prep.training import TrainingModule
-from prep.training.data import CertifiedData, Pieces
+from prep.training.data import CertifiedDataModule, Pieces
 from prep.training.systems.system import Batch
 from prep.training.systems.tones import Tones
 from tests.conftest import dataset_of
@@ -57,7 +57,7 @@ def test_windows_are_of_250_steps_in_the_order_of_time_and_leave_nothing_out(sys
 
 
 def test_every_window_is_a_step_of_training_and_the_cosine_knows_how_many(data: prep.CertifiedDataset, finished: Path):
-    batches = CertifiedData(data, Tones(data), batch_size=5, seed=0)
+    batches = CertifiedDataModule(data, Tones(data), batch_size=5, seed=0)
 
     assert len(batches.train_dataloader()) == len(list(batches.train_dataloader())) == 3 * WINDOWS
     assert len(batches.val_dataloader()) == len(batches.test_dataloader()) == WINDOWS
