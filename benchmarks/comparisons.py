@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from benchmarks import ours, peers, references
 from benchmarks.agreement import Close, below, same_values
-from benchmarks.data import Made, ManyChunks, Matrices, Recipe, Table, Windows
+from benchmarks.data import Batched, Made, ManyChunks, Matrices, Recipe, Table, Windows
 from benchmarks.measure import Job
 
 Prepare = Callable[[Made], Job]
@@ -114,6 +114,13 @@ def _reads(name: str, data: Recipe, *, cold: bool = False) -> Comparison:
     )
 
 
+def _batches(name: str, mine: Prepare, peer: Prepare, least: float, data: Recipe | None = None) -> Comparison:
+    agree = SAME if peer is not peers.read_and_hash else lambda ours, other: None  # which hands out no samples
+    return Comparison(
+        f"verified random batches {name}", data or Batched(), mine, peer, "GB/s", Goal(">=", least), agree
+    )
+
+
 def _memory(verb: str, data: Recipe, size: str) -> Comparison:
     goal = Goal("<=", 512)
     return Comparison(
@@ -171,6 +178,17 @@ COMPARISONS: tuple[Comparison, ...] = (
     _reads("plain chunks in the page cache", _QUARTER),
     _reads("plain chunks on disk", _QUARTER, cold=True),
     _reads("zstd chunks", Table(share=0.25, compression="zstd")),
+    _batches("held in memory, gathering from RAM", ours.batches(held=True), peers.gather, 0.7),
+    _batches("streamed, bare loop of read + BLAKE3", ours.batches(held=False), peers.read_and_hash, 0.7),
+    _batches(
+        *("streamed in order, bare loop of read + BLAKE3", ours.batches(held=False, shuffle=False)),
+        *(peers.read_and_hash, 0.7),
+    ),
+    *(
+        _batches(f"{how}, DataLoader over h5py, {workers} workers", ours.batches(held=held), peer, 50, Batched(1 / 16))
+        for workers, peer in ((0, peers.data_loader(0)), (2, peers.data_loader(2)))
+        for how, held in (("held in memory", True), ("streamed", False))
+    ),
     Comparison(
         "admission of 262,144 chunks",
         ManyChunks(),

@@ -15,6 +15,7 @@ import numpy as np
 import prep.blocks
 from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.certificate import envelope, lock, statement
+from prep.certificate.manifest import Manifest
 from prep.checks import Finding
 from prep.report import CheckResult, Report
 from prep.verbs.normalize import normalize
@@ -202,26 +203,54 @@ class ManyChunks:
         spec = DatasetSpec("chunks", (values,), {}, documents={"transforms": "{}"})
         with _chunks_of(64):
             path = _write(folder / "chunks.h5", spec, _parts(rows, Table()._rows))
-        contents = read_manifest(path)
-        examined = rows * 16
-        finite = Finding(True, examined, examined, 0.0, "all finite", "every value is finite", "")
-        report = Report(
-            *("chunks", contents.spec.version, contents.root, "", "", rows, examined),
-            results=(CheckResult("finite", "values", finite),),
-        )
-        body = statement.compose(
-            contents,
-            schema={"digest": "", "text": ""},
-            report=report.to_dict(),
-            registry_digest="",
-            baselines={},
-            created=_CREATED,
-        )
-        sealed = envelope.seal(body)
-        envelope.path_of(path).write_bytes(sealed)
-        digest = envelope.open_envelope(sealed, path="").digest
-        lock.pin(folder / lock.NAME, "chunks", lock.Pin(contents.spec.version, contents.root, digest, _CREATED))
+        contents = _certify(path, rows * 16)
         return Made(folder, path, contents.chunks, rows * 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """A certified dataset of windows (50, 16) of float32, all of them for training."""
+
+    share: float = 0.25
+
+    def make(self, folder: Path, size: int) -> Made:
+        row_bytes = 4 * TIME * CHANNELS
+        rows = max(int(size * self.share) // row_bytes, _FEWEST)
+        shape = ("sample", "time", "channel"), (TIME, CHANNELS)
+        field = FieldSpec("inputs", np.dtype("f4"), *shape, "input", transform_state="normalized")
+        spec = DatasetSpec("batched", (field,), {}, documents={"transforms": "{}"})
+        path = _write(folder / "batched.h5", spec, _parts(rows, self._rows, row_bytes))
+        _certify(path, rows * TIME * CHANNELS)
+        return Made(folder, path, rows, rows * row_bytes)
+
+    def _rows(self, rng: np.random.Generator, start: int, count: int) -> dict[str, Array]:
+        found = _normal(rng, (count, TIME, CHANNELS))
+        found[:, 0, 0] = np.arange(start, start + count)
+        return {"inputs": found}
+
+
+def _certify(path: Path, values: int) -> Manifest:
+    """A certificate and a lock beside a dataset, without a look at its values: what is compared is not that look."""
+    contents = read_manifest(path)
+    name, rows = contents.spec.name, contents.spec.rows
+    finite = Finding(True, values, values, 0.0, "all finite", "every value is finite", "")
+    report = Report(
+        *(name, contents.spec.version, contents.root, "", "", rows, values),
+        results=(CheckResult("finite", contents.spec.fields[0].name, finite),),
+    )
+    body = statement.compose(
+        contents,
+        schema={"digest": "", "text": ""},
+        report=report.to_dict(),
+        registry_digest="",
+        baselines={},
+        created=_CREATED,
+    )
+    sealed = envelope.seal(body)
+    envelope.path_of(path).write_bytes(sealed)
+    digest = envelope.open_envelope(sealed, path="").digest
+    lock.pin(path.parent / lock.NAME, name, lock.Pin(contents.spec.version, contents.root, digest, _CREATED))
+    return contents
 
 
 @dataclass(slots=True)

@@ -189,6 +189,51 @@ def read_and_hash(made: Made) -> Job:
     return Job(measure)
 
 
+def gather(made: Made) -> Job:
+    """Random batches of 512 out of an array in memory."""
+    values = made.load("inputs")
+
+    def epoch() -> dict[str, Any]:
+        order = np.random.default_rng(0).permutation(len(values))
+        found = (np.take(values, order[low : low + 512], axis=0) for low in range(0, len(order), 512))
+        return {"samples": sum(int(batch[:, 0, 0].sum()) for batch in found)}
+
+    return Job(epoch)
+
+
+def data_loader(workers: int) -> Callable[[Made], Job]:
+    """torch's DataLoader over a map of samples to h5py, shuffled, batches of 512, as tutorials have it."""
+
+    def prepare(made: Made) -> Job:
+        import torch
+
+        loader = torch.utils.data.DataLoader(_Samples(made), batch_size=512, shuffle=True, num_workers=workers)
+
+        def epoch() -> dict[str, Any]:
+            return {"samples": sum(int(batch[:, 0, 0].sum()) for batch in loader)}
+
+        return Job(epoch)
+
+    return prepare
+
+
+class _Samples:
+    """Opened where it is read, since a worker must not share a file of its parent."""
+
+    def __init__(self, made: Made) -> None:
+        self._made, self._values = made, None
+
+    def __len__(self) -> int:
+        return self._made.rows
+
+    def __getitem__(self, index: int) -> Any:
+        import h5py
+
+        if self._values is None:
+            self._values = h5py.File(self._made.path)["inputs"]
+        return self._values[index]
+
+
 def copy(made: Made) -> Job:
     """The raw file through one reused buffer of 4 MiB into a new file, fsync included; the path of the copy."""
     output = made.folder / "copy.h5"
