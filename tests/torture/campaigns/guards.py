@@ -89,7 +89,9 @@ def _caught(guard: Guard | None, order: Order) -> bool | None:
     if time.monotonic() >= order.deadline:
         return None
     with tempfile.TemporaryDirectory(dir=order.folder) as name:
-        folder = Path(name)
+        # Beside each other: what lies above a test's folder would be its project.
+        folder, base = Path(name) / "mutant", Path(name) / "base"
+        folder.mkdir()
         for each in ROOT.iterdir():
             if each.name in ("prep", "tests"):  # what is imported has to lie here
                 shutil.copytree(each, folder / each.name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -100,7 +102,7 @@ def _caught(guard: Guard | None, order: Order) -> bool | None:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not long"]
         try:
             done = subprocess.run(
-                [*command, f"--basetemp={folder / 'base'}", *_tests(guard.module if guard else "")],
+                [*command, f"--basetemp={base}", *_tests(guard.module if guard else "")],
                 cwd=folder,
                 env={**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(order.folder / "numba")},
                 capture_output=True,
