@@ -9,10 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from tests.torture.campaign import Order, Tally, Unable
 from tests.torture.runner import ROOT
@@ -34,7 +36,7 @@ _MODULES = (
     "formats/files.py",
     "formats/reader.py",
 )
-# After those that are about the module itself; a mutant is caught by the first test that fails.
+# Those that make guards raise; a mutant is caught by the first of them that fails.
 _TESTS = (
     "tests/rooms/test_gate.py",
     "tests/attacks",
@@ -47,7 +49,9 @@ _TESTS = (
     "tests/walks/test_signed.py",
     "tests/walks/test_remote.py",
 )
-_PATIENCE = 1200.0
+_PATIENCE = 3600.0
+# An expression, since a name that is bound here would be another one in the whole function.
+_WITNESS = "__import__('tests.torture.witness').torture.witness.reached({path!r}, {about!r})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,73 +62,117 @@ class Guard:
     line: int
     source: str
 
+    @property
+    def name(self) -> str:
+        """Where it stands."""
+        return f"{self.module}:{self.line}"
+
 
 def guards(order: Order) -> Tally:
-    """Each guard's condition is made False in a copy of the package; a mutant that every test passes is wrong."""
+    """Each guard's condition is made False in a copy of the package; a mutant that every test passes is wrong.
+
+    Only tests that made a guard raise can tell that it is gone: one run of all of them writes down which those are.
+    """
     tally = Tally()
     every = list(_guards())
     chosen = every if not order.count else order.random("guards").sample(every, min(order.count, len(every)))
-    if _caught(None, order):
-        raise Unable("a test fails with every guard in its place")
+    reached = _reached(order)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
     with ThreadPoolExecutor(cores) as pool:
-        for guard, caught in zip(chosen, pool.map(lambda each: _caught(each, order), chosen), strict=True):
+        found = pool.map(lambda each: _caught(each, reached.get(each.name, []), order), chosen)
+        for guard, caught in zip(chosen, found, strict=True):
             if caught is None or not order.goes_on(tally):
                 tally.cut = True
                 break
-            tally.note("" if caught else f"{guard.module}:{guard.line} {guard.source}", refused=True)
+            tally.note("" if caught else f"{guard.name} {guard.source}", refused=True)
     return tally
+
+
+def _reached(order: Order) -> Mapping[str, Sequence[str]]:
+    """Which tests made each guard raise; `Unable` where a test fails with every guard in its place."""
+    witness = order.folder / "reached.txt"
+    witness.touch()
+    with _copy(order) as (folder, base):
+        for module in _MODULES:
+            place = folder / "prep" / module
+            tree = ast.parse(place.read_text())
+            for node in ast.walk(tree):
+                if _is_guard(node):
+                    about = f"{module}:{node.lineno}"
+                    node.body[-1:-1] = ast.parse(_WITNESS.format(path=str(witness), about=about)).body
+            place.write_text(ast.unparse(ast.fix_missing_locations(tree)))
+        if failed := _run(_tests(), folder, base, order):
+            raise Unable(f"a test fails with every guard in its place: {failed}")
+    found: dict[str, list[str]] = {}
+    for line in witness.read_text().splitlines():
+        guard, _, test = line.partition(" ")
+        name = test.rpartition(" (")[0]
+        if name and name not in found.setdefault(guard, []):
+            found[guard].append(name)
+    return found
 
 
 def _guards() -> Iterator[Guard]:
     for module in _MODULES:
-        text = (ROOT / "prep" / module).read_text()
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.If) and isinstance(node.body[-1], ast.Raise):
+        for node in ast.walk(ast.parse((ROOT / "prep" / module).read_text())):
+            if _is_guard(node):
                 yield Guard(module, node.lineno, ast.unparse(node.test))
 
 
-def _caught(guard: Guard | None, order: Order) -> bool | None:
-    """Whether a test fails without the guard (or takes far longer); None where there was no time to try."""
+def _is_guard(node: ast.AST) -> TypeGuard[ast.If]:
+    return isinstance(node, ast.If) and isinstance(node.body[-1], ast.Raise)
+
+
+def _caught(guard: Guard, tests: Sequence[str], order: Order) -> bool | None:
+    """Whether one of the tests fails without the guard (or takes far longer); None where there was no time to try."""
     if time.monotonic() >= order.deadline:
         return None
+    if not tests:
+        return False
+    with _copy(order) as (folder, base):
+        place = folder / "prep" / guard.module
+        tree = ast.parse(place.read_text())
+        for node in ast.walk(tree):
+            if _is_guard(node) and node.lineno == guard.line:
+                # Still evaluated, for its side effects: only what follows from it is gone.
+                node.test = ast.BoolOp(ast.And(), [node.test, ast.Constant(False)])
+        place.write_text(ast.unparse(ast.fix_missing_locations(tree)))
+        try:
+            return bool(_run(tests, folder, base, order))
+        except subprocess.TimeoutExpired:
+            return True
+
+
+@contextmanager
+def _copy(order: Order) -> Iterator[tuple[Path, Path]]:
+    """A copy of what is imported, and a folder for tests beside it: what lies above that would be their project."""
     with tempfile.TemporaryDirectory(dir=order.folder) as name:
-        folder = Path(name)
+        folder = Path(name) / "mutant"
+        folder.mkdir()
         for each in ROOT.iterdir():
-            if each.name in ("prep", "tests"):  # what is imported has to lie here
+            if each.name in ("prep", "tests"):
                 shutil.copytree(each, folder / each.name, ignore=shutil.ignore_patterns("__pycache__"))
             elif not each.name.startswith("."):
                 (folder / each.name).symlink_to(each)
-        if guard:
-            _take_out(folder / "prep" / guard.module, guard.line)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not long"]
-        try:
-            done = subprocess.run(
-                [*command, f"--basetemp={folder / 'base'}", *_tests(guard.module if guard else "")],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(order.folder / "numba")},
-                capture_output=True,
-                timeout=_PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            return True
-        return done.returncode != 0
+        yield folder, Path(name) / "base"
 
 
-def _take_out(place: Path, line: int) -> None:
-    tree = ast.parse(place.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.If) and node.lineno == line and isinstance(node.body[-1], ast.Raise):
-            # Still evaluated, for its side effects: only what follows from it is gone.
-            node.test = ast.BoolOp(ast.And(), [node.test, ast.Constant(False)])
-    place.write_text(ast.unparse(ast.fix_missing_locations(tree)))
+def _run(tests: Sequence[str], folder: Path, base: Path, order: Order) -> str:
+    """What failed first, in pytest's words; empty where nothing did."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-m", "not long"]
+    done = subprocess.run(
+        [*command, f"--basetemp={base}", *tests],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder), "NUMBA_CACHE_DIR": str(order.folder / "numba")},
+        capture_output=True,
+        text=True,
+        timeout=_PATIENCE,
+        check=False,
+    )
+    return "\n".join(done.stdout.splitlines()[-3:]) if done.returncode else ""
 
 
-def _tests(module: str) -> list[str]:
-    """Files of tests in the order in which they are asked: first those that are named like the module."""
-    room, stem = Path(module).parent.name or "gate", Path(module).stem
+def _tests() -> list[str]:
     certificate = sorted((ROOT / "tests/rooms").glob("test_certificate_*.py"))
     every = [*certificate, *(ROOT / each for each in _TESTS)]
-    every.sort(key=lambda path: (stem not in path.stem, room not in path.stem))
     return [str(path.relative_to(ROOT)) for path in every if path.exists()]
