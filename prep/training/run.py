@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from prep.engine import Progress, silent
-from prep.errors import IntegrityError, InterruptedRunError, UsageError, Where
+from prep.errors import IntegrityError, InterruptedRunError, PrepError, UsageError, Where
 from prep.formats.commit import storage_errors, write_atomically
 from prep.formats.files import is_remote
 from prep.gate import CertifiedDataset
@@ -197,7 +197,8 @@ class _Run(Callback):
             prove_learning(self.system, epoch[metric], nothing)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """The curve so far, however the run ends."""
+        """The curve so far, however the run ends, and in the log why."""
+        self.journal.note(str(exception) if isinstance(exception, PrepError) else "stopped")
         self.journal.draw(self.history)
         self.journal.close()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from prep.formats.commit import write_atomically
+from prep.training.advice import RATIO
 from prep.training.logs.history import Epoch, components
-from prep.training.result import OVERFITTED
 from prep.training.systems import System
 
 
@@ -60,7 +60,7 @@ def _ratio(axes: Any, history: Sequence[Epoch], metric: str) -> None:
     axes.plot(
         [epoch["epoch"] for epoch in history], ratios, marker=_marker(history), label=f"val {metric} / train loss"
     )
-    axes.axhline(OVERFITTED, color="tab:red", linestyle="--", label=f"overfitted above {OVERFITTED:g}")
+    axes.axhline(RATIO, color="tab:red", linestyle="--", label=f"overfitted above {RATIO:g}")
     axes.set_title("validation / training (the loss has one term)")
     axes.legend()
 
