@@ -277,3 +277,5 @@ def show_diagnosis(found: Diagnosis) -> None:
         say(each.cause, styles[each.level])
         say(f"  evidence: {each.evidence}")
         say(f"  next:     {each.next_step}")
+    if not found.good and not found.measured:
+        say("The data were not looked at; with --data DATASET they are, and whether anything can be learned of them.")

@@ -31,7 +31,8 @@ class Diagnosis:
     """What the decision table says of a log, the most important first.
 
     ``kind`` says what was read, ``columns`` what each was taken for, ``rows`` how many there are and ``unit`` what one
-    stands for. ``baseline`` and ``target`` are what the run was judged by.
+    stands for. ``baseline`` and ``target`` are what the run was judged by, ``measured`` says whether the data
+    were: by `prep diagnose` itself, or before a run of ours.
     """
 
     path: str
@@ -41,6 +42,7 @@ class Diagnosis:
     unit: str
     baseline: float | None
     target: float | None
+    measured: bool
     advice: tuple[Advice, ...]
 
     @property
@@ -92,6 +94,7 @@ def diagnose(
         unit=found.unit,
         baseline=curves.baseline,
         target=curves.target,
+        measured=report is not None or bool(record),
         advice=_advice(curves, report),
     )
 
