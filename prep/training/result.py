@@ -54,7 +54,7 @@ class RunResult:
             better = self.test[self.metric] < baseline
             return (
                 f"Trained, without a target to reach: {score}, "
-                f"{'below' if better else 'no better than'} the {baseline:.4g} of predicting zero"
+                f"{'below' if better else 'no better than'} the baseline {baseline:.4g}"
             )
         if not self.reached:
             return f"Not there yet: {score} is not below the target {self.target:g}"

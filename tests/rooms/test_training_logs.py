@@ -87,11 +87,11 @@ def test_a_loss_of_two_terms_shows_both(peptide: prep.CertifiedDataset, tmp_path
 
     first, second = rows(tmp_path)
     # The smoke scale has one batch an epoch, so that the terms are of that very batch.
-    assert second["loss/heating"] + second["loss/cooling"] == pytest.approx(second["train_loss"], rel=1e-6)
-    assert first["loss/heating"] != first["loss/cooling"]
-    assert "(heating" in (tmp_path / "log.txt").read_text()
-    assert "train/loss_heating" in scalars(tmp_path)
-    assert any("heating" in text and "samples/s" in text and "MiB" in text for text in seen)
+    assert second["loss/forward"] + second["loss/inverse"] == pytest.approx(second["train_loss"], rel=1e-6)
+    assert first["loss/forward"] != first["loss/inverse"]
+    assert "(forward" in (tmp_path / "log.txt").read_text()
+    assert "train/loss_forward" in scalars(tmp_path)
+    assert any("forward" in text and "samples/s" in text and "MiB" in text for text in seen)
 
 
 @pytest.mark.parametrize("name", ["covariance", "peptide"])
@@ -248,7 +248,7 @@ def test_the_picture_has_four_panels(
         "steps",
     ]
     labels = {text for axes in drawn[0].axes for text in axes.get_legend_handles_labels()[1]}
-    assert {"target 0.05", "predicting zero 1", "learning rate"} <= labels
+    assert {"target 0.05", "baseline 1", "learning rate"} <= labels
 
 
 def test_a_damaged_record_is_named(tmp_path: Path):

@@ -68,7 +68,7 @@ def _ratio(axes: Any, history: Sequence[Epoch], metric: str) -> None:
 def _validation(axes: Any, history: Sequence[Epoch], system: System) -> None:
     values = [epoch[system.metric] for epoch in history]
     _line(axes, history, system.metric, label=f"val {system.metric}")
-    axes.axhline(system.baseline, color="grey", linestyle=":", label=f"predicting zero {system.baseline:.3g}")
+    axes.axhline(system.baseline, color="grey", linestyle=":", label=f"baseline {system.baseline:.3g}")
     if system.target is not None:
         axes.axhline(system.target.below, color="tab:green", linestyle="--", label=f"target {system.target.below:g}")
     best = min(range(len(values)), key=values.__getitem__)
@@ -89,7 +89,7 @@ def _steps(axes: Any, history: Sequence[Epoch]) -> None:
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     axes.set_title("steps")
     lines = [*axes.get_lines(), *rates.get_lines()]
-    axes.legend(lines, [each.get_label() for each in lines])
+    rates.legend(lines, [each.get_label() for each in lines])
 
 
 def _line(axes: Any, history: Sequence[Epoch], name: str, **style: Any) -> None:

@@ -91,7 +91,7 @@ def _figures(result: RunResult) -> list[list[str]]:
         rows.append(["test / train", f"{result.ratio:.3g}"])
     if result.target is not None:
         rows.append(["target", f"< {result.target:g}"])
-    rows.append(["certified baseline (predicting zero, train)", f"{result.baseline:.4g}"])
+    rows.append(["certified baseline, of train", f"{result.baseline:.4g}"])
     rows += [
         [f"{name}{' (better than the model)' if name in result.better else ''}", f"{value:.4g}"]
         for name, value in result.references.items()
