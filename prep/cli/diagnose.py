@@ -30,7 +30,7 @@ def diagnose(
     `prep diagnose lightning_logs/version_3 --baseline 1.0` · `prep diagnose log.csv --data mine.h5`
     """
     from prep.cli.output import progress, write_json
-    from prep.cli.render import show_diagnosis
+    from prep.cli.render_diagnosis import show_diagnosis
     from prep.verbs.diagnose import diagnose as verb
 
     with progress("measure the data") as show:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ class _Run(Callback):
         settings = replace(self.system.hyperparameters, epochs=epochs)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with quiet(), limited_threads(settings.threads):
+        with quiet(), limited_threads(settings.threads), closing(self.journal):
             module = TrainingModule(self.system, settings, self.seed)
             module.step0 = self.step0
             batches = CertifiedData(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
@@ -150,8 +151,8 @@ class _Run(Callback):
                 train = module.measured
                 trainer.test(module, batches, verbose=False)
             references = self.system.references(batches.test)
-            self.samples = samples(self.system, module.eval(), next(module.parameters()).device)
         return self._finish(
+            module.eval(),
             train=train,
             test=module.measured,
             references=references,
@@ -218,7 +219,7 @@ class _Run(Callback):
             gradient_clip_val=self.system.hyperparameters.clip,
         )
 
-    def _finish(self, *, test: Mapping[str, float], **measured: Any) -> RunResult:
+    def _finish(self, module: LightningModule, *, test: Mapping[str, float], **measured: Any) -> RunResult:
         target, metric = self.system.target, self.system.metric
         result = RunResult(
             dataset=self.data.id,
@@ -241,8 +242,9 @@ class _Run(Callback):
             self.journal.say(text)
         # A run that was killed between its last checkpoint and these files is whole again when it is resumed.
         self.journal.finish(self.history)
-        write_summary(self.folder, result, self._judged_by(result.device), self.history, self.samples)
         write_atomically(self.folder / "result.json", json.dumps(result.to_dict(), indent=2).encode() + b"\n")
+        found = samples(self.system, module, next(module.parameters()).device)
+        write_summary(self.folder, result, self._judged_by(result.device), self.history, found)
         return result
 
     def _judged_by(self, device: str) -> dict[str, Any]:
