@@ -38,8 +38,8 @@ def train(
 
     ``dataset`` is a name of the configuration, the path of a certified dataset, or a `CertifiedDataset`; anything else
     is refused. ``system`` is by default the one of the dataset's name, else ``tabular``. The run is written to
-    ``run_dir`` (default ``runs/<dataset>``); ``resume`` goes on from its last checkpoint. ``say`` gets a line per
-    epoch. Raises what the gate raises, and what `prep.training.fit` does.
+    ``run_dir`` (default ``runs/<dataset>``); ``resume`` goes on from its last checkpoint. ``say`` gets the
+    lines of the log. Raises what the gate raises, and what `prep.training.fit` does.
     """
     if isinstance(dataset, str | Path):
         path, policy = _located(dataset, config, require)

@@ -148,6 +148,12 @@ class Peptide(System):
         normalised = (turned - self._mean.to(device)) / self._std.to(device)
         return {**batch, "positions": normalised.to(batch["positions"].dtype)}
 
+    def components(self, outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
+        """The loss of each direction: ``forward`` of frames from the hot to the cold, ``inverse`` of the others."""
+        above, cold = self._above(outputs, batch)[0], self._cold(batch)
+        kinds = {"forward": ~cold, "inverse": cold}
+        return {name: (kind * above).sum() / kind.sum().clamp_min(1) for name, kind in kinds.items()}
+
     def known(self, batch: Batch) -> Iterator[tuple[str, Outputs, float]]:
         """The identity scores 0; a map of the same energies that gains one unit of volume both ways scores -2."""
         positions = self._original(batch["positions"])

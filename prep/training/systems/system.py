@@ -108,6 +108,10 @@ class System(abc.ABC):
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The training loss, a finite scalar."""
 
+    def components(self, outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
+        """The terms that `loss` adds up, scalars by name, for people to see; nothing for a loss of one term."""
+        return {}
+
     def certified_probe(self, field: str, zero: float) -> dict[str, float]:
         """The mean squared error of the certificate's linear probe on the test split, as a reference; nothing where
         there is none. ``zero`` is what predicting zero scores there.
