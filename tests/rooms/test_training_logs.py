@@ -264,19 +264,21 @@ def test_a_line_of_a_loss_without_a_first_one_is_still_a_line():
 
 
 BAR = """
-import pty, os, sys, subprocess
+import os, pty, subprocess, sys
 terminal, other = pty.openpty()
 code = '''
-import sys, time
+import time
 from prep.cli import output
 output._PATIENCE = 0.0
 with output.progress("train") as show:
     show(0, 10, "loss 1")
     output.say("for whoever reads stdout")
+    print("and so is this")
     show(5, 10, "loss 0.5")
     time.sleep(0.3)
 '''
-done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=other)
+shared = sys.argv[1] == "terminal"
+done = subprocess.run([sys.executable, "-c", code], stdout=other if shared else subprocess.PIPE, stderr=other)
 os.close(other)
 shown = b""
 try:
@@ -284,18 +286,30 @@ try:
         shown += part
 except OSError:
     pass
-sys.stdout.buffer.write(done.stdout)
+sys.stdout.buffer.write(done.stdout or b"")
 sys.stderr.buffer.write(shown)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
-def test_with_a_bar_on_the_terminal_lines_still_go_where_stdout_goes():
-    done = subprocess.run([sys.executable, "-c", BAR], capture_output=True, text=True, check=True)
+def on_a_terminal(stdout: str) -> tuple[str, str]:
+    """What reached stdout, a pipe or the terminal as well, and what the terminal was sent."""
+    done = subprocess.run([sys.executable, "-c", BAR, stdout], capture_output=True, text=True, check=True)
+    return done.stdout, done.stderr.replace("\r", "")
 
-    assert done.stdout == "for whoever reads stdout\n"
-    assert "loss 0.5" in done.stderr
-    assert "for whoever" not in done.stderr
+
+def test_with_a_bar_on_the_terminal_lines_still_go_where_stdout_goes():
+    told, shown = on_a_terminal("pipe")
+    assert told == "for whoever reads stdout\nand so is this\n"
+    assert "loss 0.5" in shown
+    assert "for whoever" not in shown
+
+
+def test_lines_on_the_terminal_of_the_bar_stand_above_it():
+    _, shown = on_a_terminal("terminal")
+    for said in ("for whoever reads stdout", "and so is this"):
+        before, _, after = shown.partition(said)
+        assert before.endswith("\x1b[2K")  # the bar's lines were taken away
+        assert after.startswith("\n")
 
 
 def test_without_a_terminal_nothing_is_coloured_and_progress_is_lines(capfd: pytest.CaptureFixture[str], monkeypatch):
