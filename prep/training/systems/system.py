@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from prep.blocks import Array, FieldSpec
 from prep.errors import CertificateError, SchemaError, Where
 from prep.gate import CertifiedDataset
-
-STEP0_FACTOR = 3.0
+from prep.training.advice import STEP0_FACTOR
+from prep.training.schedule import Schedule
 
 Batch = Mapping[str, Tensor]
 Outputs = Mapping[str, Tensor]
@@ -24,7 +24,7 @@ Outputs = Mapping[str, Tensor]
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """AdamW with gradients clipped to norm ``clip``; the rate rises over the share ``warmup`` of all steps, then falls
-    as a cosine to zero. On a CPU, ``threads`` are used where the model has no work for more (0: as torch decides).
+    as ``schedule`` says (`prep.training.schedule`). On a CPU, ``threads`` are used where the model has no work for more (0: as torch decides).
     """
 
     epochs: int
@@ -34,6 +34,7 @@ class Hyperparameters:
     clip: float = 1.0
     warmup: float = 0.05
     threads: int = 0
+    schedule: Schedule = "cosine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,12 @@ class System(abc.ABC):
     def perfect(self, batch: Batch) -> tuple[Outputs, Outputs] | None:
         """Outputs that predict ``batch`` exactly, and for each of them 1 where a value counts and 0 where not; None for
         a system whose loss is no mean square of its outputs.
+        """
+        return None
+
+    def flow(self, sums: Mapping[str, Array]) -> Mapping[str, float] | None:
+        """Of a flow: the losses of both directions, ``forward`` and ``inverse``, above what the identity scores, and
+        how far the round trip is from where it began, ``reconstruction`` and ``log_det``; None for other systems.
         """
         return None
 
