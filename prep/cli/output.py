@@ -108,28 +108,44 @@ def progress(label: str) -> Iterator[Progress]:
 
 
 class _Bar:
+    """A bar, and below it the line that says how it goes."""
+
     def __init__(self, label: str) -> None:
         self._label, self._begin = label, time.monotonic()
         self._bar: Any = None
         self._task: Any = None
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, text: str = "") -> None:
         if self._bar is None:
             if time.monotonic() - self._begin < _PATIENCE:
                 return
             self._start()
         self._bar.update(self._task, completed=done, total=total or None)
+        self._bar.status = text
 
     def _start(self) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.text import Text
 
-        self._bar = Progress(
+        class WithStatus(Progress):
+            status = ""
+
+            def get_renderables(self) -> Iterator[Any]:
+                yield self.make_tasks_table(self.tasks)
+                if self.status:
+                    yield Text(self.status, no_wrap=True, overflow="ellipsis")
+
+        target = console(error=True)
+        target.soft_wrap = False  # a line that wraps would not be taken away again
+        self._bar = WithStatus(
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
-            console=console(error=True),
+            console=target,
             transient=True,
+            # Lines for stdout are to arrive there, not on the terminal, where stdout is a file or a pipe.
+            redirect_stdout=sys.stdout.isatty(),
         )
         self._bar.start()
         self._task = self._bar.add_task(self._label, total=None)
@@ -143,11 +159,12 @@ class _Lines:
     def __init__(self, label: str) -> None:
         self._label, self._said = label, time.monotonic()
 
-    def __call__(self, done: int, total: int) -> None:
+    def __call__(self, done: int, total: int, text: str = "") -> None:
         now = time.monotonic()
         if total and now - self._said >= _PLAIN_INTERVAL:
             self._said = now
-            print(f"{self._label}: {100 * done // total} %", file=sys.stderr, flush=True)
+            how = f", {text}" if text else ""
+            print(f"{self._label}: {100 * done // total} %{how}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing to end."""

@@ -23,12 +23,12 @@ PATIENCE = 60.0
 
 
 class Progress(Protocol):
-    """Told how much of a stage is done; ``total`` may be 0 while unknown."""
+    """Told how much of a stage is done; ``total`` may be 0 while unknown. ``text`` is one line on how it goes."""
 
-    def __call__(self, done: int, total: int) -> None: ...
+    def __call__(self, done: int, total: int, text: str = "") -> None: ...
 
 
-def silent(done: int, total: int) -> None:
+def silent(done: int, total: int, text: str = "") -> None:
     """A `Progress` that shows nothing."""
 
 

@@ -2,8 +2,8 @@
 
 The default call is `fit(prep.open(path), run_dir=Path("runs/control"))`. The parts: `systems/` (what is trained on
 which data: model, loss, metrics, target), `data` (the only way in), `module` (Lightning), `guards/` (what watches a run
-and stops it), `advice` (the decision table), `checkpoint` (atomic, bound to the certificate), `history` (log lines,
-CSV, curve), `run` (one run from admission to result) and `result`.
+and stops it), `advice` (the decision table), `checkpoint` (atomic, bound to the certificate), `logs/` (what a run
+tells), `run` (one run from admission to result) and `result`.
 
 Nothing is imported before it is asked for: the decision table needs no torch.
 """

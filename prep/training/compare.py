@@ -18,7 +18,7 @@ import torch
 from prep.blocks import Array, DatasetSpec
 from prep.engine import Progress, silent
 from prep.gate import CertifiedDataset
-from prep.training.run import limited_threads
+from prep.training.surroundings import limited_threads
 from prep.training.systems import SYSTEMS, Hyperparameters, System
 from prep.training.systems.system import Batch
 

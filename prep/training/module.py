@@ -23,8 +23,8 @@ class TrainingModule(LightningModule):
     """Trains ``system``'s model; a run with the same ``seed`` gives the same numbers, resumed or not.
 
     After an epoch ``train_loss`` is the mean of its losses, ``gradient_norm`` the median norm before clipping; after a
-    pass over val or test ``measured`` holds the metrics, made of ``sums``. ``step0`` is the very first loss. What watches
-    a run are guards (`prep.training.guards`), callbacks of the trainer.
+    pass over val or test ``measured`` holds the metrics, made of ``sums``. ``step0`` is the very first loss. Guards
+    (`prep.training.guards`) watch a run as callbacks of its trainer.
     """
 
     def __init__(self, system: System, hyperparameters: Hyperparameters, seed: int) -> None:
@@ -116,6 +116,11 @@ class TrainingModule(LightningModule):
         """AdamW, and the rate of each step as the system's hyperparameters say."""
         settings = self.settings
         optimizer = AdamW(self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        steps, batches = int(self.trainer.estimated_stepping_batches), int(self.trainer.num_training_batches)
-        options = {"steps": steps, "warmup": settings.warmup, "batches": batches, "metric": self.system.metric}
-        return [optimizer], schedules(optimizer, settings.schedule, **options)
+        return [optimizer], schedules(
+            optimizer,
+            settings.schedule,
+            steps=int(self.trainer.estimated_stepping_batches),
+            warmup=settings.warmup,
+            batches=int(self.trainer.num_training_batches),
+            metric=self.system.metric,
+        )

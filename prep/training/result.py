@@ -8,14 +8,16 @@ from typing import Any
 
 # References that are no estimators: nothing can score below them.
 BOUNDS = ("perfect",)
+# What a score on test may be of that on train, where both are positive.
+OVERFITTED = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """Metrics are those of the best epoch's weights, frozen, on the test split (``test``) and on the train split
     (``train``); ``references`` are simple estimators on the samples of the test split. ``target`` and ``reached`` are
-    None where the system has no target; ``seconds`` is the time of the whole run, verification, measuring and the
-    epochs before it was resumed included.
+    None where the system has no target; ``warnings`` is what the guards had to say; ``seconds`` is the time of the
+    whole run, verification, measuring and the epochs before it was resumed included.
     """
 
     dataset: str
@@ -35,6 +37,30 @@ class RunResult:
     references: Mapping[str, float]
     target: float | None
     reached: bool | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ratio(self) -> float | None:
+        """Test over train, frozen weights; None where a score is not positive."""
+        test, train = self.test[self.metric], self.train[self.metric]
+        return test / train if test > 0 and train > 0 else None
+
+    @property
+    def verdict(self) -> str:
+        """How it ended, in one sentence."""
+        score = f"test {self.metric} {self.test[self.metric]:.4g}"
+        baseline = self.references.get("zero", self.baseline)
+        if self.target is None:
+            better = self.test[self.metric] < baseline
+            return (
+                f"Trained, without a target to reach: {score}, "
+                f"{'below' if better else 'no better than'} the {baseline:.4g} of predicting zero"
+            )
+        if not self.reached:
+            return f"Not there yet: {score} is not below the target {self.target:g}"
+        if self.ratio is not None and self.ratio > OVERFITTED:
+            return f"Overfitted: {score} is below the target {self.target:g}, but {self.ratio:.3g} times that of train"
+        return f"Done: {score} is below the target {self.target:g}"
 
     @property
     def better(self) -> dict[str, float]:
@@ -54,9 +80,8 @@ class RunResult:
             f"test {self.metric} {score:.4g} (epoch {self.best_epoch} of {self.epochs}, {self.seconds:.0f} s on "
             f"{self.device}); beside it: {beside}",
         ]
-        seen = self.train[self.metric]
-        ratio = f", test/train {score / seen:.3g}" if score > 0 and seen > 0 else ""
-        lines.append(f"train {self.metric} {seen:.4g}, frozen weights{ratio}")
+        ratio = "" if self.ratio is None else f", test/train {self.ratio:.3g}"
+        lines.append(f"train {self.metric} {self.train[self.metric]:.4g}, frozen weights{ratio}")
         if self.better:
             named = ", ".join(f"{name} {value:.4g}" for name, value in self.better.items())
             lines.append(f"better than the model: {named}")
@@ -67,5 +92,9 @@ class RunResult:
         if self.target is not None:
             verdict = "reached" if self.reached else "missed"
             lines.append(f"target {self.metric} < {self.target:g}: {verdict}")
-        lines.append(f"run in {self.run_dir}: log.txt, metrics.csv, loss.png, result.json, best.ckpt, last.ckpt")
+        if self.warnings:
+            lines.append(f"warnings: {len(self.warnings)}, repeated in summary.md")
+        lines.append(
+            f"run in {self.run_dir}: summary.md, loss.png, log.txt, metrics.csv, result.json, best.ckpt, last.ckpt"
+        )
         return lines

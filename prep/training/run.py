@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
-import signal
-import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from prep.engine import Progress, silent
-from prep.errors import IntegrityError, InterruptedRunError, StorageError, UsageError, Where
+from prep.errors import IntegrityError, InterruptedRunError, UsageError, Where
 from prep.formats.commit import storage_errors, write_atomically
+from prep.formats.files import is_remote
 from prep.gate import CertifiedDataset
 from prep.training import checkpoint as checkpoints
-from prep.training import history as records
-from prep.training.data import CertifiedData, Pieces, demand_certified, demand_verified
+from prep.training.data import CertifiedData, Pieces, demand_certified
 from prep.training.faults import FAULTS
+from prep.training.guards import default_guards
+from prep.training.logs.history import Epoch
+from prep.training.logs.journal import Journal
+from prep.training.logs.meter import Meter
+from prep.training.logs.record import write_record
+from prep.training.logs.samples import samples
+from prep.training.logs.summary import write_summary
 from prep.training.module import TrainingModule
-from prep.training.proof import prove_learning, score_of_nothing, settled
 from prep.training.result import RunResult
+from prep.training.surroundings import Say, accelerator_of, interruptible, limited_threads, make_way, quiet
 from prep.training.systems import SYSTEMS, System
-
-Say = Callable[[str], None]
-_REDRAW = 10.0  # seconds between two pictures of the curve: drawing takes as long as a short epoch
 
 
 def fit(
@@ -44,15 +42,21 @@ def fit(
     device: str = "auto",
     resume: bool = False,
     seed: int = 0,
+    learning_rate: float | None = None,
+    schedule: str | None = None,
+    patience: int | None = None,
+    without: Iterable[str] = (),
     say: Say = lambda _: None,
     progress: Progress = silent,
 ) -> RunResult:
     """Verify every stored byte, train ``system`` (default: the dataset's name, else ``tabular``), say how it ended.
 
     Files of an older run in ``run_dir`` are moved to ``run_dir.N`` unless ``resume``, which goes on from ``last.ckpt``
-    and ends at the numbers of a run that was never stopped. ``say`` gets a line per epoch, ``progress`` (steps done,
-    steps in all). Raises `CertificateError` for anything but certified data, `UsageError`, `StorageError`,
-    `UnfinishedError` where the loss stops being finite.
+    and ends at the numbers of a run that was never stopped. ``say`` gets the lines of the log, ``progress``
+    (steps done, steps in all, how it goes). ``learning_rate`` and ``schedule`` replace the system's; with ``patience``
+    the run ends when the validation metric has not improved for so many epochs; ``without`` names guards to leave out.
+    Raises `CertificateError` for anything but certified data, `UsageError`, `StorageError`, `UnfinishedError` where a
+    guard stops the run.
     """
     begin = time.monotonic()
     data = demand_certified(data)
@@ -61,18 +65,23 @@ def fit(
     trained: System = SYSTEMS.load(family)(data)
     if fault:
         trained = FAULTS.load(fault)(trained)
-    accelerator = _accelerator(device)
+    accelerator = accelerator_of(device)
+    last = run_dir / "last.ckpt"
+    begun: dict[str, Any] = checkpoints.read_checkpoint(last)[checkpoints.KEY] if resume else {}
+    begun.get("run", {}).setdefault("schedule", "cosine")  # of older runs
+    settings = trained.hyperparameters.replaced(begun.get("run", {}), learning_rate, schedule)
+    setattr(trained, "hyperparameters", settings)  # noqa: B010 -- of this run, not of its class
+    run = _Run(data, name, trained, run_dir, seed, say, progress)
+    run.guards = default_guards(
+        data, system=trained, without=without, patience=patience, say=run.journal.say, warnings=run.warnings
+    )
     data.verify(progress=progress)  # before the first step, not hours later when the test split is read
     trained.examine()
-    run = _Run(data, name, trained, run_dir, seed, say, progress)
-    last = run_dir / "last.ckpt"
-    begun: dict[str, Any] = {}
     if resume:
-        begun = checkpoints.read_checkpoint(last)[checkpoints.KEY]
         checkpoints.demand_same(last, begun, run.record(0))
         run.take(begun)
     else:
-        _make_way(run_dir, say)
+        make_way(run_dir, say)
     planned = epochs or begun.get("epochs") or trained.hyperparameters.epochs
     if planned < len(run.history):
         raise UsageError(
@@ -92,26 +101,34 @@ class _Run(Callback):
         self, data: CertifiedDataset, name: str, system: System, folder: Path, seed: int, say: Say, progress: Progress
     ) -> None:
         self.data, self.name, self.system, self.folder, self.seed = data, name, system, folder, seed
-        self.say, self.progress = say, progress
-        self.history: list[records.Epoch] = []
+        self.progress = progress
+        self.journal = Journal(folder, system, say)
+        self.guards: list[Callback] = []
+        self.warnings: list[str] = []
+        self.history: list[Epoch] = []
         self.step0 = math.nan
         self.epochs = 0
-        self._begin = 0.0
-        self._drawn = -math.inf
 
     def record(self, epochs: int) -> dict[str, Any]:
         """What every checkpoint of the run says of it."""
         settings = self.system.hyperparameters
         run = {"seed": self.seed, "batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
-        found = checkpoints.record(self.data, self.name, run)
-        return {**found, "epochs": epochs, "history": list(self.history), "step0": self.step0}
+        found = checkpoints.record(self.data, self.name, {**run, "schedule": settings.schedule})
+        return {
+            **found,
+            "epochs": epochs,
+            "history": list(self.history),
+            "step0": self.step0,
+            "warnings": list(self.warnings),
+        }
 
     def take(self, begun: dict[str, Any]) -> None:
         """Go on where a checkpoint's record ends."""
         self.history, self.step0 = list(begun["history"]), begun["step0"]
+        self.warnings[:] = begun.get("warnings", ())
 
     @property
-    def best(self) -> records.Epoch:
+    def best(self) -> Epoch:
         """The epoch with the best validation metric, the first of equals."""
         return min(self.history, key=lambda epoch: epoch[self.system.metric])
 
@@ -122,24 +139,29 @@ class _Run(Callback):
         settings = replace(self.system.hyperparameters, epochs=epochs)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with _quiet(), limited_threads(settings.threads):
+        with quiet(), limited_threads(settings.threads):
             module = TrainingModule(self.system, settings, self.seed)
             module.step0 = self.step0
             batches = CertifiedData(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
+            self.meter = Meter(self.system, epochs, self.progress)
             trainer = self._trainer(epochs, accelerator)
             placed = str(trainer.strategy.root_device)
-            self._log(f"{self.name} on {self.data.id} {self.data.version}, root {self.data.root}")
-            self._log(f"certificate {self.data.certificate_digest}, device {placed}, seed {self.seed}")
-            with _interruptible(trainer, lambda: self._stopped(last)):
+            self.journal.say(f"{self.name} on {self.data.id} {self.data.version}, root {self.data.root}")
+            self.journal.say(f"certificate {self.data.certificate_digest}, device {placed}, seed {self.seed}")
+            path = self.data.path if is_remote(self.data.path) else str(Path(self.data.path).absolute())
+            write_record(self.folder, {**self._judged_by(placed), "path": path})
+            self.journal.begin(self.history)
+            with interruptible(trainer, lambda: self._stopped(last)):
                 trainer.fit(module, batches, ckpt_path=last, weights_only=True)
             best = checkpoints.read_checkpoint(self.folder / "best.ckpt", trainer.strategy.root_device)
             self._demand_own(best[checkpoints.KEY])
             module.load_state_dict(best["state_dict"])
-            with _interruptible(trainer, lambda: self._stopped(last)):
+            with interruptible(trainer, lambda: self._stopped(last)):
                 trainer.test(module, Pieces(batches.seen, self.system), verbose=False)
                 train = module.measured
                 trainer.test(module, batches, verbose=False)
             references = self.system.references(batches.test)
+            self.samples = samples(self.system, module.eval(), next(module.parameters()).device)
         return self._finish(
             train=train,
             test=module.measured,
@@ -147,14 +169,6 @@ class _Run(Callback):
             device=placed,
             seconds=before + time.monotonic() - begin,
         )
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begin to count seconds."""
-        self._begin = time.monotonic()
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        """Show how far the run is."""
-        self.progress(trainer.global_step, int(trainer.estimated_stepping_batches))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Weights never lie about without the data they come from."""
@@ -166,6 +180,7 @@ class _Run(Callback):
         self.step0 = pl_module.step0
         metric = self.system.metric
         norm = pl_module.gradient_norm
+        cost = self.meter.columns(trainer)
         epoch = {
             "epoch": float(trainer.current_epoch + 1),
             "train_loss": pl_module.train_loss,
@@ -173,7 +188,7 @@ class _Run(Callback):
             "gradient_norm": norm,
             "clip_factor": norm / pl_module.settings.clip,
             "learning_rate": float(trainer.optimizers[0].param_groups[0]["lr"]),
-            "seconds": time.monotonic() - self._begin,
+            **cost,
         }
         epoch |= {f"val_{name}": value for name, value in pl_module.measured.items() if name != metric}
         self.history.append(epoch)
@@ -184,32 +199,19 @@ class _Run(Callback):
             checkpoints.same(self.folder / "best.ckpt", last)
         else:
             trainer.save_checkpoint(last)
-        self._log(records.line(epoch, self.epochs, metric))
-        records.write_metrics(self.folder / "metrics.csv", self.history)
-        if time.monotonic() - self._drawn > _REDRAW:
-            self._draw()
-        # Once, at the same epoch in a resumed run as in one that was never stopped.
-        steps, planned = trainer.global_step, int(trainer.estimated_stepping_batches)
-        before = steps - int(trainer.num_training_batches)
-        if settled(self.system, steps, planned) and not settled(self.system, before, planned):
-            nothing = score_of_nothing(self.system, demand_verified(trainer.val_dataloaders))
-            prove_learning(self.system, epoch[metric], nothing)
+        self.journal.epoch(self.history, self.epochs, self.step0)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """The curve so far, however the run ends."""
-        self._draw()
-
-    def _draw(self) -> None:
-        if self.history:
-            records.draw_curve(self.folder / "loss.png", self.history, self.system)
-        self._drawn = time.monotonic()
+        self.journal.draw(self.history)
+        self.journal.close()
 
     def _trainer(self, epochs: int, accelerator: tuple[str, Any]) -> Trainer:
         return Trainer(
             accelerator=accelerator[0],
             devices=accelerator[1],
             max_epochs=epochs,
-            callbacks=[self],
+            callbacks=[self.meter, self, *self.guards],
             plugins=[checkpoints.AtomicCheckpoints()],
             logger=False,
             enable_checkpointing=False,
@@ -236,15 +238,43 @@ class _Run(Callback):
             test=test,
             target=target.below if target else None,
             reached=test[metric] < target.below if target else None,
+            warnings=tuple(self.warnings),
             **measured,
         )
         for text in result.summary_lines():
-            self._log(text)
+            self.journal.say(text)
         # A run that was killed between its last checkpoint and these files is whole again when it is resumed.
-        records.write_metrics(self.folder / "metrics.csv", self.history)
-        self._draw()
+        self.journal.finish(self.history)
+        write_summary(self.folder, result, self._judged_by(result.device), self.history, self.samples)
         write_atomically(self.folder / "result.json", json.dumps(result.to_dict(), indent=2).encode() + b"\n")
         return result
+
+    def _judged_by(self, device: str) -> dict[str, Any]:
+        """What `prep diagnose` has to know of a run, also of one that does not end."""
+        settings, target = self.system.hyperparameters, self.system.target
+        return {
+            "dataset": self.data.id,
+            "dataset_version": self.data.version,
+            "path": str(self.data.path),
+            "root": self.data.root,
+            "certificate": self.data.certificate_digest,
+            "trust": str(self.data.standing),
+            "splits": {name: self.data.row_count(name) for name in self.data.spec.splits},
+            "system": self.name,
+            "device": device,
+            "seed": self.seed,
+            "epochs": self.epochs,
+            "batch_size": settings.batch_size,
+            "learning_rate": settings.learning_rate,
+            "warmup": settings.warmup,
+            "clip": settings.clip,
+            "metric": self.system.metric,
+            "baseline": self.system.baseline,
+            "first_loss": list(self.system.first_loss),
+            "target": target.below if target else None,
+            "probes": self.data.baselines.get("probes", []),
+            "floors": self.data.baselines.get("floors", {}),
+        }
 
     def _demand_own(self, found: dict[str, Any]) -> None:
         """The best weights are of this run: its checkpoint tells the beginning of the same history."""
@@ -264,105 +294,3 @@ class _Run(Callback):
             where=Where(path=str(self.folder)),
             remedy="run the same command with --resume" if kept else "run the same command again",
         )
-
-    def _log(self, text: str) -> None:
-        self.say(text)
-        with storage_errors(self.folder / "log.txt"), (self.folder / "log.txt").open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
-
-
-def _accelerator(device: str) -> tuple[str, Any]:
-    kind, _, index = device.partition(":")
-    if kind in ("auto", "cpu", "mps") and not index:
-        return kind, "auto" if kind == "auto" else 1
-    if kind == "cuda" and (not index or index.isdigit()):
-        if int(index or 0) < torch.cuda.device_count():
-            return "cuda", [int(index or 0)]
-        raise UsageError(
-            "there is no such GPU here",
-            measured=device,
-            allowed=f"{torch.cuda.device_count()} CUDA devices found",
-            remedy="use --device auto, or a torch build with CUDA on a machine with a GPU",
-        )
-    raise UsageError(
-        "there is no such device", measured=device, allowed="auto, cpu, mps, cuda or cuda:N", remedy="use --device auto"
-    )
-
-
-def _make_way(folder: Path, say: Say) -> None:
-    """Move an older run aside; nothing is overwritten."""
-    with storage_errors(folder):
-        if not folder.is_dir():
-            if folder.exists():
-                raise StorageError(
-                    "a file is where the run should go",
-                    where=Where(path=str(folder)),
-                    remedy="move it, or name another folder with --run-dir",
-                )
-            return
-        present = {path.name for path in folder.iterdir()}
-        if not present:
-            return
-        if not _is_run(folder, present):
-            raise UsageError(
-                "the folder for the run holds something else",
-                where=Where(path=str(folder)),
-                measured=", ".join(sorted(present)[:5]),
-                allowed="nothing, or an older run",
-                remedy="name another folder with --run-dir",
-            )
-        number = 1
-        while (aside := folder.with_name(f"{folder.name}.{number}")).exists():
-            number += 1
-        folder.rename(aside)
-    say(f"the run that was in {folder} is now in {aside}")
-
-
-def _is_run(folder: Path, present: set[str]) -> bool:
-    """Whether an older run lies there: its log begins as every log does, and nobody works in the folder."""
-    if "log.txt" not in present or folder.resolve() in (Path.cwd(), *Path.cwd().parents):
-        return False
-    with (folder / "log.txt").open("rb") as file:
-        return b", root blake3:" in file.readline(4096)
-
-
-@contextmanager
-def _interruptible(trainer: Trainer, stopped: Callable[[], InterruptedRunError]) -> Iterator[None]:
-    """Lightning answers Ctrl-C by leaving the process, with Ctrl-C turned off: turn both back into an error."""
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGINT) if main else None
-    try:
-        yield
-    except SystemExit as error:
-        if trainer.interrupted:
-            raise stopped() from error
-        raise
-    finally:
-        if main:
-            signal.signal(signal.SIGINT, before)
-
-
-@contextmanager
-def limited_threads(count: int) -> Iterator[None]:
-    """At most ``count`` of torch's threads for a while: idle ones spin, and cost most where cores are shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(min(count or before, before))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Lightning's own announcements off; warnings about what is meant here (no workers, no logger) too."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning")
-            warnings.filterwarnings("ignore", category=UserWarning, message=".*lightning.*")
-            yield
-    finally:
-        logger.setLevel(level)

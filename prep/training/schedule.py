@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, ReduceLROnPlateau
 
 Schedule = Literal["cosine", "plateau"]
+KINDS: tuple[Schedule, ...] = get_args(Schedule)
 
 _FACTOR, _PATIENCE = 0.5, 5  # epochs; what swings ask for
 _LEAST = 1e-3  # of the rate it began with

@@ -121,7 +121,7 @@ def compare(
     mutation(specimen)
 
     def shown(place: int) -> Progress:
-        return lambda done, total: progress(place * total + done, 2 * total)
+        return lambda done, total, text="": progress(place * total + done, 2 * total, text)
 
     planted = AsPlanted(good, specimen.arrays, bound_transforms(json.loads(specimen.spec.documents["transforms"])))
     sides = (planted, AsPlanted(good, certified, good.transforms))

@@ -47,6 +47,7 @@ def default_guards(
     monitor: str | None = None,
     baseline: float | None = None,
     without: Iterable[str] = (),
+    patience: int | None = None,
     say: Callable[[str], None] | None = None,
     warnings: list[str] | None = None,
 ) -> list[Callback]:
@@ -54,10 +55,12 @@ def default_guards(
 
     ``system`` (or its name) says what first loss, metric, baseline and target are. Without one, ``monitor`` is the
     metric that the module logs (default ``val_loss``) and ``baseline`` what predicting nothing scores in it and in the
-    loss (default: the certificate's mean square of the targets). ``say`` gets a line for each warning, and ``warnings``
-    collects them. Raises `CertificateError` for what is not certified and `UsageError` for names that do not exist.
+    loss (default: the certificate's mean square of the targets). With ``patience`` training ends when ``monitor`` has
+    not improved for so many epochs. ``say`` gets a line for each warning, and ``warnings`` collects them. Raises
+    `CertificateError` for what is not certified and `UsageError` for names that do not exist.
     """
     from prep.training.data import demand_certified
+    from prep.training.guards.patience import Patience
     from prep.training.guards.watch import Watch
     from prep.training.systems import SYSTEMS
 
@@ -65,8 +68,8 @@ def default_guards(
     left_out = frozenset(without)
     for name in sorted(left_out):
         GUARDS.load(name)
-    if isinstance(system, str):
-        system = SYSTEMS.load(system)(data)
-    watch = Watch(data, system, monitor=monitor, baseline=baseline, say=say, warnings=warnings)
+    known: System | None = SYSTEMS.load(system)(data) if isinstance(system, str) else system
+    watch = Watch(data, known, monitor=monitor, baseline=baseline, say=say, warnings=warnings)
     kinds = [GUARDS.load(name) for name in GUARDS if name not in left_out]
-    return [watch, *(kind(watch) for kind in kinds if kind.applies(watch))]
+    ends = [] if patience is None else [Patience(watch, patience)]
+    return [watch, *(kind(watch) for kind in kinds if kind.applies(watch)), *ends]

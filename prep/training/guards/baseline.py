@@ -14,8 +14,6 @@ from prep.training.guards.watch import Watch
 from prep.training.systems import System
 from prep.training.systems.system import Batch
 
-_FEWEST, _SETTLED = 50, 200  # steps
-
 
 class Baseline(Guard):
     """Judges once: 200 steps after the warm-up, or half of all that are left, but 50; at the end of that epoch, and so
@@ -34,7 +32,7 @@ class Baseline(Guard):
         score = trainer.callback_metrics.get(self.watch.monitor)
         steps = trainer.global_step
         before = steps - int(trainer.num_training_batches) // trainer.accumulate_grad_batches
-        if score is None or not self._settled(trainer, steps) or self._settled(trainer, before):
+        if score is None or not self.watch.settled(trainer, steps) or self.watch.settled(trainer, before):
             return
         nothing = self._nothing(trainer)
         if not float(score) < nothing:
@@ -46,11 +44,6 @@ class Baseline(Guard):
                 remedy="see that inputs and targets of a batch belong together and what the probes say of "
                 "them (`prep validate PATH --json -`, baselines); where they find a signal, lower the learning rate",
             )
-
-    def _settled(self, trainer: Trainer, steps: int) -> bool:
-        planned = float(trainer.estimated_stepping_batches)
-        warm = self.watch.warmup * planned
-        return steps >= warm + max(_FEWEST, min(_SETTLED, (planned - warm) / 2))
 
     def _nothing(self, trainer: Trainer) -> float:
         system, loader = self.watch.system, trainer.val_dataloaders

@@ -14,7 +14,11 @@ from prep.gate import CertifiedDataset
 def value_range(data: CertifiedDataset, field: str) -> tuple[float, float] | None:
     """The lowest and the highest certified value as it is stored; None for a field without statistics."""
     moments = _moments(data, field)
-    return None if moments is None else (float(np.min(moments["min"])), float(np.max(moments["max"])))
+    if moments is None:
+        return None
+    # Null where nothing is counted, as in padding.
+    low, high = (np.asarray(moments[name], dtype=np.float64) for name in ("min", "max"))
+    return (float(np.nanmin(low)), float(np.nanmax(high))) if np.isfinite(low).any() else None
 
 
 def root_mean_square(data: CertifiedDataset, field: str) -> float | None:

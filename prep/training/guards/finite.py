@@ -79,8 +79,8 @@ class Finite(Guard):
             samples=() if rows is None else tuple(rows.tolist()),
             measured=measured,
             allowed="a finite value: the certified data are",
-            remedy="lower the learning rate, and look for a division or a logarithm of 0 in the loss; the checkpoint of "
-            "the last epoch is kept",
+            remedy="lower the learning rate, and look for a division or a logarithm of 0 in the loss; the checkpoint "
+            "of the last epoch is kept",
         )
 
 

@@ -52,8 +52,8 @@ class FlowBalance(Guard):
         line = self.warn(
             "one direction of the flow is left behind",
             f"{less} gained {gains[less]:.4g} over the identity, {more} {gains[more]:.4g} (epoch "
-            f"{trainer.current_epoch + 1}), expected within a factor of {_IMBALANCE:g}; weigh both directions alike and "
-            "see that batches hold samples of both",
+            f"{trainer.current_epoch + 1}), expected within a factor of {_IMBALANCE:g}; weigh both directions alike "
+            "and see that batches hold samples of both",
         )
         if line:
             self.watch.say(line)

@@ -1,4 +1,4 @@
-"""How a guard speaks: a warning is one line that is kept, a stop one `UnfinishedError` that says all there is to say."""
+"""How a guard speaks: a warning is one line that is kept, a stop one `UnfinishedError` with all there is to say."""
 
 from __future__ import annotations
 

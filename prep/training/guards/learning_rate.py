@@ -14,6 +14,8 @@ class LearningRate(Guard):
     name = "learning_rate"
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """One line."""
+        """One line, once there is something to judge."""
+        if not self.watch.settled(trainer, trainer.global_step):
+            return
         for found in advise(self.watch.curves(trainer))[:1]:
             self.watch.say(f"advice: {found}")

@@ -18,7 +18,8 @@ _NAMED = 8
 def rows_of(loader: object, index: int) -> NDArray[np.int64] | None:
     """The stored rows of batch ``index`` of the pass that ``loader`` is in; None for a loader that is not ours."""
     if isinstance(loader, Pieces):
-        loader, index = loader.batches, index // loader.system.pieces
+        index //= loader.system.pieces
+        loader = loader.batches
     if not isinstance(loader, Batches) or not 0 <= index < len(loader):
         return None
     place = loader.state_dict()

@@ -52,8 +52,8 @@ class Updates(Guard):
                 "the first step changed no parameter",
                 measured="‖Δθ‖ = 0",
                 allowed="‖Δθ‖ > 0",
-                remedy="see that the optimiser holds the model's parameters, that its step is called, and that the rate "
-                "is above 0",
+                remedy="see that the optimiser holds the model's parameters, that its step is called, and that the "
+                "rate is above 0",
             )
         self._before = None
 

@@ -16,6 +16,7 @@ from prep.training.systems import System
 
 _COLUMNS = ("train", "val", "learning_rate", "clip_factor")
 _WARMUP = 0.05  # share of all steps, of a module that is not ours
+_FEWEST, _SETTLED = 50, 200  # steps
 
 
 class Watch(Callback):
@@ -73,12 +74,21 @@ class Watch(Callback):
         """Whether the warm-up is over."""
         return trainer.global_step > self.warmup * float(trainer.estimated_stepping_batches)
 
+    def settled(self, trainer: Trainer, steps: int) -> bool:
+        """Whether after the warm-up 200 steps more were made, or half of all that are left, but 50."""
+        planned = float(trainer.estimated_stepping_batches)
+        warm = self.warmup * planned
+        return steps >= warm + max(_FEWEST, min(_SETTLED, (planned - warm) / 2))
+
     def curves(self, trainer: Trainer) -> Curves:
         """The run so far, one value an epoch."""
         epochs = trainer.max_epochs or len(self._columns["train"])
         target = self.system.target if self.system is not None else None
         return Curves(
-            **{name: tuple(values) for name, values in self._columns.items()},
+            train=tuple(self._columns["train"]),
+            val=tuple(self._columns["val"]),
+            learning_rate=tuple(self._columns["learning_rate"]),
+            clip_factor=tuple(self._columns["clip_factor"]),
             warmup=math.ceil(self.warmup * max(epochs, 0)),
             baseline=self.baseline,
             target=target.below if target else None,

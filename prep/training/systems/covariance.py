@@ -101,12 +101,17 @@ class Covariance(System):
         """Mean NMSE plus a little cross-entropy of K. Of a batch that holds the matrices themselves, these are the
         target, as they are stored.
         """
+        terms = self.components(outputs, batch)
+        return terms["nmse"] + terms["count"]
+
+    def components(self, outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
+        """``nmse`` of the matrices, and ``count``, the weighted cross-entropy of K."""
         if "covariance" in batch:
             error, energy = _stored_errors(outputs["factor"], outputs["loading"], batch["covariance"])
         else:
             error, energy = _errors(outputs["factor"], outputs["loading"], batch["factor"])
         entropy = functional.cross_entropy(outputs["count"], batch["num_sources"].long() - 1)
-        return (error / energy).mean() + _COUNT_WEIGHT * entropy
+        return {"nmse": (error / energy).mean(), "count": _COUNT_WEIGHT * entropy}
 
     def known(self, batch: Batch) -> Iterator[tuple[str, Outputs, float]]:
         """The factor itself, at whatever scale, with K for certain: 0. Zero has no trace to divide by."""

@@ -177,6 +177,12 @@ class Peptide(System):
             "log_det": float(log_det),
         }
 
+    def components(self, outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
+        """Both directions: ``heating`` of frames that are cold, ``cooling`` of frames that are hot."""
+        above, cold = self._above(outputs, batch)[0], self._cold(batch)
+        kinds = {"heating": cold, "cooling": ~cold}
+        return {name: (kind * above).sum() / kind.sum().clamp_min(1) for name, kind in kinds.items()}
+
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """For frames that are cold and for those that are hot, (2, …): counts, losses, energies, histograms."""
         above, energy, beta = (numpy(each) for each in self._above(outputs, batch))

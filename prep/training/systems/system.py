@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prep.blocks import Array, FieldSpec
-from prep.errors import CertificateError, SchemaError, Where
+from prep.errors import CertificateError, SchemaError, UsageError, Where
 from prep.gate import CertifiedDataset
 from prep.training.advice import STEP0_FACTOR
-from prep.training.schedule import Schedule
+from prep.training.schedule import KINDS, Schedule
 
 Batch = Mapping[str, Tensor]
 Outputs = Mapping[str, Tensor]
@@ -24,7 +25,8 @@ Outputs = Mapping[str, Tensor]
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """AdamW with gradients clipped to norm ``clip``; the rate rises over the share ``warmup`` of all steps, then falls
-    as ``schedule`` says (`prep.training.schedule`). On a CPU, ``threads`` are used where the model has no work for more (0: as torch decides).
+    as ``schedule`` says (`prep.training.schedule`). On a CPU, ``threads`` are used where the model has no work for more
+    (0: as torch decides).
     """
 
     epochs: int
@@ -35,6 +37,28 @@ class Hyperparameters:
     warmup: float = 0.05
     threads: int = 0
     schedule: Schedule = "cosine"
+
+    def replaced(self, begun: Mapping[str, Any], rate: float | None, schedule: str | None) -> Hyperparameters:
+        """With another rate or schedule; by default those that a run was ``begun`` with. `UsageError` for others than
+        there are.
+        """
+        rate = begun.get("learning_rate", self.learning_rate) if rate is None else rate
+        schedule = begun.get("schedule", self.schedule) if schedule is None else schedule
+        if not 0.0 < rate < math.inf:
+            raise UsageError(
+                "a learning rate is a positive number",
+                measured=f"{rate:g}",
+                allowed="above 0",
+                remedy=f"leave --learning-rate out (the system has {self.learning_rate:g}), or raise it",
+            )
+        if schedule not in KINDS:
+            raise UsageError(
+                "there is no such schedule",
+                measured=schedule,
+                allowed=", ".join(KINDS),
+                remedy="leave --schedule out, or name one of these",
+            )
+        return replace(self, learning_rate=rate, schedule=schedule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +132,10 @@ class System(abc.ABC):
     @abc.abstractmethod
     def loss(self, outputs: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """The training loss, a finite scalar."""
+
+    def components(self, outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
+        """The terms that `loss` adds up, scalars by name, for people to see; nothing for a loss of one term."""
+        return {}
 
     def certified_probe(self, field: str, zero: float) -> dict[str, float]:
         """The mean squared error of the certificate's linear probe on the test split, as a reference; nothing where
