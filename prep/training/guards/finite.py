@@ -40,7 +40,10 @@ class Finite(Guard):
         loss, norm = self.watch.loss, self.watch.norm
         if loss is None:
             return
-        self._steps.append((batch_idx, trainer.global_step - 1, loss, loss if norm is None else norm))
+        # A gradient scaler leaves out steps whose gradient is infinite: that is how it finds its scale.
+        if norm is None or getattr(trainer.precision_plugin, "scaler", None) is not None:
+            norm = loss
+        self._steps.append((batch_idx, trainer.global_step - 1, loss, norm))
         if loss.device.type == "cpu" or len(self._steps) >= _EVERY:
             self._look(trainer, pl_module)
 

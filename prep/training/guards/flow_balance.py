@@ -6,17 +6,17 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
-from prep.training.guards.guard import Guard
+from prep.training.guards.guard import Guard, fitting
 from prep.training.guards.watch import Watch
 from prep.training.systems import System
 
 _RECONSTRUCTION, _LOG_DET = 1e-4, 1e-3
-_IMBALANCE = 3.0
+_IMBALANCE = 2.0
 
 
 class FlowBalance(Guard):
     """Stops where the round trip does not come back (1e-4) or ln|det| of both ways does not cancel (1e-3); warns after
-    the warm-up where one direction is worse than the identity, or gained less than a third of the other.
+    the warm-up where one direction is worse than the identity, or gained less than half of the other.
     """
 
     name = "flow_balance"
@@ -41,7 +41,7 @@ class FlowBalance(Guard):
                     allowed=f"{limit:g}",
                     remedy="see that both directions share every parameter and that ln|det| has the sign of its own",
                 )
-        if trainer.training and self.watch.warm(trainer):
+        if fitting(trainer) and self.watch.warm(trainer):
             self._judge(trainer, found)
 
     def _judge(self, trainer: Trainer, found: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from prep.errors import UnfinishedError, Where
 from prep.training.advice import Advice, Curves, Rule
@@ -68,7 +69,7 @@ class RuleGuard(Guard):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge before the epoch is written to a checkpoint, so that a resumed run knows what was said."""
-        if not trainer.sanity_checking and trainer.training and trainer.is_last_batch:
+        if fitting(trainer) and trainer.is_last_batch:
             self._ask(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -96,6 +97,11 @@ class RuleGuard(Guard):
             self._stop = found
         elif line := self.warn(found.cause, f"{found.evidence} (epoch {trainer.current_epoch + 1}); {found.next_step}"):
             self._lines.append(line)
+
+
+def fitting(trainer: Trainer) -> bool:
+    """Whether a validation belongs to training, and is no trial before it."""
+    return trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
 
 
 def mapping(batch: Any, names: tuple[str, ...]) -> bool:

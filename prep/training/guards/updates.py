@@ -23,21 +23,21 @@ class Updates(Guard):
     def __init__(self, watch: Watch) -> None:
         super().__init__(watch)
         self._before: Tensor | None = None
-        self._steps = 0
+        self._made = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What is resumed has made its first step."""
-        self._steps = trainer.global_step
-        self._before = fingerprint(pl_module) if self._steps == 0 else None
+        self._before = fingerprint(pl_module) if trainer.global_step == 0 else None
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """Its rate, before schedulers go on."""
+        self._made = any(group["lr"] > 0 for group in optimizer.param_groups)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Judge the first step that was made."""
-        if self._before is None or self.watch.loss is None:
-            return
-        accumulated = (batch_idx + 1) % trainer.accumulate_grad_batches == 0 or trainer.is_last_batch
-        if not accumulated or not any(_rate(trainer)):
+        if self._before is None or not self._made:
             return
         if self.watch.norm is not None and float(self.watch.norm) == 0.0:
             raise self.refusal(
@@ -62,7 +62,3 @@ def fingerprint(module: LightningModule) -> Tensor:
     """Sums and squares of every parameter: another one after any step that changed something."""
     values = [each.detach().double() for each in module.parameters()]
     return torch.stack([torch.stack([each.sum(), each.square().sum()]) for each in values])
-
-
-def _rate(trainer: Trainer) -> list[float]:
-    return [float(group["lr"]) for optimizer in trainer.optimizers for group in optimizer.param_groups]
