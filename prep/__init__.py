@@ -11,6 +11,7 @@ The line, as functions and as commands of the same name::
     prep.certify("data/normalized/control.h5")                   # sealed, pinned in prep.lock
 
     prep.train("control")                                        # Lightning, on certified data and nothing else
+    prep.diagnose("runs/control")                                # cause, evidence, next step; of other logs too
 
     data = prep.open("data/normalized/control.h5")               # CertifiedDataset, or an error that says why not
     for batch in data.torch("train", batch_size=512, shuffle=True):   # verified as it is read
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from prep.gate import admit as open
     from prep.verbs.certify import certify as certify
     from prep.verbs.compare import compare as compare
+    from prep.verbs.diagnose import diagnose as diagnose
     from prep.verbs.generate import generate as generate
     from prep.verbs.ingest import ingest as ingest
     from prep.verbs.inspect import inspect as inspect
@@ -69,6 +71,7 @@ _API = Table(
         "Policy": "prep.certificate.policy:Policy",
         "certify": "prep.verbs.certify:certify",
         "compare": "prep.verbs.compare:compare",
+        "diagnose": "prep.verbs.diagnose:diagnose",
         "generate": "prep.verbs.generate:generate",
         "ingest": "prep.verbs.ingest:ingest",
         "inspect": "prep.verbs.inspect:inspect",
@@ -91,6 +94,7 @@ __all__ = [
     "Policy",
     "certify",
     "compare",
+    "diagnose",
     "generate",
     "ingest",
     "inspect",

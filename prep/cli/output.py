@@ -57,7 +57,10 @@ def hear_remarks() -> None:
 
 
 def say(text: str, style: str = "") -> None:
-    """One line on stdout."""
+    """One line on stdout; above the bar, without a style, where one is on the same terminal."""
+    if hasattr(sys.stdout, "rich_proxied_file"):
+        print(text)
+        return
     console().print(text, style=_STYLES.get(style, style) or None, markup=False)
 
 

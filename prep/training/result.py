@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from prep.training.advice import RATIO, Curves, held_to_train
+
 # References that are no estimators: nothing can score below them.
 BOUNDS = ("perfect",)
-# What a score on test may be of that on train, where both are positive.
-OVERFITTED = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,17 @@ class RunResult:
             better = self.test[self.metric] < baseline
             return (
                 f"Trained, without a target to reach: {score}, "
-                f"{'below' if better else 'no better than'} the {baseline:.4g} of predicting zero"
+                f"{'below' if better else 'no better than'} the baseline {baseline:.4g}"
             )
         if not self.reached:
             return f"Not there yet: {score} is not below the target {self.target:g}"
-        if self.ratio is not None and self.ratio > OVERFITTED:
-            return f"Overfitted: {score} is below the target {self.target:g}, but {self.ratio:.3g} times that of train"
+        seen = self.train[self.metric]
+        ratio = held_to_train(Curves(baseline=self.baseline, seen=seen, test=self.test[self.metric]))
+        if ratio is not None and ratio > RATIO:
+            return (
+                f"Overfitted: {score} is below the target {self.target:g}, but on train it is {seen:.4g}, "
+                f"{ratio:.3g} times better"
+            )
         return f"Done: {score} is below the target {self.target:g}"
 
     @property

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from prep.engine import Progress, silent
-from prep.errors import IntegrityError, InterruptedRunError, UsageError, Where
+from prep.errors import IntegrityError, InterruptedRunError, PrepError, UsageError, Where
 from prep.formats.commit import storage_errors, write_atomically
 from prep.formats.files import is_remote
 from prep.gate import CertifiedDataset
@@ -139,7 +140,7 @@ class _Run(Callback):
         settings = replace(self.system.hyperparameters, epochs=epochs)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        with quiet(), limited_threads(settings.threads):
+        with quiet(), limited_threads(settings.threads), closing(self.journal):
             module = TrainingModule(self.system, settings, self.seed)
             module.step0 = self.step0
             batches = CertifiedData(self.data, self.system, batch_size=settings.batch_size, seed=self.seed)
@@ -161,8 +162,8 @@ class _Run(Callback):
                 train = module.measured
                 trainer.test(module, batches, verbose=False)
             references = self.system.references(batches.test)
-            self.samples = samples(self.system, module.eval(), next(module.parameters()).device)
         return self._finish(
+            module.eval(),
             train=train,
             test=module.measured,
             references=references,
@@ -202,7 +203,8 @@ class _Run(Callback):
         self.journal.epoch(self.history, self.epochs, self.step0)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """The curve so far, however the run ends."""
+        """The curve so far, however the run ends, and in the log why."""
+        self.journal.note(str(exception) if isinstance(exception, PrepError) else "stopped")
         self.journal.draw(self.history)
         self.journal.close()
 
@@ -222,7 +224,7 @@ class _Run(Callback):
             gradient_clip_val=self.system.hyperparameters.clip,
         )
 
-    def _finish(self, *, test: Mapping[str, float], **measured: Any) -> RunResult:
+    def _finish(self, module: LightningModule, *, test: Mapping[str, float], **measured: Any) -> RunResult:
         target, metric = self.system.target, self.system.metric
         result = RunResult(
             dataset=self.data.id,
@@ -245,8 +247,9 @@ class _Run(Callback):
             self.journal.say(text)
         # A run that was killed between its last checkpoint and these files is whole again when it is resumed.
         self.journal.finish(self.history)
-        write_summary(self.folder, result, self._judged_by(result.device), self.history, self.samples)
         write_atomically(self.folder / "result.json", json.dumps(result.to_dict(), indent=2).encode() + b"\n")
+        found = samples(self.system, module, next(module.parameters()).device)
+        write_summary(self.folder, result, self._judged_by(result.device), self.history, found)
         return result
 
     def _judged_by(self, device: str) -> dict[str, Any]:

@@ -367,7 +367,7 @@ def test_a_flow_one_of_whose_directions_is_left_behind_is_warned_of(
 
     def turned(self: Any, outputs: Any, batch: Any) -> torch.Tensor:
         terms = self.components(outputs, batch)
-        return terms["cooling"] - terms["heating"]
+        return terms["forward"] - terms["inverse"]
 
     monkeypatch.setattr(Peptide, "loss", turned)
     monkeypatch.setattr(Peptide, "known", lambda self, batch: iter(()))

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from prep.formats.commit import write_atomically
+from prep.training.advice import RATIO
 from prep.training.logs.history import Epoch, components
-from prep.training.result import OVERFITTED
 from prep.training.systems import System
+
+# Curves fall, mostly; to look for the best place takes long, and matplotlib warns of it on a busy machine.
+_CORNER = "upper right"
 
 
 def draw_curves(path: Path, history: Sequence[Epoch], system: System) -> None:
@@ -30,7 +33,7 @@ def draw_curves(path: Path, history: Sequence[Epoch], system: System) -> None:
     _steps(steps, history)
     for axes in (total, parts, validation, steps):
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         axes.grid(visible=True, alpha=0.3)
     figure.suptitle(f"{type(system).__name__.lower()} on {system.data.id} {system.data.version}")
     buffer = io.BytesIO()
@@ -42,7 +45,7 @@ def _total(axes: Any, history: Sequence[Epoch]) -> None:
     _line(axes, history, "train_loss", label="train loss, mean of the epoch")
     _scale(axes, [epoch["train_loss"] for epoch in history])
     axes.set_title("loss")
-    axes.legend()
+    axes.legend(loc=_CORNER)
 
 
 def _components(axes: Any, history: Sequence[Epoch]) -> None:
@@ -51,7 +54,7 @@ def _components(axes: Any, history: Sequence[Epoch]) -> None:
         _line(axes, history, f"loss/{name}", label=name)
     _scale(axes, [value for epoch in history for value in components(epoch).values()])
     axes.set_title("terms of the loss")
-    axes.legend()
+    axes.legend(loc=_CORNER)
 
 
 def _ratio(axes: Any, history: Sequence[Epoch], metric: str) -> None:
@@ -60,22 +63,22 @@ def _ratio(axes: Any, history: Sequence[Epoch], metric: str) -> None:
     axes.plot(
         [epoch["epoch"] for epoch in history], ratios, marker=_marker(history), label=f"val {metric} / train loss"
     )
-    axes.axhline(OVERFITTED, color="tab:red", linestyle="--", label=f"overfitted above {OVERFITTED:g}")
+    axes.axhline(RATIO, color="tab:red", linestyle="--", label=f"overfitted above {RATIO:g}")
     axes.set_title("validation / training (the loss has one term)")
-    axes.legend()
+    axes.legend(loc=_CORNER)
 
 
 def _validation(axes: Any, history: Sequence[Epoch], system: System) -> None:
     values = [epoch[system.metric] for epoch in history]
     _line(axes, history, system.metric, label=f"val {system.metric}")
-    axes.axhline(system.baseline, color="grey", linestyle=":", label=f"predicting zero {system.baseline:.3g}")
+    axes.axhline(system.baseline, color="grey", linestyle=":", label=f"baseline {system.baseline:.3g}")
     if system.target is not None:
         axes.axhline(system.target.below, color="tab:green", linestyle="--", label=f"target {system.target.below:g}")
     best = min(range(len(values)), key=values.__getitem__)
     axes.plot(history[best]["epoch"], values[best], "o", color="tab:green", label=f"best {values[best]:.4g}")
     _scale(axes, [*values, system.baseline, *([system.target.below] if system.target else [])])
     axes.set_title("validation, frozen weights")
-    axes.legend()
+    axes.legend(loc=_CORNER)
 
 
 def _steps(axes: Any, history: Sequence[Epoch]) -> None:
@@ -89,7 +92,7 @@ def _steps(axes: Any, history: Sequence[Epoch]) -> None:
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     axes.set_title("steps")
     lines = [*axes.get_lines(), *rates.get_lines()]
-    axes.legend(lines, [each.get_label() for each in lines])
+    rates.legend(lines, [each.get_label() for each in lines], loc=_CORNER)
 
 
 def _line(axes: Any, history: Sequence[Epoch], name: str, **style: Any) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.formats.commit import storage_errors
-from prep.training.logs.history import Epoch
+from prep.training.logs.history import COMPONENT, MACHINE, Epoch
 
 _PREFIX = "events.out.tfevents."
 _NEEDED = "tensorboard is not installed, so this run has no event files (pip install 'prep-certified[train]')"
@@ -18,11 +18,13 @@ _NEEDED = "tensorboard is not installed, so this run has no event files (pip ins
 class Events:
     """One event file that holds the epochs of ``history`` and those to come; earlier ones of the same run make way.
 
-    ``missing`` says why there is none, where TensorBoard is not installed.
+    ``metric`` is the
+    one that was validated. ``missing`` says why there is no file, where TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path, history: Sequence[Epoch]) -> None:
+    def __init__(self, folder: Path, metric: str, history: Sequence[Epoch]) -> None:
         self.missing = ""
+        self._metric = metric
         self._writer: Any = None
         self._folder = folder
         try:
@@ -57,7 +59,11 @@ class Events:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        values = [Summary.Value(tag=_tag(name), simple_value=value) for name, value in epoch.items() if name != "epoch"]
+        values = [
+            Summary.Value(tag=_tag(name, self._metric), simple_value=value)
+            for name, value in epoch.items()
+            if name != "epoch"
+        ]
         event = Event(wall_time=time.time(), step=int(epoch["epoch"]), summary=Summary(value=values))
         with storage_errors(self._folder):
             self._writer.add_event(event)
@@ -68,5 +74,11 @@ class Events:
                 self._writer.flush()
 
 
-def _tag(name: str) -> str:
-    return name.replace("[", "_").replace("]", "")
+def _tag(name: str, metric: str) -> str:
+    """What belongs together has one prefix, by which TensorBoard groups its plots."""
+    if name in (metric, "train_loss"):
+        return f"val/{name}" if name == metric else "train/loss"
+    for prefix, group in (("val_", "val/"), (COMPONENT, "train/loss_")):
+        if name.startswith(prefix):
+            return group + name.removeprefix(prefix)
+    return f"machine/{name}" if name in MACHINE else f"train/{name}"

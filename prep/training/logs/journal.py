@@ -25,13 +25,17 @@ class Journal:
 
     def begin(self, history: Sequence[rows.Epoch]) -> None:
         """Make the event file; where that cannot be, say so and go on."""
-        self._events = Events(self.folder, history)
+        self._events = Events(self.folder, self.system.metric, history)
         if self._events.missing:
             self.say(self._events.missing)
 
     def say(self, text: str) -> None:
         """One line for people, on the terminal and in ``log.txt``."""
         self._say(text)
+        self.note(text)
+
+    def note(self, text: str) -> None:
+        """One line in ``log.txt``, for what is shown elsewhere."""
         place = self.folder / "log.txt"
         with storage_errors(place), place.open("a", encoding="utf-8") as file:
             file.write(text + "\n")

@@ -17,7 +17,8 @@ from prep.training.module import TrainingModule
 from prep.training.systems import System
 from prep.training.systems.system import Batch, Outputs
 
-_SHOWN_EVERY = 0.5  # seconds: each line asks the device for numbers, and waits until it has them
+# Seconds between two lines, each of which waits for the device's numbers, and the share of time it may take for that.
+_SHOWN_EVERY, _SHARE = 0.5, 0.02
 _STRIDE = 10  # steps: the terms may cost as much again as the loss
 
 
@@ -37,7 +38,7 @@ class Meter(Callback):
         self._step = 0
         self._sums: dict[str, Tensor] = {}
         self._counted = 0
-        self._begin = self._shown = self._waited = 0.0
+        self._begin = self._next = self._waited = 0.0
         self._trained: float | None = None
         self._rows = 0.0
 
@@ -69,9 +70,10 @@ class Meter(Callback):
             self._kept = None
         now = time.monotonic()
         done, total = trainer.global_step, int(trainer.estimated_stepping_batches)
-        if now - self._shown >= _SHOWN_EVERY or done == total:
-            self._shown = now
+        if now >= self._next or done == total:
             self.progress(done, total, self._line(trainer, pl_module))
+            shown = time.monotonic()
+            self._next = shown + max(_SHOWN_EVERY, (shown - now) / _SHARE)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The training part of the epoch is over."""

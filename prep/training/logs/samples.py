@@ -20,10 +20,13 @@ _ROWS, _VALUES, _FIELDS = 4, 4, 4
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One value: of which field and sample (in stored order), where in it, predicted and stored, in ``units``."""
+    """One value: of which field and sample (in stored order), where in it, predicted and stored, in ``units``. What is
+    stored of a field that is no ``target`` is what a map began with.
+    """
 
     field: str
     units: str
+    target: bool
     row: int
     place: tuple[int, ...]
     predicted: complex
@@ -56,12 +59,8 @@ def table(found: Sequence[Sample]) -> list[str]:
     for name in dict.fromkeys(each.field for each in found):
         of_field = [each for each in found if each.field == name]
         units = "" if of_field[0].units == "1" else f", in {of_field[0].units}"
-        lines += [
-            f"`{name}`{units}:",
-            "",
-            "| sample | value | predicted | stored | difference |",
-            "|---:|---:|---:|---:|---:|",
-        ]
+        stored = "stored" if of_field[0].target else "before"
+        lines += [f"`{name}`{units}:", "", f"| sample | value | predicted | {stored} | difference |", f"|{'---:|' * 5}"]
         lines += [
             f"| {each.row} | {', '.join(map(str, each.place)) or '-'} | {_number(each.predicted)} | "
             f"{_number(each.stored)} | {_number(each.predicted - each.stored)} |"
@@ -105,7 +104,11 @@ def _of_field(data: CertifiedDataset, spec: FieldSpec, predicted: Array, rows: S
         for place in places[chosen].tolist():
             at = (index, *place)
             shown = (place[0] + skipped, *place[1:]) if place else ()
-            found.append(Sample(spec.name, units, row, tuple(shown), predicted[at].item(), stored[at].item()))
+            found.append(
+                Sample(
+                    spec.name, units, spec.role == "target", row, tuple(shown), predicted[at].item(), stored[at].item()
+                )
+            )
     return found
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from prep.formats.commit import write_atomically
+from prep.training.advice import advise
+from prep.training.diagnosis import curves_of_run
 from prep.training.logs.history import Epoch, components, speed
 from prep.training.logs.samples import Sample, table
 from prep.training.result import RunResult
@@ -45,6 +47,10 @@ def summary(result: RunResult, judged_by: Mapping[str, Any], history: Sequence[E
         "",
         *([f"- {text}" for text in result.warnings] or ["None: every guard was silent."]),
         "",
+        "## What to do next",
+        "",
+        *_advice(result, judged_by, history),
+        "",
         "## How it went",
         "",
         f"First loss {result.step0:.4g}, in the last epoch {history[-1]['train_loss']:.4g}"
@@ -56,8 +62,13 @@ def summary(result: RunResult, judged_by: Mapping[str, Any], history: Sequence[E
     ]
     if found:
         lines += ["", "## Sample predictions", "", "Of the test split, in original units.", "", *table(found)]
-    lines += ["", "`prep diagnose` on this folder says what to do next; every epoch is in `metrics.csv`."]
+    lines += ["", "Every epoch is in `metrics.csv`; `prep diagnose` on this folder says anew what to do next."]
     return "\n".join(lines) + "\n"
+
+
+def _advice(result: RunResult, judged_by: Mapping[str, Any], history: Sequence[Epoch]) -> list[str]:
+    said = advise(curves_of_run(judged_by, history, result.to_dict()))
+    return [f"- {each}" for each in said] or ["- Nothing can be said of so few epochs: train on."]
 
 
 def _data(judged_by: Mapping[str, Any]) -> list[list[str]]:
@@ -80,7 +91,7 @@ def _figures(result: RunResult) -> list[list[str]]:
         rows.append(["test / train", f"{result.ratio:.3g}"])
     if result.target is not None:
         rows.append(["target", f"< {result.target:g}"])
-    rows.append(["certified baseline (predicting zero, train)", f"{result.baseline:.4g}"])
+    rows.append(["certified baseline, of train", f"{result.baseline:.4g}"])
     rows += [
         [f"{name}{' (better than the model)' if name in result.better else ''}", f"{value:.4g}"]
         for name, value in result.references.items()

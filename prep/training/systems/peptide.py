@@ -149,6 +149,12 @@ class Peptide(System):
         normalised = (turned - self._mean.to(device)) / self._std.to(device)
         return {**batch, "positions": normalised.to(batch["positions"].dtype)}
 
+    def components(self, outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
+        """The loss of each direction: ``forward`` of frames from the hot to the cold, ``inverse`` of the others."""
+        above, cold = self._above(outputs, batch)[0], self._cold(batch)
+        kinds = {"forward": ~cold, "inverse": cold}
+        return {name: (kind * above).sum() / kind.sum().clamp_min(1) for name, kind in kinds.items()}
+
     def known(self, batch: Batch) -> Iterator[tuple[str, Outputs, float]]:
         """The identity scores 0; a map of the same energies that gains one unit of volume both ways scores -2."""
         positions = self._original(batch["positions"])
@@ -176,12 +182,6 @@ class Peptide(System):
             "reconstruction": float(reconstruction),
             "log_det": float(log_det),
         }
-
-    def components(self, outputs: Mapping[str, Tensor], batch: Batch) -> Mapping[str, Tensor]:
-        """Both directions: ``heating`` of frames that are cold, ``cooling`` of frames that are hot."""
-        above, cold = self._above(outputs, batch)[0], self._cold(batch)
-        kinds = {"heating": cold, "cooling": ~cold}
-        return {name: (kind * above).sum() / kind.sum().clamp_min(1) for name, kind in kinds.items()}
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """For frames that are cold and for those that are hot, (2, …): counts, losses, energies, histograms."""
