@@ -103,6 +103,16 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     system: Annotated[str | None, typer.Option(help="Model; by default the dataset's own, else tabular.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate; by default the system's.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="cosine, or plateau: halved when validation stands still.")
+    ] = None,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End when validation has not improved for so many epochs.")
+    ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="GUARD", help="Leave out a guard (docs/guards.md); may be repeated.")
+    ] = None,
     config: ConfigFile = None,
     lock: LockFile = None,
     trust: TrustFile = None,
@@ -127,6 +137,10 @@ def train(
             run_dir=run_dir,
             resume=resume,
             seed=seed,
+            learning_rate=learning_rate,
+            schedule=schedule,
+            patience=patience,
+            without=without or (),
             config=config,
             lock_path=lock,
             trust_path=trust,

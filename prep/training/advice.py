@@ -26,6 +26,7 @@ NOTHING_LEARNED = 0.95  # share of the baseline
 _STAYS, _SUSTAINED = 3, 5  # epochs
 _SWINGS = 4  # three in a row were seen in a run that reached its target
 _WINDOW = 5
+_ANNEALED = 0.2  # of the highest rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +292,15 @@ def plateau(curves: Curves) -> Advice | None:
     evidence = f"{before:.4g} before, {now:.4g} in the last {window} epochs"
     known = curves.target is not None
     evidence += f"; target {curves.target:g}" if known else ""
+    if learned and _annealed(curves, window):
+        return Advice(
+            "plateau",
+            "note",
+            "the loss no longer falls: the schedule has brought the learning rate down",
+            evidence,
+            f"train more epochs, or {_raise(curves)}",
+            _scaled(curves, 3.0),
+        )
     return Advice(
         "plateau",
         "warn" if known or not learned else "note",
@@ -391,6 +401,12 @@ def _ratio(curves: Curves, seen: float, held: float) -> float | None:
     if curves.baseline is None or seen >= curves.baseline or held >= curves.baseline:
         return None
     return (curves.baseline - seen) / (curves.baseline - held)
+
+
+def _annealed(curves: Curves, window: int) -> bool:
+    """Whether the rate of the last epochs is a small part of the highest."""
+    rates = _finite(curves.learning_rate)
+    return len(rates) == len(curves.losses) and max(rates[-window:]) < _ANNEALED * max(rates)
 
 
 def _swing(curves: Curves, before: float, after: float) -> float:

@@ -1,4 +1,4 @@
-"""The Lightning module: one system's loss, metrics as sums over whole splits, AdamW with warm-up and cosine."""
+"""The Lightning module: one system's loss, metrics as sums over whole splits, AdamW with its schedule."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from prep.blocks import Array
-from prep.errors import UnfinishedError, Where
 from prep.training.data import demand_verified
-from prep.training.proof import fingerprint, prove_change, prove_frozen, prove_gradient, prove_scores, prove_step0
+from prep.training.schedule import schedules
 from prep.training.systems import Hyperparameters, System
 from prep.training.systems.system import Batch
 
@@ -25,7 +23,8 @@ class TrainingModule(LightningModule):
     """Trains ``system``'s model; a run with the same ``seed`` gives the same numbers, resumed or not.
 
     After an epoch ``train_loss`` is the mean of its losses, ``gradient_norm`` the median norm before clipping; after a
-    pass over val or test ``measured`` holds the metrics. ``step0`` is the very first loss.
+    pass over val or test ``measured`` holds the metrics, made of ``sums``. ``step0`` is the very first loss. Guards
+    (`prep.training.guards`) watch a run as callbacks of its trainer.
     """
 
     def __init__(self, system: System, hyperparameters: Hyperparameters, seed: int) -> None:
@@ -37,8 +36,12 @@ class TrainingModule(LightningModule):
         self.measured: dict[str, float] = {}
         self._losses: list[Tensor] = []
         self._norms: list[Tensor] = []
-        self._sums: dict[str, Array] = {}
-        self._before: Tensor | None = None
+        self.sums: dict[str, Array] = {}
+
+    @property
+    def norm_before_clipping(self) -> Tensor | None:
+        """Norm of the last step's gradient; None before the first."""
+        return self._norms[-1] if self._norms else None
 
     @property
     def train_loss(self) -> float:
@@ -74,26 +77,11 @@ class TrainingModule(LightningModule):
         torch.manual_seed(int(np.random.SeedSequence([self.seed, self.current_epoch]).generate_state(1)[0]))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """The loss of one augmented batch; a loss that is not finite ends the run."""
-        if self.global_step == 0:
-            prove_scores(self.system, batch)
-            self._before = fingerprint(self.network.parameters())
-        elif self._before is not None:
-            prove_change(self.system, self._before, fingerprint(self.network.parameters()))
-            self._before = None
+        """The loss of one augmented batch."""
         batch = self.system.augment(batch)
         loss = self.system.loss(self(batch), batch)
         value = loss.detach()
-        if not bool(torch.isfinite(value)):
-            raise UnfinishedError(
-                "the training loss is not finite",
-                where=Where(dataset=self.system.data.id, split="train"),
-                measured=f"{float(value)} in epoch {self.current_epoch + 1}, step {self.global_step + 1}",
-                allowed="a finite loss: the certified data are",
-                remedy="lower the learning rate of the system; the checkpoint of the last epoch is kept",
-            )
         if math.isnan(self.step0):
-            prove_step0(self.system, float(value))
             self.step0 = float(value)
         self._losses.append(value)
         return loss
@@ -102,25 +90,22 @@ class TrainingModule(LightningModule):
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
         """Clip to the system's norm and remember what the norm was."""
-        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip).detach()
-        if self.global_step == 0:
-            prove_gradient(self.system, float(norm))
-        self._norms.append(norm)
+        self._norms.append(torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip).detach())
 
     def on_validation_epoch_start(self) -> None:
-        """Metrics are sums over the whole split, of weights that do not move."""
-        self._sums = {}
-        self._frozen = fingerprint(self.network.parameters())
+        """Metrics are sums over the whole split."""
+        self.sums = {}
 
-    def validation_step(self, batch: Batch, index: int) -> None:
-        """Add one batch to the sums."""
-        for name, value in self.system.sums(self(batch), batch).items():
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
+    def validation_step(self, batch: Batch, index: int) -> Mapping[str, Tensor]:
+        """Add one batch to the sums; returns what the model said, for whoever watches."""
+        outputs: Mapping[str, Tensor] = self(batch)
+        for name, value in self.system.sums(outputs, batch).items():
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
+        return outputs
 
     def on_validation_epoch_end(self) -> None:
         """Metrics of the split, and the one that decides for whoever monitors it."""
-        prove_frozen(self.system, self._frozen, fingerprint(self.network.parameters()))
-        self.measured = self.system.metrics(self._sums)
+        self.measured = self.system.metrics(self.sums)
         self.log(self.system.metric, self.measured[self.system.metric])
 
     on_test_epoch_start = on_validation_epoch_start
@@ -131,12 +116,11 @@ class TrainingModule(LightningModule):
         """AdamW, and the rate of each step as the system's hyperparameters say."""
         settings = self.settings
         optimizer = AdamW(self.network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-        steps = int(self.trainer.estimated_stepping_batches)
-        warmup = max(1, round(settings.warmup * steps))
-
-        def rate(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, steps - warmup))))
-
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, rate), "interval": "step"}}
+        return [optimizer], schedules(
+            optimizer,
+            settings.schedule,
+            steps=int(self.trainer.estimated_stepping_batches),
+            warmup=settings.warmup,
+            batches=int(self.trainer.num_training_batches),
+            metric=self.system.metric,
+        )

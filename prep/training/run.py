@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,9 @@ from prep.formats.commit import storage_errors, write_atomically
 from prep.formats.files import is_remote
 from prep.gate import CertifiedDataset
 from prep.training import checkpoint as checkpoints
-from prep.training.data import CertifiedDataModule, Pieces, demand_certified, demand_verified
+from prep.training.data import CertifiedDataModule, Pieces, demand_certified
 from prep.training.faults import FAULTS
+from prep.training.guards import default_guards
 from prep.training.logs.history import Epoch
 from prep.training.logs.journal import Journal
 from prep.training.logs.meter import Meter
@@ -28,7 +29,6 @@ from prep.training.logs.record import write_record
 from prep.training.logs.samples import samples
 from prep.training.logs.summary import write_summary
 from prep.training.module import TrainingModule
-from prep.training.proof import prove_learning, score_of_nothing, settled
 from prep.training.result import RunResult
 from prep.training.surroundings import Say, accelerator_of, interruptible, limited_threads, make_way, quiet
 from prep.training.systems import SYSTEMS, System
@@ -43,6 +43,10 @@ def fit(
     device: str = "auto",
     resume: bool = False,
     seed: int = 0,
+    learning_rate: float | None = None,
+    schedule: str | None = None,
+    patience: int | None = None,
+    without: Iterable[str] = (),
     say: Say = lambda _: None,
     progress: Progress = silent,
 ) -> RunResult:
@@ -50,8 +54,10 @@ def fit(
 
     Files of an older run in ``run_dir`` are moved to ``run_dir.N`` unless ``resume``, which goes on from ``last.ckpt``
     and ends at the numbers of a run that was never stopped. ``say`` gets the lines of the log, ``progress``
-    (steps done, steps in all, how it goes). Raises `CertificateError` for anything but certified data, `UsageError`,
-    `StorageError`, `UnfinishedError` where the loss stops being finite.
+    (steps done, steps in all, how it goes). ``learning_rate`` and ``schedule`` replace the system's; with ``patience``
+    the run ends when the validation metric has not improved for so many epochs; ``without`` names guards to leave out.
+    Raises `CertificateError` for anything but certified data, `UsageError`, `StorageError`, `UnfinishedError` where a
+    guard stops the run.
     """
     begin = time.monotonic()
     data = demand_certified(data)
@@ -61,13 +67,18 @@ def fit(
     if fault:
         trained = FAULTS.load(fault)(trained)
     accelerator = accelerator_of(device)
+    last = run_dir / "last.ckpt"
+    begun: dict[str, Any] = checkpoints.read_checkpoint(last)[checkpoints.KEY] if resume else {}
+    begun.get("run", {}).setdefault("schedule", "cosine")  # of older runs
+    settings = trained.hyperparameters.replaced(begun.get("run", {}), learning_rate, schedule)
+    setattr(trained, "hyperparameters", settings)  # noqa: B010 -- of this run, not of its class
+    run = _Run(data, name, trained, run_dir, seed, say, progress)
+    run.guards = default_guards(
+        data, system=trained, without=without, patience=patience, say=run.journal.say, warnings=run.warnings
+    )
     data.verify(progress=progress)  # before the first step, not hours later when the test split is read
     trained.examine()
-    run = _Run(data, name, trained, run_dir, seed, say, progress)
-    last = run_dir / "last.ckpt"
-    begun: dict[str, Any] = {}
     if resume:
-        begun = checkpoints.read_checkpoint(last)[checkpoints.KEY]
         checkpoints.demand_same(last, begun, run.record(0))
         run.take(begun)
     else:
@@ -103,7 +114,7 @@ class _Run(Callback):
         """What every checkpoint of the run says of it."""
         settings = self.system.hyperparameters
         run = {"seed": self.seed, "batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
-        found = checkpoints.record(self.data, self.name, run)
+        found = checkpoints.record(self.data, self.name, {**run, "schedule": settings.schedule})
         return {
             **found,
             "epochs": epochs,
@@ -190,12 +201,6 @@ class _Run(Callback):
         else:
             trainer.save_checkpoint(last)
         self.journal.epoch(self.history, self.epochs, self.step0)
-        # Once, at the same epoch in a resumed run as in one that was never stopped.
-        steps, planned = trainer.global_step, int(trainer.estimated_stepping_batches)
-        before = steps - int(trainer.num_training_batches)
-        if settled(self.system, steps, planned) and not settled(self.system, before, planned):
-            nothing = score_of_nothing(self.system, demand_verified(trainer.val_dataloaders))
-            prove_learning(self.system, epoch[metric], nothing)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """The curve so far, however the run ends, and in the log why."""

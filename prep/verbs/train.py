@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,10 @@ def train(
     run_dir: str | Path | None = None,
     resume: bool = False,
     seed: int = 0,
+    learning_rate: float | None = None,
+    schedule: str | None = None,
+    patience: int | None = None,
+    without: Iterable[str] = (),
     config: str | Path | None = None,
     lock_path: str | Path | None = None,
     trust_path: str | Path | None = None,
@@ -38,8 +42,9 @@ def train(
 
     ``dataset`` is a name of the configuration, the path of a certified dataset, or a `CertifiedDataset`; anything else
     is refused. ``system`` is by default the one of the dataset's name, else ``tabular``. The run is written to
-    ``run_dir`` (default ``runs/<dataset>``); ``resume`` goes on from its last checkpoint. ``say`` gets the
-    lines of the log. Raises what the gate raises, and what `prep.training.fit` does.
+    ``run_dir`` (default ``runs/<dataset>``); ``resume`` goes on from its last checkpoint. ``learning_rate`` and
+    ``schedule`` (cosine or plateau) replace the system's, ``patience`` ends the run early, ``without`` leaves guards
+    out. ``say`` gets the lines of the log. Raises what the gate raises, and what `prep.training.fit` does.
     """
     if isinstance(dataset, str | Path):
         path, policy = _located(dataset, config, require)
@@ -74,6 +79,10 @@ def train(
         run_dir=Path(run_dir) if run_dir else Path("runs") / getattr(dataset, "id", "run"),
         resume=resume,
         seed=seed,
+        learning_rate=learning_rate,
+        schedule=schedule,
+        patience=patience,
+        without=without,
         say=say,
         progress=progress,
     )

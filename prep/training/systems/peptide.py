@@ -21,6 +21,7 @@ from prep.training.systems.transport import TransportNetwork
 _BIN, _LOWEST, _BINS = 5.0, -700.0, 80  # kJ/mol
 # Atoms that the force field does not tell apart. (It does the two oxygens, in the order of an improper torsion.)
 ALIKE = ((1, 2, 3), (7, 8, 9), (17, 18, 19))
+_ROUND_TRIP = ("reconstruction", "log_det_residual")
 _COMPARED, _ENERGY_TOLERANCE = 256, 0.5  # frames of each split, kJ/mol
 _ROUNDING = 1e-2
 
@@ -168,6 +169,19 @@ class Peptide(System):
         above, cold = self._above(outputs, batch)[0], self._cold(batch)
         weights = cold / cold.sum().clamp_min(1) + ~cold / (~cold).sum().clamp_min(1)
         return (weights * above).sum()
+
+    def flow(self, sums: Mapping[str, Array]) -> Mapping[str, float] | None:
+        """Forward is from hot to cold; None where frames of one temperature are missing."""
+        if not sums["count"].all():
+            return None
+        inverse, forward = (sums["above"] / sums["count"]).tolist()
+        reconstruction, log_det = (sums[name].sum() / sums["count"].sum() for name in _ROUND_TRIP)
+        return {
+            "forward": forward,
+            "inverse": inverse,
+            "reconstruction": float(reconstruction),
+            "log_det": float(log_det),
+        }
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """For frames that are cold and for those that are hot, (2, …): counts, losses, energies, histograms."""

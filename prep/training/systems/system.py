@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prep.blocks import Array, FieldSpec
-from prep.errors import CertificateError, SchemaError, Where
+from prep.errors import CertificateError, SchemaError, UsageError, Where
 from prep.gate import CertifiedDataset
-
-STEP0_FACTOR = 3.0
+from prep.training.advice import STEP0_FACTOR
+from prep.training.schedule import KINDS, Schedule
 
 Batch = Mapping[str, Tensor]
 Outputs = Mapping[str, Tensor]
@@ -24,7 +25,8 @@ Outputs = Mapping[str, Tensor]
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """AdamW with gradients clipped to norm ``clip``; the rate rises over the share ``warmup`` of all steps, then falls
-    as a cosine to zero. On a CPU, ``threads`` are used where the model has no work for more (0: as torch decides).
+    as ``schedule`` says (`prep.training.schedule`). On a CPU, ``threads`` are used where the model has no work for more
+    (0: as torch decides).
     """
 
     epochs: int
@@ -34,6 +36,29 @@ class Hyperparameters:
     clip: float = 1.0
     warmup: float = 0.05
     threads: int = 0
+    schedule: Schedule = "cosine"
+
+    def replaced(self, begun: Mapping[str, Any], rate: float | None, schedule: str | None) -> Hyperparameters:
+        """With another rate or schedule; by default those that a run was ``begun`` with. `UsageError` for others than
+        there are.
+        """
+        rate = begun.get("learning_rate", self.learning_rate) if rate is None else rate
+        schedule = begun.get("schedule", self.schedule) if schedule is None else schedule
+        if not 0.0 < rate < math.inf:
+            raise UsageError(
+                "a learning rate is a positive number",
+                measured=f"{rate:g}",
+                allowed="above 0",
+                remedy=f"leave --learning-rate out (the system has {self.learning_rate:g}), or raise it",
+            )
+        if schedule not in KINDS:
+            raise UsageError(
+                "there is no such schedule",
+                measured=schedule,
+                allowed=", ".join(KINDS),
+                remedy="leave --schedule out, or name one of these",
+            )
+        return replace(self, learning_rate=rate, schedule=schedule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +181,12 @@ class System(abc.ABC):
     def perfect(self, batch: Batch) -> tuple[Outputs, Outputs] | None:
         """Outputs that predict ``batch`` exactly, and for each of them 1 where a value counts and 0 where not; None for
         a system whose loss is no mean square of its outputs.
+        """
+        return None
+
+    def flow(self, sums: Mapping[str, Array]) -> Mapping[str, float] | None:
+        """Of a flow: the losses of both directions, ``forward`` and ``inverse``, above what the identity scores, and
+        how far the round trip is from where it began, ``reconstruction`` and ``log_det``; None for other systems.
         """
         return None
 

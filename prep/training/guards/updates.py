@@ -1,0 +1,64 @@
+"""The first step changes the parameters, and for the sake of the loss."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from prep.training.guards.guard import Guard
+from prep.training.guards.watch import Watch
+
+
+class Updates(Guard):
+    """Stops where the first step (the first whose rate is above 0) has no gradient or leaves every parameter as it was.
+
+    Weight decay alone would move parameters, so the gradient is asked too.
+    """
+
+    name = "updates"
+
+    def __init__(self, watch: Watch) -> None:
+        super().__init__(watch)
+        self._before: Tensor | None = None
+        self._made = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What is resumed has made its first step."""
+        self._before = fingerprint(pl_module) if trainer.global_step == 0 else None
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
+        """Its rate, before schedulers go on."""
+        self._made = any(group["lr"] > 0 for group in optimizer.param_groups)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Judge the first step that was made."""
+        if self._before is None or not self._made:
+            return
+        if self.watch.norm is not None and float(self.watch.norm) == 0.0:
+            raise self.refusal(
+                "the first step changed no parameter for the sake of the loss",
+                measured="gradient norm 0",
+                allowed="a gradient above 0",
+                remedy="see that the loss depends on the model's parameters: nothing detached, nothing taken without "
+                "grad",
+            )
+        if bool((self._before == fingerprint(pl_module)).all()):
+            raise self.refusal(
+                "the first step changed no parameter",
+                measured="‖Δθ‖ = 0",
+                allowed="‖Δθ‖ > 0",
+                remedy="see that the optimiser holds the model's parameters, that its step is called, and that the "
+                "rate is above 0",
+            )
+        self._before = None
+
+
+def fingerprint(module: LightningModule) -> Tensor:
+    """Sums and squares of every parameter: another one after any step that changed something."""
+    values = [each.detach().double() for each in module.parameters()]
+    return torch.stack([torch.stack([each.sum(), each.square().sum()]) for each in values])
