@@ -182,7 +182,7 @@ def draw(traces: tuple[Trace, ...], title: str) -> bytes:
         axes.set_xlabel("step")
         axes.set_ylabel(what)
         axes.grid(visible=True, alpha=0.3)
-        axes.legend()
+        axes.legend(loc="upper right")  # the best place takes long to find
     figure.suptitle(title)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
