@@ -98,6 +98,13 @@ def test_a_plateau_above_the_target_says_three_times_the_learning_rate():
     assert (found.rule, found.learning_rate) == ("plateau", 3e-3)
 
 
+def test_a_plateau_that_the_schedule_made_is_no_warning():
+    flat, rates = (*SMOOTH, *(0.13,) * 10), (*(1e-3,) * 15, *(1e-4,) * 5)
+    (found,) = advise(Curves(train=flat, val=flat, baseline=1.0, target=0.05, learning_rate=rates))
+    assert (found.rule, found.level) == ("plateau", "note")
+    assert "train more epochs" in found.next_step
+
+
 def test_a_plateau_at_the_baseline_asks_for_the_probes():
     flat = (1.0, 0.99, *(0.985,) * 12)
     found = first(Curves(train=flat, val=flat, baseline=1.0, target=0.05))
