@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from prep.blocks import Array
 from prep.gate import CertifiedDataset
+from prep.training.metrics import mean, right
 from prep.training.systems.near_field import Scene, pursue
 from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require
 
@@ -121,9 +122,9 @@ class Covariance(System):
         errors = _errors(outputs["factor"].to(wide), outputs["loading"].double(), batch["factor"].to(wide))
         error, energy = (numpy(each) for each in errors)
         count = batch["num_sources"].cpu().numpy().astype(np.int64) - 1
-        right = outputs["count"].argmax(1).cpu().numpy() == count
+        found = right(outputs["count"].argmax(1).cpu().numpy(), count)
         squared_trace = numpy(_original(batch[self._log_trace], self._trace)) ** 2
-        per_count = [np.bincount(count, each, self._most) for each in (np.ones(len(count)), error / energy, right)]
+        per_count = [np.bincount(count, each, self._most) for each in (np.ones(len(count)), error / energy, found)]
         return {
             **dict(zip(("rows", "nmse", "right"), per_count, strict=True)),
             "error": np.sum(error * squared_trace),
@@ -137,9 +138,9 @@ class Covariance(System):
         rows = sums["rows"]
         present = np.flatnonzero(rows)
         return {
-            "nmse": float(sums["nmse"].sum() / rows.sum()),
-            **{f"nmse_k{index + 1}": float(sums["nmse"][index] / rows[index]) for index in present},
-            "k_accuracy": float(sums["right"].sum() / rows.sum()),
+            "nmse": float(mean(sums["nmse"].sum(), rows.sum())),
+            **{f"nmse_k{index + 1}": float(mean(sums["nmse"][index], rows[index])) for index in present},
+            "k_accuracy": float(mean(sums["right"].sum(), rows.sum())),
             "nmse_original": float(sums["error"] / sums["energy"]),
         }
 

@@ -14,11 +14,12 @@ from prep.checks.slopes import GAS_CONSTANT
 from prep.errors import DataError, SchemaError, Where
 from prep.gate import CertifiedDataset
 from prep.recipes.dipeptide import topology_digest
+from prep.training.metrics import EnergyBins, Weights, mean, overlap
 from prep.training.systems.potential import Potential
 from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require
 from prep.training.systems.transport import TransportNetwork
 
-_BIN, _LOWEST, _BINS = 5.0, -700.0, 80  # kJ/mol
+BINS = EnergyBins(lowest=-700.0, width=5.0, bins=80)
 # Atoms that the force field does not tell apart. (It does the two oxygens, in the order of an improper torsion.)
 ALIKE = ((1, 2, 3), (7, 8, 9), (17, 18, 19))
 _COMPARED, _ENERGY_TOLERANCE = 256, 0.5  # frames of each split, kJ/mol
@@ -177,36 +178,38 @@ class Peptide(System):
             "reconstruction": numpy(outputs["reconstruction"]),
             "log_det_residual": numpy(outputs["log_det_residual"]),
         }
-        histograms = {"histogram": _histogram(stored), "moved_histogram": _histogram(energy)}
-        return {name: kinds @ values for name, values in (table | histograms).items()}
+        # Of exp(-β' U(T x)) |det ∂T/∂x| over the density exp(-β U(x)) that x comes from, β' being that of the target.
+        leaving = np.where(hot, self._betas[1], self._betas[0])
+        weights = Weights().terms(leaving * stored - beta * stored - above)
+        histograms = {"histogram": BINS.rows(stored), "moved_histogram": BINS.rows(energy)}
+        return {name: kinds @ values for name, values in (table | weights | histograms).items()}
 
     def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
         """Losses in nats; mean energies in kJ/mol and shares of energy histograms (bins of 5 kJ/mol) that overlap, at
-        the temperature where frames arrive, beside those without transport; errors of the round trip.
+        the temperature where frames arrive, beside those without transport; of how many independent frames those that
+        arrive are worth, reweighted (``ess``); errors of the round trip.
 
         ``best_possible`` is what perfect transport of these frames scores in loss_above_identity.
         """
-        mean = {
-            name: values / np.maximum(sums["count"].reshape(2, *[1] * (values.ndim - 1)), 1.0)
-            for name, values in sums.items()
-        }
-        above, identity = float(mean["above"].sum()), float(mean["identity"].sum())
+        each = {name: mean(sums[name], sums["count"]) for name in ("above", "identity", "energy", "moved_energy")}
+        above, identity = float(each["above"].sum()), float(each["identity"].sum())
         cold, hot = self.temperatures
-        energy, moved = mean["energy"], mean["moved_energy"]
+        energy, moved, histogram = each["energy"], each["moved_energy"], sums["histogram"]
         result = {
             "loss_above_identity": above,
             "loss": identity + above,
             "identity_loss": identity,
             "best_possible": -float((self._betas[0] - self._betas[1]) * (energy[1] - energy[0])),
-            "reconstruction_nm": float(sums["reconstruction"].sum() / sums["count"].sum()),
-            "log_det_residual": float(sums["log_det_residual"].sum() / sums["count"].sum()),
+            "reconstruction_nm": float(mean(sums["reconstruction"].sum(), sums["count"].sum())),
+            "log_det_residual": float(mean(sums["log_det_residual"].sum(), sums["count"].sum())),
         }
         for temperature, own in ((cold, 0), (hot, 1)):
             name = f"{temperature:g}K"
             result[f"energy_{name}"] = float(energy[own])
             result[f"energy_{name}_transported"] = float(moved[1 - own])
-            result[f"overlap_{name}"] = _overlap(mean["moved_histogram"][1 - own], mean["histogram"][own])
-        result["overlap_identity"] = _overlap(mean["histogram"][0], mean["histogram"][1])
+            result[f"overlap_{name}"] = overlap(sums["moved_histogram"][1 - own], histogram[own])
+            result[f"ess_{name}"] = Weights.finish(sums["weight"][1 - own], sums["squared_weight"][1 - own])
+        result["overlap_identity"] = overlap(histogram[0], histogram[1])
         return result
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -237,13 +240,3 @@ class Peptide(System):
 
     def _original(self, positions: Tensor) -> Tensor:
         return positions.double() * self._std.to(positions.device) + self._mean.to(positions.device)
-
-
-def _histogram(energy: Array) -> Array:
-    """(rows, bins) with a 1 in each row; energies beyond the ends are counted in the bins there."""
-    place = np.clip(np.floor((energy - _LOWEST) / _BIN), 0, _BINS - 1).astype(np.int64)
-    return np.eye(_BINS)[place]
-
-
-def _overlap(one: Array, other: Array) -> float:
-    return float(np.minimum(one, other).sum())

@@ -15,6 +15,7 @@ from prep.folds import Scope
 from prep.folds.gram import GramResult
 from prep.folds.lagged import LaggedGram
 from prep.gate import CertifiedDataset
+from prep.training.metrics import R2, mean, squared_error
 from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require
 
 _WIDTH, _WINDOW = 64, 250
@@ -80,7 +81,7 @@ class Tones(System):
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Squared errors of all steps, of those of the first second, and per tone; what R² needs."""
         true = numpy(batch["target"])
-        error = (numpy(outputs["target"]) - true) ** 2
+        error = squared_error(numpy(outputs["target"]), true)
         settled = numpy(batch["time"]) >= _SETTLED
         chosen = numpy(batch["selector"])
         return {
@@ -96,14 +97,13 @@ class Tones(System):
 
     def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
         """mse and R² over all steps, mse after the first second, mse of each tone; targets are in original units."""
-        count = float(sums["count"])
-        spread = float(sums["second"] - sums["first"] ** 2 / count)
+        r2 = R2(sums["count"], sums["error"], sums["first"], sums["second"])
         result = {
-            "mse": float(sums["error"]) / count,
-            "r2": 1.0 - float(sums["error"]) / spread if spread > 0 else 0.0,
-            "mse_settled": float(sums["settled_error"] / np.maximum(sums["settled_count"], 1.0)),
+            "mse": float(mean(sums["error"], sums["count"])),
+            "r2": float(r2.finish()),
+            "mse_settled": float(mean(sums["settled_error"], sums["settled_count"])),
         }
-        each = sums["tone_error"] / np.maximum(sums["tone_count"], 1.0)
+        each = mean(sums["tone_error"], sums["tone_count"])
         return result | {f"mse/tone[{tone}]": float(value) for tone, value in enumerate(each)}
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
