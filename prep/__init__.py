@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from prep.verbs.keys import show_key as show_key
     from prep.verbs.mutate import mutate as mutate
     from prep.verbs.normalize import normalize as normalize
+    from prep.verbs.predict import predict as predict
     from prep.verbs.stats import stats as stats
     from prep.verbs.train import train as train
     from prep.verbs.trust import revoke as revoke
@@ -76,6 +77,7 @@ _API = Table(
         "new_key": "prep.verbs.keys:new_key",
         "normalize": "prep.verbs.normalize:normalize",
         "open": "prep.gate:admit",
+        "predict": "prep.verbs.predict:predict",
         "revoke": "prep.verbs.trust:revoke",
         "show_key": "prep.verbs.keys:show_key",
         "stats": "prep.verbs.stats:stats",
@@ -98,6 +100,7 @@ __all__ = [
     "new_key",
     "normalize",
     "open",
+    "predict",
     "revoke",
     "show_key",
     "stats",

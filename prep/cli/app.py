@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli import data, keys, models, trust
+from prep.cli import data, keys, models, runs, trust
 
 app = typer.Typer(
     name="prep",
@@ -39,6 +39,7 @@ for command in (
     *(data.generate, data.ingest, data.stats, data.normalize),
     *(trust.validate, trust.certify, trust.verify, trust.inspect),
     *(models.mutate, models.compare, models.train),
+    *(runs.predict,),
 ):
     app.command()(command)
 app.add_typer(keys.key_app, name="key")

@@ -34,6 +34,11 @@ class Control(System):
         return ("states", "encoding", "controls", "control_mask", "system")
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """States and encoding."""
+        return ("states", "encoding")
+
+    @property
     def baseline(self) -> float:
         """The masked mean square of the certified controls."""
         return self.certified_baseline("controls")
@@ -55,6 +60,14 @@ class Control(System):
     def perfect(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """The controls, and their mask."""
         return {"controls": batch["controls"]}, {"controls": batch["control_mask"].to(batch["controls"].dtype)}
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """The controls that a system has; 0 for those that it has not."""
+        return {"controls": numpy(outputs["controls"]) * numpy(batch["control_mask"])}
+
+    def groups(self, batch: Batch) -> tuple[str, Array]:
+        """The systems."""
+        return "system", batch["system"].cpu().numpy()
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Masked squared errors, and per system and control what R² in original units needs."""

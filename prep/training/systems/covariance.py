@@ -53,6 +53,16 @@ class Covariance(System):
         return ("snapshots", self._log_rms, "factor", self._log_trace, "num_sources", "snr_db")
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """Snapshots and the scale that was removed from them."""
+        return ("snapshots", self._log_rms)
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The matrix, of trace N (its power nobody predicts), and K."""
+        return ("covariance", "num_sources")
+
+    @property
     def baseline(self) -> float:
         """1: the error of predicting zero is ‖R‖² in every sample (the certified baseline is its mean square)."""
         return 1.0
@@ -115,6 +125,21 @@ class Covariance(System):
         certain = 1e3 * functional.one_hot(batch["num_sources"].long() - 1, self._most).to(torch.float32)
         none = torch.zeros(len(factor), dtype=torch.float32, device=factor.device)
         yield "a perfect prediction", {"factor": 72.0 * factor, "loading": none, "count": certain}, 0.0
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """``covariance`` (batch, N, N) R̂ of trace N, and ``num_sources`` (batch,) the likeliest K."""
+        estimate = of_trace_n(outputs["factor"].to(torch.complex128), outputs["loading"].double())
+        return {"covariance": numpy(estimate), "num_sources": numpy(outputs["count"].argmax(1) + 1)}
+
+    def truth(self, batch: Batch) -> dict[str, tuple[Array, Array]]:
+        """R = N F Fᴴ of the factor, all of which counts, and K."""
+        factor, count = batch["factor"].to(torch.complex128), numpy(batch["num_sources"])
+        stored = numpy(of_trace_n(factor, torch.zeros(len(factor), dtype=torch.float64, device=factor.device)))
+        return {"covariance": (stored, np.ones(stored.shape)), "num_sources": (count, np.ones(len(count)))}
+
+    def groups(self, batch: Batch) -> tuple[str, Array]:
+        """Rows of as many sources."""
+        return "num_sources", batch["num_sources"].cpu().numpy()
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Rows, NMSE and right K for each K (most,); squared error and energy in original units, over all rows."""
@@ -271,8 +296,13 @@ def _beside(values: Tensor) -> Tensor:
 
 def _stored_errors(factor: Tensor, loading: Tensor, stored: Tensor) -> tuple[Tensor, Tensor]:
     """‖R̂ - R‖² and ‖R‖² (batch,) of R̂ = N (A Aᴴ + ε I) / tr and of stored matrices R (batch, N, N)."""
+    estimate = of_trace_n(factor, loading)
+    return (estimate - stored).abs().square().sum((1, 2)), stored.abs().square().sum((1, 2))
+
+
+def of_trace_n(factor: Tensor, loading: Tensor) -> Tensor:
+    """R̂ = N (A Aᴴ + ε I) / tr (batch, N, N) of A (batch, N, columns) and ε (batch,)."""
     size = factor.shape[1]
     estimate = factor @ factor.mH + loading[:, None, None] * torch.eye(size, device=factor.device)
     trace = estimate.diagonal(dim1=1, dim2=2).real.sum(1)
-    estimate = estimate * (size / trace)[:, None, None]
-    return (estimate - stored).abs().square().sum((1, 2)), stored.abs().square().sum((1, 2))
+    return estimate * (size / trace)[:, None, None]

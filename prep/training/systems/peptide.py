@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
@@ -16,14 +18,26 @@ from prep.gate import CertifiedDataset
 from prep.recipes.dipeptide import topology_digest
 from prep.training.metrics import EnergyBins, Weights, mean, overlap
 from prep.training.systems.potential import Potential
-from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require
-from prep.training.systems.transport import TransportNetwork
+from prep.training.systems.system import (
+    MOST_RATIO,
+    Batch,
+    Criterion,
+    Histogram,
+    Hyperparameters,
+    Outputs,
+    System,
+    Target,
+    numpy,
+    require,
+)
+from prep.training.systems.transport import BothWays, TransportNetwork
 
 BINS = EnergyBins(lowest=-700.0, width=5.0, bins=80)
 # Atoms that the force field does not tell apart. (It does the two oxygens, in the order of an improper torsion.)
 ALIKE = ((1, 2, 3), (7, 8, 9), (17, 18, 19))
 _COMPARED, _ENERGY_TOLERANCE = 256, 0.5  # frames of each split, kJ/mol
 _ROUNDING = 1e-2
+_MOST_RECONSTRUCTION = 1e-4  # nm
 
 
 class Peptide(System):
@@ -71,19 +85,21 @@ class Peptide(System):
         """0: the identity, of which every loss is the difference."""
         return 0.0
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Positions and the temperature that they come from."""
+        return ("positions", "temperature")
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """Positions, and the temperature at which they arrive."""
+        return ("positions", "temperature")
+
     @cached_property
     def temperatures(self) -> tuple[float, float]:
-        """The cold and the hot one, in K, from the train split."""
-        found = np.unique(self.data.rows("temperature", *self.data.bounds("train"))).tolist()
-        if len(found) != 2:
-            raise SchemaError(
-                "the flow is between two temperatures",
-                where=Where(path=str(self.data.path), dataset=self.data.id, field="temperature", split="train"),
-                measured=", ".join(map(str, found)),
-                allowed="two temperatures",
-                remedy="set the recipe's temperatures to the two that are wanted",
-            )
-        return found[0], found[1]
+        """The cold and the hot one, in K, from the certified statistics of the train split."""
+        moments = json.loads(self.data.documents["statistics"])["raw"]["temperature"]["moments"]
+        return float(moments["min"][0]), float(moments["max"][0])
 
     @property
     def first_loss(self) -> tuple[float, float]:
@@ -96,9 +112,18 @@ class Peptide(System):
         return Potential()
 
     def examine(self) -> None:
-        """`DataError` unless OpenMM gives the stored energies of frames from all over every split, and so of every
-        replica and temperature.
+        """`SchemaError` unless there are two temperatures; `DataError` unless OpenMM gives the stored energies of
+        frames from all over every split, and so of every replica and temperature.
         """
+        found = np.unique(self.data.rows("temperature", *self.data.bounds("train"))).tolist()
+        if len(found) != 2:
+            raise SchemaError(
+                "the flow is between two temperatures",
+                where=Where(path=str(self.data.path), dataset=self.data.id, field="temperature", split="train"),
+                measured=", ".join(map(str, found)),
+                allowed="two temperatures",
+                remedy="set the recipe's temperatures to the two that are wanted",
+            )
         for split in self.data.spec.splits:
             self._compare(split)
 
@@ -163,6 +188,48 @@ class Peptide(System):
         above, cold = self._above(outputs, batch)[0], self._cold(batch)
         weights = cold / cold.sum().clamp_min(1) + ~cold / (~cold).sum().clamp_min(1)
         return (weights * above).sum()
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """The frames where they arrive, and the temperature there."""
+        positions = outputs["positions"]
+        normalised = (positions - self._mean.to(positions.device)) / self._std.to(positions.device)
+        cold, hot = self.temperatures
+        return {"positions": numpy(normalised), "temperature": np.where(numpy(self._cold(batch)) > 0, hot, cold)}
+
+    def criteria(self, train: Mapping[str, float], test: Mapping[str, float]) -> tuple[Criterion, ...]:
+        """Both splits gain on the identity, train by no more than half again as much as test, and transported energies
+        overlap with those of their temperature further than those that stayed; the way back leads back.
+        """
+        gained, seen = -test[self.metric], -train[self.metric]
+        ratio = seen / gained if gained > 0 else math.inf
+        apart = [name for name in test if name.startswith("overlap_") and name != "overlap_identity"]
+        return (
+            Criterion("train", self.metric, -seen, 0.0),
+            Criterion("test", self.metric, -gained, 0.0),
+            Criterion("ratio", "gain above the identity, train/test", ratio, MOST_RATIO),
+            Criterion("test", "reconstruction_nm", test["reconstruction_nm"], _MOST_RECONSTRUCTION),
+            *(Criterion("test", f"1 - {name}", 1.0 - test[name], 1.0 - test["overlap_identity"]) for name in apart),
+        )
+
+    def exportable(self, network: nn.Module) -> nn.Module:
+        """Both directions for every frame, of which the one that it needs is taken."""
+        assert isinstance(network, TransportNetwork)
+        return BothWays(network)
+
+    def histograms(self, sums: Mapping[str, Array]) -> dict[str, Histogram]:
+        """Energies of each temperature, of frames that were simulated there and of those that were carried there."""
+        return {
+            f"energy at {temperature:g} K": Histogram(
+                BINS.edges,
+                "kJ/mol",
+                {
+                    f"simulated at {temperature:g} K": sums["histogram"][own],
+                    f"carried from {other:g} K": sums["moved_histogram"][1 - own],
+                    f"as they were at {other:g} K": sums["histogram"][1 - own],
+                },
+            )
+            for own, (temperature, other) in enumerate((self.temperatures, self.temperatures[::-1]))
+        }
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """For frames that are cold and for those that are hot, (2, …): counts, losses, energies, histograms."""

@@ -113,6 +113,23 @@ class PerceptronSystem(System):
         targets = {spec.name: batch[spec.name].float() for spec in self.targets}
         return targets, {spec.name: self._mask(spec, batch, targets[spec.name]) for spec in self.targets}
 
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The targets."""
+        return tuple(spec.name for spec in self.targets)
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """Every target, 0 where its mask says that there is nothing."""
+        return {
+            spec.name: numpy(outputs[spec.name]) * numpy(self._mask(spec, batch, outputs[spec.name]))
+            for spec in self.targets
+        }
+
+    def groups(self, batch: Batch) -> tuple[str, Array] | None:
+        """The groups that the first target is normalised by, where it is by groups."""
+        name = self.data.transforms[self.targets[0].name].params.get("group", "")
+        return (name, batch[name].cpu().numpy()) if name else None
+
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Per target field and value: counts, squared errors, and what R² in original units needs."""
         result: dict[str, Array] = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from prep.folds.gram import GramResult
 from prep.folds.lagged import LaggedGram
 from prep.gate import CertifiedDataset
 from prep.training.metrics import R2, mean, squared_error
-from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require
+from prep.training.systems.system import Batch, Criterion, Hyperparameters, Outputs, System, Target, numpy, require
 
 _WIDTH, _WINDOW = 64, 250
 _MEMORY = 100  # steps that the slowest cells remember before anything is learnt
@@ -42,6 +43,11 @@ class Tones(System):
     def fields(self) -> tuple[str, ...]:
         """Signal, selector and target; the marks of a new sequence; the time since then."""
         return ("signal", "selector", "target", "reset", "time")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Signal and selector, and where sequences begin."""
+        return ("signal", "selector", "reset")
 
     @property
     def baseline(self) -> float:
@@ -77,6 +83,24 @@ class Tones(System):
     def perfect(self, batch: Batch) -> tuple[Outputs, Outputs]:
         """The target, all of whose steps count."""
         return {"target": batch["target"]}, {"target": torch.ones_like(batch["target"])}
+
+    def joined(self, pieces: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        """Windows one after the other."""
+        return {name: np.concatenate([piece[name] for piece in pieces], 1) for name in pieces[0]}
+
+    def groups(self, batch: Batch) -> tuple[str, Array]:
+        """The tones."""
+        return "tone", batch["selector"].argmax(1).cpu().numpy()
+
+    def criteria(self, train: Mapping[str, float], test: Mapping[str, float]) -> tuple[Criterion, ...]:
+        """What the course that this comes from called excellent."""
+        limits = {"train": 0.001, "test": 0.002, "ratio": 1.2}
+        return tuple(replace(each, below=limits[each.kind]) for each in super().criteria(train, test))
+
+    def exportable(self, network: nn.Module) -> nn.Module:
+        """Whole sequences at once, from their beginning: the state that windows hand on is inside."""
+        assert isinstance(network, Extractor)
+        return WholeSequences(network)
 
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Squared errors of all steps, of those of the first second, and per tone; what R² needs."""
@@ -191,3 +215,18 @@ class Extractor(nn.Module):
             return zeros, zeros
         kept = (~fresh).to(signal.dtype)[None, :, None]
         return state[0] * kept, state[1] * kept
+
+
+class WholeSequences(nn.Module):
+    """`Extractor` on sequences from their first step to their last."""
+
+    def __init__(self, network: Extractor) -> None:
+        super().__init__()
+        self.lstm, self.head = network.lstm, network.head
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """``target`` (batch, steps) float32 of ``signal`` (batch, steps) and ``selector`` (batch, tones)."""
+        signal = batch["signal"]
+        selector = batch["selector"].to(signal.dtype)[:, None, :].expand(-1, signal.shape[1], -1)
+        outputs, _ = self.lstm(torch.cat([signal[:, :, None], selector], -1))
+        return {"target": self.head(outputs)[:, :, 0]}

@@ -213,6 +213,22 @@ class TransportNetwork(nn.Module):
         return result
 
 
+class BothWays(nn.Module):
+    """`TransportNetwork` without a decision: every frame goes forth and back, and the way that it needs is kept."""
+
+    def __init__(self, network: TransportNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """``positions`` (batch, 23, 3) in nm of normalised ``positions`` and their ``temperature``."""
+        network, flow = self.network, self.network.flow
+        internal = to_internal(batch["positions"].double() * network.std + network.mean)
+        parts = flow.parts(internal)
+        ways = [to_positions(*flow.whole(flow.through(parts, inverse=way)[0], internal)) for way in (True, False)]
+        return {"positions": torch.where((batch["temperature"] == network.cold)[:, None, None], *ways)}
+
+
 def in_frame(positions: Tensor) -> Tensor:
     """The same shapes, where `prep.training.systems.internal.to_positions` puts them."""
     return to_positions(*to_internal(positions))

@@ -1,0 +1,63 @@
+"""Commands about what was trained: evaluate, predict, export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prep.cli.arguments import Json, LockFile, Require, TrustFile
+
+Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="best.ckpt or last.ckpt of a run.")]
+Data = Annotated[
+    Path | None, typer.Option("--data", metavar="DATASET", help="The certified data that it was trained on.")
+]
+Replace = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
+
+
+def predict(
+    checkpoint: Checkpoint,
+    source: Annotated[str, typer.Argument(metavar="INPUT", help="Raw dataset (.h5, .zarr), .npz or .npy.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Where to: .npz, .h5 or .zarr.")],
+    data: Data = None,
+    mapping: Annotated[Path | None, typer.Option(help="Mapping file: which array of INPUT is which field.")] = None,
+    split: Annotated[str, typer.Option(help="Of a raw dataset: train, val or test; by default every row.")] = "",
+    device: Annotated[str, typer.Option(help="cpu, mps, cuda or cuda:N.")] = "cpu",
+    force: Replace = False,
+    require: Require = "sealed",
+    lock: LockFile = None,
+    trust: TrustFile = None,
+    json: Json = None,
+) -> None:
+    """Ask a trained model about raw values; it takes and returns original units.
+
+    Examples: `prep predict runs/control/best.ckpt mine.npz -o answers.npz` ·
+    `prep predict runs/tones/best.ckpt data/raw/tones.h5 --split test -o answers.h5`
+    """
+    from prep.cli.options import level
+    from prep.cli.output import progress, say, write_json
+    from prep.verbs.predict import predict as verb
+
+    with progress(f"predict {source}") as show:
+        found = verb(
+            checkpoint,
+            source,
+            output=output,
+            data=data,
+            mapping=mapping,
+            split=split,
+            device=device,
+            require=level(require),
+            lock_path=lock,
+            trust_path=trust,
+            force=force,
+            progress=show,
+        )
+    if json:
+        write_json(found.to_dict(), json)
+    if json != "-":
+        units = ", ".join(f"{name} [{unit}]" for name, unit in found.units.items())
+        say(f"{found.rows} predictions in {found.path}: {units}")
+        for remark in found.remarks:
+            say(remark)
