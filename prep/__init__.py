@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from prep.gate import admit as open
     from prep.verbs.certify import certify as certify
     from prep.verbs.compare import compare as compare
+    from prep.verbs.evaluate import evaluate as evaluate
     from prep.verbs.generate import generate as generate
     from prep.verbs.ingest import ingest as ingest
     from prep.verbs.inspect import inspect as inspect
@@ -70,6 +71,7 @@ _API = Table(
         "Policy": "prep.certificate.policy:Policy",
         "certify": "prep.verbs.certify:certify",
         "compare": "prep.verbs.compare:compare",
+        "evaluate": "prep.verbs.evaluate:evaluate",
         "generate": "prep.verbs.generate:generate",
         "ingest": "prep.verbs.ingest:ingest",
         "inspect": "prep.verbs.inspect:inspect",
@@ -93,6 +95,7 @@ __all__ = [
     "Policy",
     "certify",
     "compare",
+    "evaluate",
     "generate",
     "ingest",
     "inspect",

@@ -7,13 +7,58 @@ from typing import Annotated
 
 import typer
 
-from prep.cli.arguments import Json, LockFile, Require, TrustFile
+from prep.cli.arguments import ConfigFile, Json, LockFile, Require, TrustFile
 
 Checkpoint = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="best.ckpt or last.ckpt of a run.")]
 Data = Annotated[
     Path | None, typer.Option("--data", metavar="DATASET", help="The certified data that it was trained on.")
 ]
 Replace = Annotated[bool, typer.Option("--force", help="Replace an output that is there.")]
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/control.")],
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    data: Data = None,
+    page: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the page there (.md).")] = None,
+    device: Annotated[str, typer.Option(help="cpu, mps, cuda or cuda:N.")] = "cpu",
+    require: Require = "sealed",
+    config: ConfigFile = None,
+    lock: LockFile = None,
+    trust: TrustFile = None,
+    json: Json = None,
+) -> None:
+    """Measure the best weights of a run, frozen, in both units, by group and in pictures, and judge them.
+
+    Examples: `prep evaluate runs/control` · `prep evaluate runs/mine --data data/normalized/mine.h5 --json -`
+    """
+    from prep.cli.options import level
+    from prep.cli.output import progress, say, write_json
+    from prep.verbs.evaluate import evaluate as verb
+    from prep.verbs.pages import demand_page
+
+    if page is not None:
+        demand_page(page)
+    with progress(f"evaluate {run}") as show:
+        found = verb(
+            run,
+            split=split,
+            data=data,
+            device=device,
+            page=page,
+            require=level(require),
+            config=config,
+            lock_path=lock,
+            trust_path=trust,
+            progress=show,
+        )
+    if json:
+        write_json(found.to_dict(), json)
+    if json != "-":
+        first, *rest = found.summary_lines()
+        say(first, "verdict-good" if found.verdict == "done" else "verdict-bad")
+        for line in rest:
+            say(line)
 
 
 def predict(

@@ -105,7 +105,8 @@ def predict(
     if path.suffix == ".npz":
         parts = list(answers())
         buffer = io.BytesIO()
-        np.savez(buffer, **{spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in outputs})
+        whole: dict[str, Any] = {spec.name: np.concatenate([part[spec.name] for part in parts]) for spec in outputs}
+        np.savez(buffer, **whole)
         write_atomically(path, buffer.getvalue())
     else:
         name = path.name.split(".")[0]

@@ -225,8 +225,10 @@ class BothWays(nn.Module):
         network, flow = self.network, self.network.flow
         internal = to_internal(batch["positions"].double() * network.std + network.mean)
         parts = flow.parts(internal)
-        ways = [to_positions(*flow.whole(flow.through(parts, inverse=way)[0], internal)) for way in (True, False)]
-        return {"positions": torch.where((batch["temperature"] == network.cold)[:, None, None], *ways)}
+        back, forth = (
+            to_positions(*flow.whole(flow.through(parts, inverse=way)[0], internal)) for way in (True, False)
+        )
+        return {"positions": torch.where((batch["temperature"] == network.cold)[:, None, None], back, forth)}
 
 
 def in_frame(positions: Tensor) -> Tensor:
