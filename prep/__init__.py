@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from prep.verbs.certify import certify as certify
     from prep.verbs.compare import compare as compare
     from prep.verbs.evaluate import evaluate as evaluate
+    from prep.verbs.export import export as export
     from prep.verbs.generate import generate as generate
     from prep.verbs.ingest import ingest as ingest
     from prep.verbs.inspect import inspect as inspect
@@ -72,6 +73,7 @@ _API = Table(
         "certify": "prep.verbs.certify:certify",
         "compare": "prep.verbs.compare:compare",
         "evaluate": "prep.verbs.evaluate:evaluate",
+        "export": "prep.verbs.export:export",
         "generate": "prep.verbs.generate:generate",
         "ingest": "prep.verbs.ingest:ingest",
         "inspect": "prep.verbs.inspect:inspect",
@@ -96,6 +98,7 @@ __all__ = [
     "certify",
     "compare",
     "evaluate",
+    "export",
     "generate",
     "ingest",
     "inspect",

@@ -39,7 +39,7 @@ for command in (
     *(data.generate, data.ingest, data.stats, data.normalize),
     *(trust.validate, trust.certify, trust.verify, trust.inspect),
     *(models.mutate, models.compare, models.train),
-    *(runs.evaluate, runs.predict),
+    *(runs.evaluate, runs.predict, runs.export),
 ):
     app.command()(command)
 app.add_typer(keys.key_app, name="key")

@@ -106,3 +106,37 @@ def predict(
         say(f"{found.rows} predictions in {found.path}: {units}")
         for remark in found.remarks:
             say(remark)
+
+
+def export(
+    checkpoint: Checkpoint,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Where to: model.pt2.")],
+    data: Data = None,
+    force: Replace = False,
+    require: Require = "sealed",
+    lock: LockFile = None,
+    trust: TrustFile = None,
+    json: Json = None,
+) -> None:
+    """Write model and transforms as one program of torch.export, which runs without prep.
+
+    Example: `prep export runs/control/best.ckpt -o control.pt2`
+    """
+    from prep.cli.options import level
+    from prep.cli.output import say, write_json
+    from prep.verbs.export import export as verb
+
+    found = verb(
+        checkpoint,
+        output=output,
+        data=data,
+        require=level(require),
+        lock_path=lock,
+        trust_path=trust,
+        force=force,
+    )
+    if json:
+        write_json(found.to_dict(), json)
+    if json != "-":
+        inputs, outputs = (", ".join(each["name"] for each in found.metadata[side]) for side in ("inputs", "outputs"))
+        say(f"{found.path}: {inputs} to {outputs}, in original units")

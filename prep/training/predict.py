@@ -71,6 +71,11 @@ class Predictor:
         ]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
+    @staticmethod
+    def torch_type(spec: FieldSpec) -> torch.dtype:
+        """The dtype of a field as torch has it."""
+        return torch.from_numpy(np.zeros(0, spec.dtype)).dtype
+
     def demand(self, given: frozenset[str]) -> None:
         """`UsageError` unless an input with the fields ``given`` has all that is needed."""
         missing = [spec.name for spec in self.needed if spec.name not in given]

@@ -131,6 +131,10 @@ class Covariance(System):
         estimate = of_trace_n(outputs["factor"].to(torch.complex128), outputs["loading"].double())
         return {"covariance": numpy(estimate), "num_sources": numpy(outputs["count"].argmax(1) + 1)}
 
+    def exported(self, network: nn.Module) -> nn.Module:
+        """The network with what `predictions` makes of its outputs."""
+        return Estimates(network)
+
     def truth(self, batch: Batch) -> dict[str, tuple[Array, Array]]:
         """R = N F Fᴴ of the factor, all of which counts, and K."""
         factor, count = batch["factor"].to(torch.complex128), numpy(batch["num_sources"])
@@ -252,6 +256,19 @@ class BeamNetwork(nn.Module):
         # The exponent is bounded because its square enters the loss.
         loading = (self.loading(hidden)[:, 0] - 6.0).clamp_max(6.0).exp()
         return {"factor": torch.view_as_complex(parts), "loading": loading, "count": self.count(hidden)}
+
+
+class Estimates(nn.Module):
+    """``covariance`` and ``num_sources`` of a batch, as `Covariance.predictions` has them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        outputs = self.network(batch)
+        estimate = of_trace_n(outputs["factor"].to(torch.complex128), outputs["loading"].double())
+        return {"covariance": estimate, "num_sources": outputs["count"].argmax(1) + 1}
 
 
 def _errors(factor: Tensor, loading: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:

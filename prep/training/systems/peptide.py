@@ -211,10 +211,10 @@ class Peptide(System):
             *(Criterion("test", f"1 - {name}", 1.0 - test[name], 1.0 - test["overlap_identity"]) for name in apart),
         )
 
-    def exportable(self, network: nn.Module) -> nn.Module:
+    def exported(self, network: nn.Module) -> nn.Module:
         """Both directions for every frame, of which the one that it needs is taken."""
         assert isinstance(network, TransportNetwork)
-        return BothWays(network)
+        return BothWays(network, self.temperatures[1])
 
     def histograms(self, sums: Mapping[str, Array]) -> dict[str, Histogram]:
         """Energies of each temperature, of frames that were simulated there and of those that were carried there."""

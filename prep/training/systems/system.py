@@ -231,8 +231,10 @@ class System(abc.ABC):
             Criterion("ratio", f"{self.metric}, test/train", ratio, MOST_RATIO),
         )
 
-    def exportable(self, network: nn.Module) -> nn.Module:
-        """``network`` as one graph without decisions that depend on values: whole samples in, outputs as its own."""
+    def exported(self, network: nn.Module) -> nn.Module:
+        """``network`` as one graph from a batch of whole samples to what is `predicted`, in normalised units, without
+        decisions that depend on values.
+        """
         return network
 
     def histograms(self, sums: Mapping[str, Array]) -> dict[str, Histogram]:

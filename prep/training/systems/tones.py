@@ -97,7 +97,7 @@ class Tones(System):
         limits = {"train": 0.001, "test": 0.002, "ratio": 1.2}
         return tuple(replace(each, below=limits[each.kind]) for each in super().criteria(train, test))
 
-    def exportable(self, network: nn.Module) -> nn.Module:
+    def exported(self, network: nn.Module) -> nn.Module:
         """Whole sequences at once, from their beginning: the state that windows hand on is inside."""
         assert isinstance(network, Extractor)
         return WholeSequences(network)

@@ -216,19 +216,24 @@ class TransportNetwork(nn.Module):
 class BothWays(nn.Module):
     """`TransportNetwork` without a decision: every frame goes forth and back, and the way that it needs is kept."""
 
-    def __init__(self, network: TransportNetwork) -> None:
+    def __init__(self, network: TransportNetwork, hot: float) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.hot = network, hot
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """``positions`` (batch, 23, 3) in nm of normalised ``positions`` and their ``temperature``."""
+        """Normalised ``positions`` (batch, 23, 3) and ``temperature`` (batch,) on arrival, of those on departure."""
         network, flow = self.network, self.network.flow
         internal = to_internal(batch["positions"].double() * network.std + network.mean)
         parts = flow.parts(internal)
         back, forth = (
             to_positions(*flow.whole(flow.through(parts, inverse=way)[0], internal)) for way in (True, False)
         )
-        return {"positions": torch.where((batch["temperature"] == network.cold)[:, None, None], back, forth)}
+        cold = batch["temperature"] == network.cold
+        moved = torch.where(cold[:, None, None], back, forth)
+        return {
+            "positions": (moved - network.mean) / network.std,
+            "temperature": torch.where(cold, self.hot, network.cold).to(batch["temperature"].dtype),
+        }
 
 
 def in_frame(positions: Tensor) -> Tensor:
