@@ -77,7 +77,7 @@ def exported(trained: Trained) -> tuple[bytes, dict[str, Any]]:
             where=Where(path=str(trained.path)),
             measured=f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:300],
             allowed="a model without decisions that depend on values",
-            remedy="give the system an `exportable` form of its network, or use `prep predict`",
+            remedy="give the system an network of its own in `System.exported`, or use `prep predict`",
         ) from error
     about = metadata(predictor)
     buffer = io.BytesIO()

@@ -251,7 +251,7 @@ class BeamNetwork(nn.Module):
         power = seen.square().view(*seen.shape[:2], 2, -1).sum(2)
         features = torch.cat([(power.mean(0) + _POWER_FLOOR).log(), batch[self.log_rms][:, None].to(power.dtype)], 1)
         hidden = self.body(features)
-        parts = self.factor(hidden).view(len(hidden), -1, _RANK, 2)
+        parts = self.factor(hidden).view(hidden.shape[0], -1, _RANK, 2)
         # The identity has almost no norm for its trace, so that ε says how far to shrink R̂: not at all to begin with.
         # The exponent is bounded because its square enters the loss.
         loading = (self.loading(hidden)[:, 0] - 6.0).clamp_max(6.0).exp()

@@ -49,7 +49,7 @@ class Conditioner(nn.Module):
         features = torch.cat(kept, 1)
         own = self.head(self.body(features.to(self.head.weight.dtype)))
         parameters: Tensor = (self.same + _GAIN * own).to(features.dtype)
-        return torch.unbind(parameters.reshape(len(features), len(self.same) // self.count, self.count), 2)
+        return torch.unbind(parameters.reshape(features.shape[0], len(self.same) // self.count, self.count), 2)
 
 
 class StiffCoupling(nn.Module):
