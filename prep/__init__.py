@@ -11,6 +11,8 @@ The line, as functions and as commands of the same name::
     prep.certify("data/normalized/control.h5")                   # sealed, pinned in prep.lock
 
     prep.train("control")                                        # Lightning, on certified data and nothing else
+    prep.evaluate("runs/control")                                # frozen weights, in both units, and a verdict
+    prep.predict("runs/control/best.ckpt", "mine.npz", output="answers.npz")   # original units in and out
 
     data = prep.open("data/normalized/control.h5")               # CertifiedDataset, or an error that says why not
     for batch in data.torch("train", batch_size=512, shuffle=True):   # verified as it is read
