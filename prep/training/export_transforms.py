@@ -165,7 +165,8 @@ class TraceNModule(TransformModule):
         size, loading = self.field.shape[0], self.params["loading"]
         trace = (fields[self.params["companion"]].double() * self.params["std"] + self.params["mean"]).exp()
         eye = torch.eye(size, dtype=torch.float64, device=values.device)
-        return (_wide(values) * (1.0 + loading) - loading * eye) * (trace / size)[:, None, None]
+        result: Tensor = (_wide(values) * (1.0 + loading) - loading * eye) * (trace / size)[:, None, None]
+        return result
 
 
 def _wide(values: Tensor) -> Tensor:

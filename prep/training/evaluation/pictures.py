@@ -40,11 +40,15 @@ def _lines(predicted: Array, true: Array, counted: Array, errors: FieldErrors) -
     """(label, predicted, true, which rows count), one each feature, or a few whole samples that are sequences."""
     if not errors.features and true.ndim > 1:
         few = np.unique(np.linspace(0, len(true) - 1, min(len(true), _PANELS // 2)).round().astype(int))
-        return [(f"sample {row}", *(each[row].reshape(-1) for each in (predicted, true, counted))) for row in few]
-    flat = [each.reshape(len(each), -1) for each in (predicted, true, counted)]
+        return [
+            (f"sample {row}", predicted[row].reshape(-1), true[row].reshape(-1), counted[row].reshape(-1))
+            for row in few.tolist()
+        ]
+    said, right, counts = (each.reshape(len(each), -1) for each in (predicted, true, counted))
     places = list(np.ndindex(errors.features)) if errors.features else [()]
     labels = [f"[{', '.join(map(str, place))}]" if len(places) > 1 else "" for place in places]
-    return [(label, *(each[:, index] for each in flat)) for index, label in enumerate(labels)][:_PANELS]
+    shown = enumerate(labels[:_PANELS])
+    return [(label, said[:, index], right[:, index], counts[:, index]) for index, label in shown]
 
 
 def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Any]]:
