@@ -12,6 +12,8 @@ The line, as functions and as commands of the same name::
 
     prep.train("control")                                        # Lightning, on certified data and nothing else
     prep.diagnose("runs/control")                                # cause, evidence, next step; of other logs too
+    prep.evaluate("runs/control")                                # frozen weights, in both units, and a verdict
+    prep.predict("runs/control/best.ckpt", "mine.npz", output="answers.npz")   # original units in and out
 
     data = prep.open("data/normalized/control.h5")               # CertifiedDataset, or an error that says why not
     for batch in data.torch("train", batch_size=512, shuffle=True):   # verified as it is read
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
     from prep.verbs.certify import certify as certify
     from prep.verbs.compare import compare as compare
     from prep.verbs.diagnose import diagnose as diagnose
+    from prep.verbs.evaluate import evaluate as evaluate
+    from prep.verbs.export import export as export
     from prep.verbs.generate import generate as generate
     from prep.verbs.ingest import ingest as ingest
     from prep.verbs.inspect import inspect as inspect
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
     from prep.verbs.keys import show_key as show_key
     from prep.verbs.mutate import mutate as mutate
     from prep.verbs.normalize import normalize as normalize
+    from prep.verbs.predict import predict as predict
     from prep.verbs.stats import stats as stats
     from prep.verbs.train import train as train
     from prep.verbs.trust import revoke as revoke
@@ -72,6 +77,8 @@ _API = Table(
         "certify": "prep.verbs.certify:certify",
         "compare": "prep.verbs.compare:compare",
         "diagnose": "prep.verbs.diagnose:diagnose",
+        "evaluate": "prep.verbs.evaluate:evaluate",
+        "export": "prep.verbs.export:export",
         "generate": "prep.verbs.generate:generate",
         "ingest": "prep.verbs.ingest:ingest",
         "inspect": "prep.verbs.inspect:inspect",
@@ -79,6 +86,7 @@ _API = Table(
         "new_key": "prep.verbs.keys:new_key",
         "normalize": "prep.verbs.normalize:normalize",
         "open": "prep.gate:admit",
+        "predict": "prep.verbs.predict:predict",
         "revoke": "prep.verbs.trust:revoke",
         "show_key": "prep.verbs.keys:show_key",
         "stats": "prep.verbs.stats:stats",
@@ -95,6 +103,8 @@ __all__ = [
     "certify",
     "compare",
     "diagnose",
+    "evaluate",
+    "export",
     "generate",
     "ingest",
     "inspect",
@@ -102,6 +112,7 @@ __all__ = [
     "new_key",
     "normalize",
     "open",
+    "predict",
     "revoke",
     "show_key",
     "stats",

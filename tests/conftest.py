@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -91,6 +91,22 @@ def certified_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name in SYSTEMS:
             build(name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(certified_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a run of one epoch on a system's certified data, made when it is first asked for; read only."""
+    import prep
+
+    folder = tmp_path_factory.mktemp("trained")
+
+    def run_of(name: str) -> Path:
+        if not (folder / name).exists():
+            data = prep.open(dataset_of(certified_project, name), lock_path=certified_project / "prep.lock")
+            prep.train(data, epochs=1, run_dir=folder / name, device="cpu")
+        return folder / name
+
+    return run_of
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli import data, diagnose, keys, models, trust
+from prep.cli import data, diagnose, keys, models, runs, trust
 
 app = typer.Typer(
     name="prep",
@@ -38,7 +38,8 @@ def _prep(
 for command in (
     *(data.generate, data.ingest, data.stats, data.normalize),
     *(trust.validate, trust.certify, trust.verify, trust.inspect),
-    *(models.mutate, models.compare, models.train, diagnose.diagnose),
+    *(models.mutate, models.compare, models.train),
+    *(diagnose.diagnose, runs.evaluate, runs.predict, runs.export),
 ):
     app.command()(command)
 app.add_typer(keys.key_app, name="key")

@@ -32,7 +32,8 @@ class IngestOptions:
     ``mapping`` is the parsed mapping file (YAML, see `prep.importers.mapping`):
     ``fields: {name: path-in-source | {path, role, units, dims, mask, long_name}}``, ``group: name`` (id field whose
     values stay on one side of a split), ``split: path-in-source`` (an existing split column). ``fractions`` are train,
-    val, test. ``seed`` decides which groups go where.
+    val, test. ``seed`` decides which groups go where. With ``whole`` nothing is divided: all rows, in their order, are
+    those of one split (test), for whoever predicts from them.
     """
 
     mapping: Mapping[str, Any] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class IngestOptions:
     seed: int = 0
     roles: Mapping[str, str] = field(default_factory=dict)
     group: str = ""
+    whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)

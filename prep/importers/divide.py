@@ -18,6 +18,7 @@ from prep.importers.splitting import (
     GroupSplit,
     RowSplit,
     Splitter,
+    Undivided,
     checked_fractions,
     divide_groups,
     every_split_used,
@@ -30,6 +31,8 @@ def divide(
     rows: int, options: IngestOptions, split: Column | None, group: Column | None, where: Where, *, step: int
 ) -> tuple[Splitter, dict[str, Any]]:
     """How ``rows`` rows are divided, with a note on it for provenance: by split column, else group, else row by row."""
+    if options.whole:
+        return Undivided((0, 0, rows)), {"by": "nothing"}
     fractions = checked_fractions(options.fractions, options.seed)
     drawn = {"fractions": list(fractions), "seed": options.seed}
     where = replace(where, key=split.path if split else group.path if group else "")

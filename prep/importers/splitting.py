@@ -35,6 +35,16 @@ class Splitter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Undivided:
+    """Every row is of the test split."""
+
+    counts: tuple[int, int, int]
+
+    def codes(self, start: int, stop: int, values: Array | None = None) -> Codes:
+        return np.full(stop - start, 2, np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
 class RowSplit:
     """Rows drawn one by one. Every run of `STRATUM` rows gives each split its share, so a drift falls on all three."""
 

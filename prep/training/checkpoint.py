@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from prep.canonical import canonical_json
 from prep.errors import CertificateError, IntegrityError, UsageError, Where
 from prep.formats.commit import storage_errors, write_atomically
 from prep.gate import CertifiedDataset
+from prep.training.differences import described, differences
 
 KEY = "prep"
 
@@ -62,32 +66,63 @@ def same(source: Path, target: Path) -> None:
 
 
 def record(data: CertifiedDataset, system: str, run: dict[str, Any]) -> dict[str, Any]:
-    """What a checkpoint keeps beside weights: the data's identity, its transforms (JSON) and how the run was set up."""
+    """What a checkpoint keeps beside weights: the data's identity, what makes its model and undoes its transforms
+    without the data (`prep.training.remembered`), and how the run was set up.
+    """
+    spec = {
+        "fields": [field.to_dict() for field in data.spec.fields],
+        "constants": [field.to_dict() for field in data.spec.constants],
+        "attributes": dict(data.spec.attributes),
+    }
     return {
         "dataset": data.id,
         "version": data.version,
         "root": data.root,
         "certificate": data.certificate_digest,
         "transforms": data.documents["transforms"],
+        "statistics": data.documents["statistics"],
+        "spec": canonical_json(spec).decode(),
+        "constants": {name: torch.from_numpy(np.array(value)) for name, value in data.constants.items()},
+        "baselines": canonical_json(data.baselines).decode(),
         "system": system,
         "run": run,
     }
+
+
+def identity(data: CertifiedDataset) -> dict[str, str]:
+    """What `demand_data` compares."""
+    return {"dataset": data.id, "root": data.root, "transforms": data.documents["transforms"]}
+
+
+def demand_data(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], *, what: str, remedy: str) -> None:
+    """`CertificateError` unless ``wanted`` (dataset, root, transforms) are the data of the checkpoint's record
+    ``found``; it shows which fitted statistics differ, and by how much.
+    """
+    for name in ("dataset", "root"):
+        if found[name] != wanted[name]:
+            apart = differences(found["transforms"], wanted["transforms"])
+            raise CertificateError(
+                what,
+                where=Where(path=str(path), dataset=wanted["dataset"], field=apart[0].field if apart else ""),
+                measured="; ".join(
+                    [f"{name} {wanted[name]}", described(apart) if apart else "its transforms are the same"]
+                ),
+                allowed=f"{name} {found[name]}, as in the checkpoint",
+                remedy=remedy,
+            )
 
 
 def demand_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """`CertificateError` unless a run goes on with the very data, and `UsageError` unless with the set-up, it began
     with.
     """
-    where = Where(path=str(path), dataset=wanted["dataset"])
-    for name in ("dataset", "root"):
-        if found[name] != wanted[name]:
-            raise CertificateError(
-                "this run was trained on other data, so it cannot go on with these",
-                where=where,
-                measured=f"{name} {wanted[name]}",
-                allowed=f"{name} {found[name]}, as in the checkpoint",
-                remedy="restore that dataset, or train anew without --resume",
-            )
+    demand_data(
+        path,
+        found,
+        wanted,
+        what="this run was trained on other data, so it cannot go on with these",
+        remedy="restore that dataset, or train anew without --resume",
+    )
     begun = {"system": found["system"], **found["run"]}
     for name, value in {"system": wanted["system"], **wanted["run"]}.items():
         if begun.get(name) != value:

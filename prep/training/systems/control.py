@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from prep.blocks import Array
 from prep.gate import CertifiedDataset
+from prep.training.metrics import R2, mean, squared_error
 from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require, score_of_zero
 
 _WIDTH, _HEADS, _LAYERS, _FEEDFORWARD = 64, 4, 4, 256
@@ -31,6 +32,11 @@ class Control(System):
     def fields(self) -> tuple[str, ...]:
         """States, encoding, controls, their mask and the system they belong to."""
         return ("states", "encoding", "controls", "control_mask", "system")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """States and encoding."""
+        return ("states", "encoding")
 
     @property
     def baseline(self) -> float:
@@ -55,6 +61,14 @@ class Control(System):
         """The controls, and their mask."""
         return {"controls": batch["controls"]}, {"controls": batch["control_mask"].to(batch["controls"].dtype)}
 
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """The controls that a system has; 0 for those that it has not."""
+        return {"controls": numpy(outputs["controls"]) * numpy(batch["control_mask"])}
+
+    def groups(self, batch: Batch) -> tuple[str, Array]:
+        """The systems."""
+        return "system", batch["system"].cpu().numpy()
+
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Masked squared errors, and per system and control what R² in original units needs."""
         mask, system = numpy(batch["control_mask"]), batch["system"].cpu().numpy()
@@ -62,26 +76,19 @@ class Control(System):
         extra = {"system": system, "control_mask": mask.astype(np.uint8)}
         there, original = (self._invert(values * mask, **extra) for values in (predicted, true))
         groups = int(self._systems.max()) + 1
-        result = {"error": np.sum(mask * (predicted - true) ** 2), "count": np.sum(mask)}
-        for name, values in (
-            ("rows", mask),
-            ("residual", mask * (there - original) ** 2),
-            ("first", mask * original),
-            ("second", mask * original**2),
-        ):
+        result = {"error": np.sum(squared_error(predicted, true, mask)), "count": np.sum(mask)}
+        for name, values in R2.terms(there, original, mask).items():
             total = np.zeros((groups, mask.shape[1]))
             np.add.at(total, system, values)
-            result[name] = total
+            result[f"r2/{name}"] = total
         return result
 
     def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
         """masked_mse; r2_original_median and r2_original_worst over every control of every system, in its own units."""
-        rows = np.maximum(sums["rows"], 1.0)
-        spread = sums["second"] - sums["first"] ** 2 / rows
-        known = (sums["rows"] > 1) & (spread > 0)
-        r2 = 1.0 - sums["residual"][known] / spread[known]
+        found = R2(**{part: sums[f"r2/{part}"] for part in R2.__slots__})
+        r2 = found.finish()[found.known]
         return {
-            "masked_mse": float(sums["error"] / sums["count"]),
+            "masked_mse": float(mean(sums["error"], sums["count"])),
             "r2_original_median": float(np.median(r2)),
             "r2_original_worst": float(r2.min()),
         }

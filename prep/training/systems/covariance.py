@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from prep.blocks import Array
 from prep.gate import CertifiedDataset
+from prep.training.metrics import mean, right
 from prep.training.systems.near_field import Scene, pursue
 from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require
 
@@ -50,6 +51,16 @@ class Covariance(System):
     def fields(self) -> tuple[str, ...]:
         """Snapshots and covariance factor with the scales that were removed from them, K, and for `augment` the SNR."""
         return ("snapshots", self._log_rms, "factor", self._log_trace, "num_sources", "snr_db")
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Snapshots and the scale that was removed from them."""
+        return ("snapshots", self._log_rms)
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The matrix, of trace N (its power nobody predicts), and K."""
+        return ("covariance", "num_sources")
 
     @property
     def baseline(self) -> float:
@@ -120,15 +131,34 @@ class Covariance(System):
         none = torch.zeros(len(factor), dtype=torch.float32, device=factor.device)
         yield "a perfect prediction", {"factor": 72.0 * factor, "loading": none, "count": certain}, 0.0
 
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """``covariance`` (batch, N, N) R̂ of trace N, and ``num_sources`` (batch,) the likeliest K."""
+        estimate = of_trace_n(outputs["factor"].to(torch.complex128), outputs["loading"].double())
+        return {"covariance": numpy(estimate), "num_sources": numpy(outputs["count"].argmax(1) + 1)}
+
+    def exported(self, network: nn.Module) -> nn.Module:
+        """The network with what `predictions` makes of its outputs."""
+        return Estimates(network)
+
+    def truth(self, batch: Batch) -> dict[str, tuple[Array, Array]]:
+        """R = N F Fᴴ of the factor, all of which counts, and K."""
+        factor, count = batch["factor"].to(torch.complex128), numpy(batch["num_sources"])
+        stored = numpy(of_trace_n(factor, torch.zeros(len(factor), dtype=torch.float64, device=factor.device)))
+        return {"covariance": (stored, np.ones(stored.shape)), "num_sources": (count, np.ones(len(count)))}
+
+    def groups(self, batch: Batch) -> tuple[str, Array]:
+        """Rows of as many sources."""
+        return "num_sources", batch["num_sources"].cpu().numpy()
+
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Rows, NMSE and right K for each K (most,); squared error and energy in original units, over all rows."""
         wide = torch.complex128
         errors = _errors(outputs["factor"].to(wide), outputs["loading"].double(), batch["factor"].to(wide))
         error, energy = (numpy(each) for each in errors)
         count = batch["num_sources"].cpu().numpy().astype(np.int64) - 1
-        right = outputs["count"].argmax(1).cpu().numpy() == count
+        found = right(outputs["count"].argmax(1).cpu().numpy(), count)
         squared_trace = numpy(_original(batch[self._log_trace], self._trace)) ** 2
-        per_count = [np.bincount(count, each, self._most) for each in (np.ones(len(count)), error / energy, right)]
+        per_count = [np.bincount(count, each, self._most) for each in (np.ones(len(count)), error / energy, found)]
         return {
             **dict(zip(("rows", "nmse", "right"), per_count, strict=True)),
             "error": np.sum(error * squared_trace),
@@ -142,9 +172,9 @@ class Covariance(System):
         rows = sums["rows"]
         present = np.flatnonzero(rows)
         return {
-            "nmse": float(sums["nmse"].sum() / rows.sum()),
-            **{f"nmse_k{index + 1}": float(sums["nmse"][index] / rows[index]) for index in present},
-            "k_accuracy": float(sums["right"].sum() / rows.sum()),
+            "nmse": float(mean(sums["nmse"].sum(), rows.sum())),
+            **{f"nmse_k{index + 1}": float(mean(sums["nmse"][index], rows[index])) for index in present},
+            "k_accuracy": float(mean(sums["right"].sum(), rows.sum())),
             "nmse_original": float(sums["error"] / sums["energy"]),
         }
 
@@ -226,11 +256,24 @@ class BeamNetwork(nn.Module):
         power = seen.square().view(*seen.shape[:2], 2, -1).sum(2)
         features = torch.cat([(power.mean(0) + _POWER_FLOOR).log(), batch[self.log_rms][:, None].to(power.dtype)], 1)
         hidden = self.body(features)
-        parts = self.factor(hidden).view(len(hidden), -1, _RANK, 2)
+        parts = self.factor(hidden).view(hidden.shape[0], -1, _RANK, 2)
         # The identity has almost no norm for its trace, so that ε says how far to shrink R̂: not at all to begin with.
         # The exponent is bounded because its square enters the loss.
         loading = (self.loading(hidden)[:, 0] - 6.0).clamp_max(6.0).exp()
         return {"factor": torch.view_as_complex(parts), "loading": loading, "count": self.count(hidden)}
+
+
+class Estimates(nn.Module):
+    """``covariance`` and ``num_sources`` of a batch, as `Covariance.predictions` has them."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        outputs = self.network(batch)
+        estimate = of_trace_n(outputs["factor"].to(torch.complex128), outputs["loading"].double())
+        return {"covariance": estimate, "num_sources": outputs["count"].argmax(1) + 1}
 
 
 def _errors(factor: Tensor, loading: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
@@ -275,8 +318,13 @@ def _beside(values: Tensor) -> Tensor:
 
 def _stored_errors(factor: Tensor, loading: Tensor, stored: Tensor) -> tuple[Tensor, Tensor]:
     """‖R̂ - R‖² and ‖R‖² (batch,) of R̂ = N (A Aᴴ + ε I) / tr and of stored matrices R (batch, N, N)."""
+    estimate = of_trace_n(factor, loading)
+    return (estimate - stored).abs().square().sum((1, 2)), stored.abs().square().sum((1, 2))
+
+
+def of_trace_n(factor: Tensor, loading: Tensor) -> Tensor:
+    """R̂ = N (A Aᴴ + ε I) / tr (batch, N, N) of A (batch, N, columns) and ε (batch,)."""
     size = factor.shape[1]
     estimate = factor @ factor.mH + loading[:, None, None] * torch.eye(size, device=factor.device)
     trace = estimate.diagonal(dim1=1, dim2=2).real.sum(1)
-    estimate = estimate * (size / trace)[:, None, None]
-    return (estimate - stored).abs().square().sum((1, 2)), stored.abs().square().sum((1, 2))
+    return estimate * (size / trace)[:, None, None]

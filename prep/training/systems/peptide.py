@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
@@ -14,16 +16,29 @@ from prep.checks.slopes import GAS_CONSTANT
 from prep.errors import DataError, SchemaError, Where
 from prep.gate import CertifiedDataset
 from prep.recipes.dipeptide import topology_digest
+from prep.training.metrics import EnergyBins, Weights, mean, overlap
 from prep.training.systems.potential import Potential
-from prep.training.systems.system import Batch, Hyperparameters, Outputs, System, Target, numpy, require
-from prep.training.systems.transport import TransportNetwork
+from prep.training.systems.system import (
+    MOST_RATIO,
+    Batch,
+    Criterion,
+    Histogram,
+    Hyperparameters,
+    Outputs,
+    System,
+    Target,
+    numpy,
+    require,
+)
+from prep.training.systems.transport import BothWays, TransportNetwork
 
-_BIN, _LOWEST, _BINS = 5.0, -700.0, 80  # kJ/mol
+BINS = EnergyBins(lowest=-700.0, width=5.0, bins=80)
 # Atoms that the force field does not tell apart. (It does the two oxygens, in the order of an improper torsion.)
 ALIKE = ((1, 2, 3), (7, 8, 9), (17, 18, 19))
 _ROUND_TRIP = ("reconstruction", "log_det_residual")
 _COMPARED, _ENERGY_TOLERANCE = 256, 0.5  # frames of each split, kJ/mol
 _ROUNDING = 1e-2
+_MOST_RECONSTRUCTION = 1e-4  # nm
 
 
 class Peptide(System):
@@ -71,19 +86,21 @@ class Peptide(System):
         """0: the identity, of which every loss is the difference."""
         return 0.0
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Positions and the temperature that they come from."""
+        return ("positions", "temperature")
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """Positions, and the temperature at which they arrive."""
+        return ("positions", "temperature")
+
     @cached_property
     def temperatures(self) -> tuple[float, float]:
-        """The cold and the hot one, in K, from the train split."""
-        found = np.unique(self.data.rows("temperature", *self.data.bounds("train"))).tolist()
-        if len(found) != 2:
-            raise SchemaError(
-                "the flow is between two temperatures",
-                where=Where(path=str(self.data.path), dataset=self.data.id, field="temperature", split="train"),
-                measured=", ".join(map(str, found)),
-                allowed="two temperatures",
-                remedy="set the recipe's temperatures to the two that are wanted",
-            )
-        return found[0], found[1]
+        """The cold and the hot one, in K, from the certified statistics of the train split."""
+        moments = json.loads(self.data.documents["statistics"])["raw"]["temperature"]["moments"]
+        return float(moments["min"][0]), float(moments["max"][0])
 
     @property
     def first_loss(self) -> tuple[float, float]:
@@ -96,9 +113,18 @@ class Peptide(System):
         return Potential()
 
     def examine(self) -> None:
-        """`DataError` unless OpenMM gives the stored energies of frames from all over every split, and so of every
-        replica and temperature.
+        """`SchemaError` unless there are two temperatures; `DataError` unless OpenMM gives the stored energies of
+        frames from all over every split, and so of every replica and temperature.
         """
+        found = np.unique(self.data.rows("temperature", *self.data.bounds("train"))).tolist()
+        if len(found) != 2:
+            raise SchemaError(
+                "the flow is between two temperatures",
+                where=Where(path=str(self.data.path), dataset=self.data.id, field="temperature", split="train"),
+                measured=", ".join(map(str, found)),
+                allowed="two temperatures",
+                remedy="set the recipe's temperatures to the two that are wanted",
+            )
         for split in self.data.spec.splits:
             self._compare(split)
 
@@ -183,6 +209,48 @@ class Peptide(System):
             "log_det": float(log_det),
         }
 
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """The frames where they arrive, and the temperature there."""
+        positions = outputs["positions"]
+        normalised = (positions - self._mean.to(positions.device)) / self._std.to(positions.device)
+        cold, hot = self.temperatures
+        return {"positions": numpy(normalised), "temperature": np.where(numpy(self._cold(batch)) > 0, hot, cold)}
+
+    def criteria(self, train: Mapping[str, float], test: Mapping[str, float]) -> tuple[Criterion, ...]:
+        """Both splits gain on the identity, train by no more than half again as much as test, and transported energies
+        overlap with those of their temperature further than those that stayed; the way back leads back.
+        """
+        gained, seen = -test[self.metric], -train[self.metric]
+        ratio = seen / gained if gained > 0 else math.inf
+        apart = [name for name in test if name.startswith("overlap_") and name != "overlap_identity"]
+        return (
+            Criterion("train", self.metric, -seen, 0.0),
+            Criterion("test", self.metric, -gained, 0.0),
+            Criterion("ratio", "gain above the identity, train/test", ratio, MOST_RATIO),
+            Criterion("test", "reconstruction_nm", test["reconstruction_nm"], _MOST_RECONSTRUCTION),
+            *(Criterion("test", f"1 - {name}", 1.0 - test[name], 1.0 - test["overlap_identity"]) for name in apart),
+        )
+
+    def exported(self, network: nn.Module) -> nn.Module:
+        """Both directions for every frame, of which the one that it needs is taken."""
+        assert isinstance(network, TransportNetwork)
+        return BothWays(network, self.temperatures[1])
+
+    def histograms(self, sums: Mapping[str, Array]) -> dict[str, Histogram]:
+        """Energies of each temperature, of frames that were simulated there and of those that were carried there."""
+        return {
+            f"energy at {temperature:g} K": Histogram(
+                BINS.edges,
+                "kJ/mol",
+                {
+                    f"simulated at {temperature:g} K": sums["histogram"][own],
+                    f"carried from {other:g} K": sums["moved_histogram"][1 - own],
+                    f"as they were at {other:g} K": sums["histogram"][1 - own],
+                },
+            )
+            for own, (temperature, other) in enumerate((self.temperatures, self.temperatures[::-1]))
+        }
+
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """For frames that are cold and for those that are hot, (2, …): counts, losses, energies, histograms."""
         above, energy, beta = (numpy(each) for each in self._above(outputs, batch))
@@ -197,36 +265,38 @@ class Peptide(System):
             "reconstruction": numpy(outputs["reconstruction"]),
             "log_det_residual": numpy(outputs["log_det_residual"]),
         }
-        histograms = {"histogram": _histogram(stored), "moved_histogram": _histogram(energy)}
-        return {name: kinds @ values for name, values in (table | histograms).items()}
+        # Of exp(-β' U(T x)) |det ∂T/∂x| over the density exp(-β U(x)) that x comes from, β' being that of the target.
+        leaving = np.where(hot, self._betas[1], self._betas[0])
+        weights = Weights().terms(leaving * stored - beta * stored - above)
+        histograms = {"histogram": BINS.rows(stored), "moved_histogram": BINS.rows(energy)}
+        return {name: kinds @ values for name, values in (table | weights | histograms).items()}
 
     def metrics(self, sums: Mapping[str, Array]) -> dict[str, float]:
         """Losses in nats; mean energies in kJ/mol and shares of energy histograms (bins of 5 kJ/mol) that overlap, at
-        the temperature where frames arrive, beside those without transport; errors of the round trip.
+        the temperature where frames arrive, beside those without transport; of how many independent frames those that
+        arrive are worth, reweighted (``ess``); errors of the round trip.
 
         ``best_possible`` is what perfect transport of these frames scores in loss_above_identity.
         """
-        mean = {
-            name: values / np.maximum(sums["count"].reshape(2, *[1] * (values.ndim - 1)), 1.0)
-            for name, values in sums.items()
-        }
-        above, identity = float(mean["above"].sum()), float(mean["identity"].sum())
+        each = {name: mean(sums[name], sums["count"]) for name in ("above", "identity", "energy", "moved_energy")}
+        above, identity = float(each["above"].sum()), float(each["identity"].sum())
         cold, hot = self.temperatures
-        energy, moved = mean["energy"], mean["moved_energy"]
+        energy, moved, histogram = each["energy"], each["moved_energy"], sums["histogram"]
         result = {
             "loss_above_identity": above,
             "loss": identity + above,
             "identity_loss": identity,
             "best_possible": -float((self._betas[0] - self._betas[1]) * (energy[1] - energy[0])),
-            "reconstruction_nm": float(sums["reconstruction"].sum() / sums["count"].sum()),
-            "log_det_residual": float(sums["log_det_residual"].sum() / sums["count"].sum()),
+            "reconstruction_nm": float(mean(sums["reconstruction"].sum(), sums["count"].sum())),
+            "log_det_residual": float(mean(sums["log_det_residual"].sum(), sums["count"].sum())),
         }
         for temperature, own in ((cold, 0), (hot, 1)):
             name = f"{temperature:g}K"
             result[f"energy_{name}"] = float(energy[own])
             result[f"energy_{name}_transported"] = float(moved[1 - own])
-            result[f"overlap_{name}"] = _overlap(mean["moved_histogram"][1 - own], mean["histogram"][own])
-        result["overlap_identity"] = _overlap(mean["histogram"][0], mean["histogram"][1])
+            result[f"overlap_{name}"] = overlap(sums["moved_histogram"][1 - own], histogram[own])
+            result[f"ess_{name}"] = Weights.finish(sums["weight"][1 - own], sums["squared_weight"][1 - own])
+        result["overlap_identity"] = overlap(histogram[0], histogram[1])
         return result
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:
@@ -257,13 +327,3 @@ class Peptide(System):
 
     def _original(self, positions: Tensor) -> Tensor:
         return positions.double() * self._std.to(positions.device) + self._mean.to(positions.device)
-
-
-def _histogram(energy: Array) -> Array:
-    """(rows, bins) with a 1 in each row; energies beyond the ends are counted in the bins there."""
-    place = np.clip(np.floor((energy - _LOWEST) / _BIN), 0, _BINS - 1).astype(np.int64)
-    return np.eye(_BINS)[place]
-
-
-def _overlap(one: Array, other: Array) -> float:
-    return float(np.minimum(one, other).sum())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from prep.blocks import Array, FieldSpec
 from prep.errors import SchemaError, Where
 from prep.gate import CertifiedDataset
+from prep.training.metrics import R2, gaussian_nll, mean, squared_error
 from prep.training.systems.system import Batch, Outputs, System, numpy, score_of_zero
 
 _PARTS = ("error", "count")
@@ -21,14 +21,14 @@ _LISTED = 16  # values of a target that metrics are listed for one by one
 
 class Perceptron(nn.Module):
     """Every input field, flattened and side by side (batch, features), through hidden layers of ``widths`` to every
-    target field; masked inputs carry their mask along.
+    target field.
     """
 
     def __init__(self, inputs: Sequence[FieldSpec], targets: Sequence[FieldSpec], widths: Sequence[int]) -> None:
         super().__init__()
-        self.inputs = tuple(name for spec in inputs for name in (spec.name, spec.mask) if name)
+        self.inputs = tuple(spec.name for spec in inputs)
         self.targets = {spec.name: spec.shape for spec in targets}
-        sizes = [sum(_size(spec) * (2 if spec.mask else 1) for spec in inputs), *widths]
+        sizes = [sum(map(_size, inputs)), *widths]
         layers: list[nn.Module] = []
         for before, after in itertools.pairwise(sizes):
             layers += [nn.Linear(before, after), nn.SiLU()]
@@ -86,8 +86,13 @@ class PerceptronSystem(System):
         return float(np.average([self.certified_baseline(name) for name in names], weights=weights))
 
     def model(self) -> nn.Module:
-        """A `Perceptron` of this system's widths."""
-        return Perceptron(self.inputs, self.targets, self.widths)
+        """A `Perceptron` of this system's widths; masked inputs carry their mask along."""
+        return Perceptron([self.data.spec[name] for name in self.reads], self.targets, self.widths)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Inputs, each followed by its mask."""
+        return tuple(dict.fromkeys(name for spec in self.inputs for name in (spec.name, spec.mask) if name))
 
     def augment(self, batch: Batch) -> Batch:
         """The batch itself."""
@@ -108,6 +113,23 @@ class PerceptronSystem(System):
         targets = {spec.name: batch[spec.name].float() for spec in self.targets}
         return targets, {spec.name: self._mask(spec, batch, targets[spec.name]) for spec in self.targets}
 
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The targets."""
+        return tuple(spec.name for spec in self.targets)
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """Every target, 0 where its mask says that there is nothing."""
+        return {
+            spec.name: numpy(outputs[spec.name]) * numpy(self._mask(spec, batch, outputs[spec.name]))
+            for spec in self.targets
+        }
+
+    def groups(self, batch: Batch) -> tuple[str, Array] | None:
+        """The groups that the first target is normalised by, where it is by groups."""
+        name = self.data.transforms[self.targets[0].name].params.get("group", "")
+        return (name, batch[name].cpu().numpy()) if name else None
+
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:
         """Per target field and value: counts, squared errors, and what R² in original units needs."""
         result: dict[str, Array] = {}
@@ -119,13 +141,8 @@ class PerceptronSystem(System):
             there, original = invert(predicted, **extra), invert(true, **extra)
             # Sums of squares about a fixed offset, since offsets may be far larger than spreads.
             offset = self._offset(spec)
-            for name, values in (
-                ("count", mask),
-                ("error", mask * (predicted - true) ** 2),
-                ("residual", mask * (there - original) ** 2),
-                ("first", mask * (original - offset)),
-                ("second", mask * (original - offset) ** 2),
-            ):
+            terms = {"error": squared_error(predicted, true, mask), **R2.terms(there, original, mask, offset)}
+            for name, values in terms.items():
                 result[f"{spec.name}/{name}"] = values.sum(0)
         return result
 
@@ -134,18 +151,15 @@ class PerceptronSystem(System):
         mean squared error in original units.
         """
         totals = {part: sum(float(sums[f"{spec.name}/{part}"].sum()) for spec in self.targets) for part in _PARTS}
-        mse = totals["error"] / totals["count"]
-        result = {"mse": mse, "nll": 0.5 * (mse + math.log(2.0 * math.pi))}
+        mse = float(mean(totals["error"], totals["count"]))
+        result = {"mse": mse, "nll": gaussian_nll(mse)}
         for spec in self.targets:
-            count, residual, first, second = (
-                np.atleast_1d(sums[f"{spec.name}/{name}"]) for name in ("count", "residual", "first", "second")
-            )
-            for index in np.ndindex(count.shape) if count.size <= _LISTED else ():
-                label = f"{spec.name}[{','.join(map(str, index))}]" if count.size > 1 else spec.name
-                rows = max(float(count[index]), 1.0)
-                spread = float(second[index] - first[index] ** 2 / rows)
-                result[f"rmse_original/{label}"] = float(np.sqrt(residual[index] / rows))
-                result[f"r2_original/{label}"] = 1.0 - float(residual[index]) / spread if spread > 0 else 0.0
+            found = R2(**{part: np.atleast_1d(sums[f"{spec.name}/{part}"]) for part in R2.__slots__})
+            rmse, r2, size = np.sqrt(mean(found.residual, found.count)), found.finish(), found.count.size
+            for index in np.ndindex(found.count.shape) if size <= _LISTED else ():
+                label = f"{spec.name}[{','.join(map(str, index))}]" if size > 1 else spec.name
+                result[f"rmse_original/{label}"] = float(rmse[index])
+                result[f"r2_original/{label}"] = float(r2[index])
         return result
 
     def references(self, batches: Iterable[Batch]) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -17,6 +17,8 @@ from prep.errors import CertificateError, SchemaError, UsageError, Where
 from prep.gate import CertifiedDataset
 from prep.training.advice import STEP0_FACTOR
 from prep.training.schedule import KINDS, Schedule
+
+MOST_RATIO = 1.5  # test over train: what is above it was learned by heart
 
 Batch = Mapping[str, Tensor]
 Outputs = Mapping[str, Tensor]
@@ -69,6 +71,32 @@ class Target:
     below: float
 
 
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One condition of success: ``value`` of ``metric`` is to be below ``below``; ``kind`` is train, test, ratio or
+    something else that only the system knows.
+    """
+
+    kind: str
+    metric: str
+    value: float
+    below: float
+
+    @property
+    def met(self) -> bool:
+        """Whether it holds; a value that is not finite meets nothing."""
+        return self.value < self.below
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts between ``edges`` (bins + 1,) by label, in ``units``."""
+
+    edges: Array
+    units: str
+    counts: Mapping[str, Array]
+
+
 class System(abc.ABC):
     """How to train on one kind of certified data.
 
@@ -109,6 +137,16 @@ class System(abc.ABC):
     @abc.abstractmethod
     def baseline(self) -> float:
         """What predicting zero scores in ``metric``, from the certificate where it has it."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The fields that the model itself reads: what a prediction needs."""
+        return self.fields
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The fields that `predictions` speaks of."""
+        return tuple(spec.name for spec in by_role(self.data, "target"))
 
     @abc.abstractmethod
     def model(self) -> nn.Module:
@@ -189,6 +227,54 @@ class System(abc.ABC):
         how far the round trip is from where it began, ``reconstruction`` and ``log_det``; None for other systems.
         """
         return None
+
+    def predictions(self, outputs: Outputs, batch: Batch) -> dict[str, Array]:
+        """What ``outputs`` say of each of the fields `predicted`, in normalised units: (batch, *shape) float64 or
+        complex128.
+        """
+        return {name: numpy(outputs[name]) for name in self.predicted}
+
+    def joined(self, pieces: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+        """Predictions for a batch, of those for the pieces that `cut` made of it."""
+        (whole,) = pieces
+        return dict(whole)
+
+    def truth(self, batch: Batch) -> dict[str, tuple[Array, Array]]:
+        """What `predictions` should have been, and 1 where a value counts; a field of which nobody knows is left out.
+
+        Arrays as those of `predictions`.
+        """
+        perfect = self.perfect(batch)
+        if perfect is None:
+            return {}
+        return {name: (numpy(perfect[0][name]), numpy(perfect[1][name])) for name in perfect[0]}
+
+    def groups(self, batch: Batch) -> tuple[str, Array] | None:
+        """What metrics are also told apart by: its name and the group of each row of the batch; None for nothing."""
+        return None
+
+    def criteria(self, train: Mapping[str, float], test: Mapping[str, float]) -> tuple[Criterion, ...]:
+        """When a run has succeeded, judged on metrics of frozen weights. By default both splits are below the target
+        (where there is none, below the baseline), and test is no more than half again above train.
+        """
+        below = self.target.below if self.target else self.baseline
+        seen, score = train[self.metric], test[self.metric]
+        ratio = score / seen if seen > 0 else math.inf if score > 0 else 1.0
+        return (
+            Criterion("train", self.metric, seen, below),
+            Criterion("test", self.metric, score, below),
+            Criterion("ratio", f"{self.metric}, test/train", ratio, MOST_RATIO),
+        )
+
+    def exported(self, network: nn.Module) -> nn.Module:
+        """``network`` as one graph from a batch of whole samples to what is `predicted`, in normalised units, without
+        decisions that depend on values.
+        """
+        return network
+
+    def histograms(self, sums: Mapping[str, Array]) -> dict[str, Histogram]:
+        """Distributions that say how good the model is, by what they are of."""
+        return {}
 
     @abc.abstractmethod
     def sums(self, outputs: Mapping[str, Tensor], batch: Batch) -> dict[str, Array]:

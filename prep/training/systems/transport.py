@@ -49,7 +49,7 @@ class Conditioner(nn.Module):
         features = torch.cat(kept, 1)
         own = self.head(self.body(features.to(self.head.weight.dtype)))
         parameters: Tensor = (self.same + _GAIN * own).to(features.dtype)
-        return torch.unbind(parameters.reshape(len(features), len(self.same) // self.count, self.count), 2)
+        return torch.unbind(parameters.reshape(features.shape[0], len(self.same) // self.count, self.count), 2)
 
 
 class StiffCoupling(nn.Module):
@@ -211,6 +211,29 @@ class TransportNetwork(nn.Module):
             result["reconstruction"] = (in_frame(back) - start).abs().amax((1, 2))
             result["log_det_residual"] = (log_det + log_det_back).abs()
         return result
+
+
+class BothWays(nn.Module):
+    """`TransportNetwork` without a decision: every frame goes forth and back, and the way that it needs is kept."""
+
+    def __init__(self, network: TransportNetwork, hot: float) -> None:
+        super().__init__()
+        self.network, self.hot = network, hot
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Normalised ``positions`` (batch, 23, 3) and ``temperature`` (batch,) on arrival, of those on departure."""
+        network, flow = self.network, self.network.flow
+        internal = to_internal(batch["positions"].double() * network.std + network.mean)
+        parts = flow.parts(internal)
+        back, forth = (
+            to_positions(*flow.whole(flow.through(parts, inverse=way)[0], internal)) for way in (True, False)
+        )
+        cold = batch["temperature"] == network.cold
+        moved = torch.where(cold[:, None, None], back, forth)
+        return {
+            "positions": (moved - network.mean) / network.std,
+            "temperature": torch.where(cold, self.hot, network.cold).to(batch["temperature"].dtype),
+        }
 
 
 def in_frame(positions: Tensor) -> Tensor:
