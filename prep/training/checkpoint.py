@@ -75,11 +75,7 @@ def record(data: CertifiedDataset, system: str, run: dict[str, Any]) -> dict[str
         "attributes": dict(data.spec.attributes),
     }
     return {
-        "dataset": data.id,
-        "version": data.version,
-        "root": data.root,
-        "certificate": data.certificate_digest,
-        "transforms": data.documents["transforms"],
+        **identity(data),
         "statistics": data.documents["statistics"],
         "spec": canonical_json(spec).decode(),
         "constants": {name: torch.from_numpy(np.array(value)) for name, value in data.constants.items()},
@@ -90,8 +86,14 @@ def record(data: CertifiedDataset, system: str, run: dict[str, Any]) -> dict[str
 
 
 def identity(data: CertifiedDataset) -> dict[str, str]:
-    """What `demand_data` compares."""
-    return {"dataset": data.id, "root": data.root, "transforms": data.documents["transforms"]}
+    """Which data a checkpoint is of, with the transforms that give original units."""
+    return {
+        "dataset": data.id,
+        "version": data.version,
+        "root": data.root,
+        "certificate": data.certificate_digest,
+        "transforms": data.documents["transforms"],
+    }
 
 
 def demand_data(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], *, what: str, remedy: str) -> None:

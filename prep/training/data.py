@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 
-from prep.errors import CertificateError, Where
+from prep.errors import CertificateError
 from prep.gate import CertifiedDataset
 from prep.loaders.batches import Batches
+from prep.training.checkpoint import demand_data, identity
 from prep.training.systems import System
 from prep.training.systems.system import Batch
 
@@ -136,8 +138,14 @@ class CertifiedDataModule(LightningDataModule):
         return identity(self.data)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """`CertificateError` for a checkpoint of other data."""
-        demand_identity(state_dict, self.data)
+        """`CertificateError` for a checkpoint of other data, with the statistics that differ."""
+        demand_data(
+            Path(self.data.path),
+            state_dict,
+            identity(self.data),
+            what="this checkpoint was trained on other data",
+            remedy="restore that dataset, or train anew",
+        )
 
     def _cut(self, batches: Batches) -> Batches | Pieces:
         return batches if self.system is None else Pieces(batches, self.system)
@@ -153,29 +161,6 @@ class CertifiedDataModule(LightningDataModule):
         options = {"batch_size": batch_size, "fields": self._fields, **placed, **order, **self._options}
         found: Batches = self.data.torch(split, **options)
         return found
-
-
-def identity(data: CertifiedDataset) -> dict[str, Any]:
-    """Which data a checkpoint is of: plain values, with the transforms that give original units."""
-    return {
-        "dataset": data.id,
-        "version": data.version,
-        "root": data.root,
-        "certificate": data.certificate_digest,
-        "transforms": data.documents["transforms"],
-    }
-
-
-def demand_identity(found: Mapping[str, Any], data: CertifiedDataset) -> None:
-    """`CertificateError` unless a checkpoint's `identity` is that of ``data``."""
-    if found.get("root") != data.root:
-        raise CertificateError(
-            "this checkpoint was trained on other data",
-            where=Where(path=str(data.path), dataset=data.id),
-            measured=f"{data.id} {data.version} {data.root}",
-            allowed=f"{found.get('dataset')} {found.get('version')} {found.get('root')}, as in the checkpoint",
-            remedy="restore that dataset, or train anew",
-        )
 
 
 def demand_verified(loader: object) -> Batches | Pieces:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from prep.blocks import Array, FieldSpec, expand_mask
 from prep.gate import CertifiedDataset
@@ -46,7 +44,8 @@ def samples(
     predicted: Mapping[str, Array] = {}
     with torch.no_grad():
         for piece in system.cut(batch):
-            predicted = _predictions(system, model(piece), piece)
+            told = system.predictions(model(piece), piece)
+            predicted = {name: values for name, values in told.items() if name in data.spec.names}
     found: list[Sample] = []
     for name in list(predicted)[:_FIELDS]:
         found += _of_field(data, data.spec[name], predicted[name], rows)
@@ -68,18 +67,6 @@ def table(found: Sequence[Sample]) -> list[str]:
         ]
         lines.append("")
     return lines[:-1]
-
-
-def _predictions(system: System, outputs: Outputs, batch: Batch) -> dict[str, Array]:
-    """Predictions of stored fields, normalised: as the system tells them, else its outputs that are named so."""
-    tell: Any = getattr(system, "predictions", None)
-    spec = system.data.spec
-    found = tell(outputs, batch) if tell is not None else outputs
-    return {
-        name: values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-        for name, values in found.items()
-        if name in spec.names and (tell is not None or spec[name].role == "target")
-    }
 
 
 def _of_field(data: CertifiedDataset, spec: FieldSpec, predicted: Array, rows: Sequence[int]) -> list[Sample]:
