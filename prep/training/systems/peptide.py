@@ -16,10 +16,10 @@ from prep.checks.slopes import GAS_CONSTANT
 from prep.errors import DataError, SchemaError, Where
 from prep.gate import CertifiedDataset
 from prep.recipes.dipeptide import topology_digest
+from prep.training.advice import RATIO
 from prep.training.metrics import EnergyBins, Weights, mean, overlap
 from prep.training.systems.potential import Potential
 from prep.training.systems.system import (
-    MOST_RATIO,
     Batch,
     Criterion,
     Histogram,
@@ -226,7 +226,7 @@ class Peptide(System):
         return (
             Criterion("train", self.metric, -seen, 0.0),
             Criterion("test", self.metric, -gained, 0.0),
-            Criterion("ratio", "gain above the identity, train/test", ratio, MOST_RATIO),
+            Criterion("ratio", "gain above the identity, train/test", ratio, RATIO),
             Criterion("test", "reconstruction_nm", test["reconstruction_nm"], _MOST_RECONSTRUCTION),
             *(Criterion("test", f"1 - {name}", 1.0 - test[name], 1.0 - test["overlap_identity"]) for name in apart),
         )

@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from prep.blocks import Array, FieldSpec
 from prep.errors import CertificateError, SchemaError, UsageError, Where
 from prep.gate import CertifiedDataset
-from prep.training.advice import STEP0_FACTOR
+from prep.training.advice import RATIO, STEP0_FACTOR
 from prep.training.schedule import KINDS, Schedule
-
-MOST_RATIO = 1.5  # test over train: what is above it was learned by heart
 
 Batch = Mapping[str, Tensor]
 Outputs = Mapping[str, Tensor]
@@ -263,7 +261,7 @@ class System(abc.ABC):
         return (
             Criterion("train", self.metric, seen, below),
             Criterion("test", self.metric, score, below),
-            Criterion("ratio", f"{self.metric}, test/train", ratio, MOST_RATIO),
+            Criterion("ratio", f"{self.metric}, test/train", ratio, RATIO),
         )
 
     def exported(self, network: nn.Module) -> nn.Module:
