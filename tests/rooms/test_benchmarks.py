@@ -96,7 +96,7 @@ def test_a_run_writes_the_table_as_json_and_one_picture_and_leaves_no_data(tmp_p
     folder, output = tmp_path / "data", tmp_path / "results"
     folder.mkdir()
 
-    code = main(["--only", "random", "--rows", "8192", "--folder", str(folder), "--output", str(output)])
+    code = main(["--only", "at random", "--rows", "8192", "--folder", str(folder), "--output", str(output)])
 
     assert code == 0
     assert list(folder.iterdir()) == []
@@ -156,7 +156,7 @@ def test_ctrl_c_while_the_benchmarks_are_imported_ends_them_with_130_and_no_trac
 def test_ctrl_c_while_something_is_measured_leaves_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("benchmarks.results.measured", lambda *given: os.kill(os.getpid(), signal.SIGINT))
 
-    assert main(["--only", "random", "--rows", "8192", "--folder", str(tmp_path)]) == 130
+    assert main(["--only", "at random", "--rows", "8192", "--folder", str(tmp_path)]) == 130
     assert list(tmp_path.iterdir()) == []
 
 
