@@ -47,7 +47,9 @@ def calls(folder: Path, stage: str, ending: str, *, small: bool = False) -> Tall
 
 
 _CALLS = [
-    pytest.param(stage, ending, marks=[pytest.mark.long] if (stage, ending) == ("generate", "zarr") else [])
+    pytest.param(
+        stage, ending, marks=[pytest.mark.long] if ending == "zarr" and stage in ("generate", "normalize") else []
+    )
     for stage in STAGES
     for ending in ENDINGS
 ]

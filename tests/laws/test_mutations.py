@@ -142,7 +142,9 @@ def test_a_fault_of_the_training_code_stops_the_run_in_its_first_epoch(system: s
 
 
 @pytest.mark.parametrize("fault", STOPPED_AFTER_WARM_UP)
-@pytest.mark.parametrize(("system", "epochs"), [("regression", 40), ("control", 16), ("tones", 8)])
+@pytest.mark.parametrize(
+    ("system", "epochs"), [("regression", 40), pytest.param("control", 16, marks=pytest.mark.long), ("tones", 8)]
+)
 def test_a_run_that_has_learned_nothing_after_its_warm_up_is_stopped(
     system: str, epochs: int, fault: str, certified_copy: Path
 ):

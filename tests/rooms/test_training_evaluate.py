@@ -37,7 +37,12 @@ def copied(run: Path, place: Path) -> Path:
     return Path(shutil.copytree(run, place / run.name))
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+_SLOW = ("control", "covariance")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=[pytest.mark.long] if each in _SLOW else []) for each in SYSTEMS]
+)
 def test_an_evaluation_repeats_the_result_of_its_run_and_shows_it(
     name: str, certified_project: Path, trained: Runs, tmp_path: Path
 ):

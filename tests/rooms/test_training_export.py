@@ -53,7 +53,13 @@ def raw_inputs(project: Path, name: str, wanted: list[dict], rows: int) -> dict[
 
 
 @pytest.mark.parametrize(
-    "name", ["control", "covariance", "peptide", "regression", pytest.param("tones", marks=pytest.mark.long)]
+    "name",
+    [
+        "control",
+        "covariance",
+        "regression",
+        *(pytest.param(each, marks=pytest.mark.long) for each in ("peptide", "tones")),
+    ],
 )
 def test_the_program_alone_gives_what_predict_gives_for_any_number_of_rows(
     name: str, certified_project: Path, trained: Runs, tmp_path: Path

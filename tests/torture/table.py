@@ -13,7 +13,7 @@ _RACE = "one wins: what lies there belongs together and verifies, or has no cert
 
 CAMPAIGNS = (
     Campaign("kill", f"{_HERE}.kill:kill", 50, 2000, _STATE),
-    Campaign("interrupt", f"{_HERE}.kill:interrupt", 10, 500, f"exit code 130; {_STATE}"),
+    Campaign("interrupt", f"{_HERE}.kill:interrupt", 5, 500, f"exit code 130; {_STATE}"),
     Campaign("calls", f"{_HERE}.syscalls:all_calls", 1, 0, f"exit code 4 and one message; {_STATE}"),
     Campaign("file sizes", f"{_HERE}.limits:file_sizes", 10, 200, f"exit code 4 or done; {_STATE}"),
     Campaign("memory", f"{_HERE}.limits:memory", 10, 200, f"exit code 4 or done; {_STATE}"),

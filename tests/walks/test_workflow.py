@@ -111,6 +111,7 @@ def test_paths_with_spaces_and_quotes_are_built_a_lost_lock_is_written_again_and
     assert verify(made, lock_path=project / "prep.lock").dataset.spec.version == "1.1.0"
 
 
+@pytest.mark.long
 def test_a_failing_report_is_kept_apart_until_the_data_pass_again(project: Path):
     only_regression(project)
     snakemake("all")
@@ -134,6 +135,7 @@ def test_a_failing_report_is_kept_apart_until_the_data_pass_again(project: Path)
     assert "validate_regression" in planned()
 
 
+@pytest.mark.long
 def test_training_everything_ends_in_one_table(project: Path):
     only_regression(project)
     by_hand = project / "runs/regression"
@@ -201,6 +203,7 @@ def test_nothing_of_the_users_is_removed_before_a_stage_refuses_it(project: Path
         config.write_text(config.read_text().replace(own.replace(old, new), own))
 
 
+@pytest.mark.long
 def test_data_made_by_hand_otherwise_than_configured_are_made_again(project: Path):
     only_regression(project)
     snakemake("all")
