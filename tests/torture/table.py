@@ -9,6 +9,7 @@ _ATTACKS = "tests.attacks"
 _VALUES = "no value other than the certified one is handed out without an error"
 _STATE = "the old state verifies or there is no certificate; run again, the same result and nothing left behind"
 _PARSERS = "errors of prep and no others, in bounded memory and time"
+_CLOCK = "the same files whatever the clock says; one that is behind the certificate refuses it"
 _RACE = "one wins: what lies there belongs together and verifies, or has no certificate"
 
 CAMPAIGNS = (
@@ -20,7 +21,7 @@ CAMPAIGNS = (
     Campaign("full disk", f"{_HERE}.limits:full_disk", 10, 200, f"exit code 4 or done; {_STATE}"),
     Campaign("read-only", f"{_HERE}.limits:read_only", 1, 0, "exit code 4, nothing changes"),
     Campaign("races", f"{_HERE}.races:races", 15, 1000, _RACE),
-    Campaign("clock", f"{_HERE}.clock:clock", 3, 50, "the same files whatever the clock says"),
+    Campaign("clock", f"{_HERE}.clock:clock", 3, 50, _CLOCK),
     Campaign("terminal", f"{_HERE}.terminal:terminal", 1, 0, "exit code 4 without a traceback, the work is done"),
     Campaign("bit flips", f"{_ATTACKS}.campaigns:bit_flips", 2000, 50_000, _VALUES),
     Campaign("damage", f"{_ATTACKS}.campaigns:damage", 500, 10_000, _VALUES),
