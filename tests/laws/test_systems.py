@@ -28,7 +28,11 @@ def system_of(name: str, project: Path) -> System:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(each, marks=[pytest.mark.long] if each in ("control", "tones") else []) for each in BY_HEART]
+    "name",
+    [
+        pytest.param(each, marks=[pytest.mark.long] if each in ("control", "peptide", "tones") else [])
+        for each in BY_HEART
+    ],
 )
 def test_a_tiny_subset_can_be_learned_by_heart(name: str, certified_project: Path):
     rows, passes, below = BY_HEART[name]

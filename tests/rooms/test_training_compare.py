@@ -40,6 +40,7 @@ def test_the_same_weights_learn_on_certified_data_and_not_on_raw_ones(certified_
     )
 
 
+@pytest.mark.long
 def test_a_target_72_times_too_large_is_never_met(certified_copy: Path):
     found = prep.compare("covariance", steps=30, data=dataset_of(certified_copy, "covariance"))
 
