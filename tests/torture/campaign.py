@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 # How many findings are told; the others are counted.
-_SHOWN = 20
+_SHOWN = 100
 _ROOM = 256 << 20
 
 

@@ -49,7 +49,7 @@ _TESTS = (
     "tests/walks/test_signed.py",
     "tests/walks/test_remote.py",
 )
-_PATIENCE = 3600.0
+_PATIENCE = 900.0
 # An expression, since a name that is bound here would be another one in the whole function.
 _WITNESS = "__import__('tests.torture.witness').torture.witness.reached({path!r}, {about!r})"
 
