@@ -68,7 +68,7 @@ class Batches:
                 where=Where(dataset=dataset.id, split=split),
                 remedy="train on a split that has samples, or rebuild the dataset with other fractions",
             )
-        self.dataset, self.split, self.seed = dataset, split, seed
+        self.dataset, self.split = dataset, split
         self._placement = placement
         size = (stop - start) * row
         self._placed = in_memory is not False and placement.room(size)
@@ -104,9 +104,9 @@ class Batches:
         return self.order.batch_size
 
     @property
-    def epoch(self) -> int:
-        """The epoch of the next batch."""
-        return self._epoch
+    def place(self) -> dict[str, int]:
+        """``epoch`` and ``batch`` of the batch that comes next."""
+        return {"epoch": self._epoch, "batch": self._batch}
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next pass; where that is the epoch of a state that was loaded, it goes on there."""
@@ -116,14 +116,13 @@ class Batches:
     def state_dict(self) -> dict[str, Any]:
         """Which batch comes next, and of what order: plain values."""
         order = {name: value for name, value in asdict(self.order).items() if name != "rank"}
-        place = {"epoch": self._epoch, "batch": self._batch}
         return {
             "version": _STATE_VERSION,
             "root": self.dataset.root,
             "split": self.split,
             "fields": list(self.fields),
             "order": order,
-            **place,
+            **self.place,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from prep.errors import UsageError, Where
 from prep.gate import CertifiedDataset
 from prep.loaders.batches import Batches
-from prep.loaders.placement import Batch, Held
-from prep.loaders.residency import Rows
+from prep.loaders.placement import Batch, Held, HostPlacement
+from prep.loaders.residency import SHARE_OF_FREE_MEMORY, Rows
 
-_SHARE_OF_FREE_MEMORY = 0.5
+_HOST = HostPlacement()
 
 
 class JaxPlacement:
@@ -53,7 +53,7 @@ class JaxPlacement:
             return False
         stats = self._device.memory_stats() or {}
         free = stats.get("bytes_limit", 0) - stats.get("bytes_in_use", 0)
-        return bool(size <= _SHARE_OF_FREE_MEMORY * free)
+        return bool(size <= SHARE_OF_FREE_MEMORY * free)
 
     def hold(self, rows: Rows, *, placed: bool) -> Held:
         """The arrays themselves, or arrays on the device in their final type."""
@@ -61,12 +61,15 @@ class JaxPlacement:
 
     def index(self, index: NDArray[np.int64], held: Held) -> Any:
         """The index where the rows are."""
-        placed = isinstance(next(iter(held.values())), jax.Array)
-        return jax.device_put(index.astype(np.int32), self._device) if placed else index
+        return jax.device_put(index.astype(np.int32), self._device) if _placed(held) else index
 
     def take(self, held: Held, index: Any, low: int, high: int) -> Batch:
         """New arrays where the rows are."""
-        return {name: _taken(values, index, low, high) for name, values in held.items()}
+        if not _placed(held):
+            return _HOST.take(held, index, low, high)
+        if index is None:
+            return {name: values[low:high] for name, values in held.items()}
+        return {name: jnp.take(values, index[low:high], axis=0) for name, values in held.items()}
 
     def own(self, rows: Rows) -> Batch:
         """The arrays themselves."""
@@ -109,10 +112,8 @@ def _wide() -> bool:
     return bool(jax.dtypes.canonicalize_dtype(np.float64) == np.float64)
 
 
-def _taken(values: Any, index: Any, low: int, high: int) -> Any:
-    if isinstance(values, jax.Array):
-        return values[low:high] if index is None else jnp.take(values, index[low:high], axis=0)
-    return values[low:high].copy() if index is None else np.take(values, index[low:high], axis=0)
+def _placed(held: Held) -> bool:
+    return isinstance(next(iter(held.values())), jax.Array)
 
 
 def batches(

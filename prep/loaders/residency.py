@@ -18,7 +18,7 @@ from prep.kernels.scratch import Scratch
 from prep.loaders.order import Window
 from prep.memory import thread_pool
 
-_SHARE_OF_FREE_MEMORY = 0.5
+SHARE_OF_FREE_MEMORY = 0.5
 _UNKNOWN = 4 << 30
 _LIMIT, _USED = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
 Rows = Mapping[str, Array]
@@ -39,7 +39,7 @@ def free_memory() -> int:
 
 def fits(size: int) -> bool:
     """Whether ``size`` bytes may be held in memory at once."""
-    return size <= _SHARE_OF_FREE_MEMORY * free_memory()
+    return size <= SHARE_OF_FREE_MEMORY * free_memory()
 
 
 class Memory:

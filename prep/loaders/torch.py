@@ -13,9 +13,7 @@ from prep.errors import UsageError
 from prep.gate import CertifiedDataset
 from prep.loaders.batches import Batches
 from prep.loaders.placement import Batch, Held
-from prep.loaders.residency import Rows
-
-_SHARE_OF_FREE_MEMORY = 0.5
+from prep.loaders.residency import SHARE_OF_FREE_MEMORY, Rows
 
 
 class TorchPlacement:
@@ -48,7 +46,7 @@ class TorchPlacement:
 
     def room(self, size: int) -> bool:
         """Whether half of the GPU's free memory is enough."""
-        return self._cuda and size <= _SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(self.device)[0]
+        return self._cuda and size <= SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(self.device)[0]
 
     def hold(self, rows: Rows, *, placed: bool) -> Held:
         """Tensors that share the arrays' memory, or tensors on the device, in their final type."""

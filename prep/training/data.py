@@ -39,38 +39,38 @@ class Pieces:
             raise _refusal("verified batches", batches, allowed=_VERIFIED)
         self.batches, self.system = batches, system
         self._piece = self._first = 0
-        self._before = batches.state_dict()
+        self._place = batches.place
 
     def __len__(self) -> int:
         return len(self.batches) * self.system.pieces
 
     def __iter__(self) -> Iterator[Batch]:
         first, self._first = self._first, 0
-        before = self.batches.state_dict()
+        before = self.batches.place
         for batch in self.batches:
-            after = self.batches.state_dict()
+            after = self.batches.place
             for piece, values in enumerate(self.system.cut(batch)):
                 if piece >= first:
                     last = piece + 1 == self.system.pieces
-                    self._before, self._piece = (after, 0) if last else (before, piece + 1)
+                    self._place, self._piece = (after, 0) if last else (before, piece + 1)
                     yield values
             before, first = after, 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the permutation of the next pass."""
-        if epoch != self.batches.epoch:
+        if epoch != self.batches.place["epoch"]:
             self._first = 0
         self.batches.set_epoch(epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Which piece of which batch comes next: plain values."""
-        return {"batches": self._before, "piece": self._piece}
+        return {"batches": {**self.batches.state_dict(), **self._place}, "piece": self._piece}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on there; raises as `Batches.load_state_dict`."""
         self.batches.load_state_dict(state["batches"])
-        self._before, self._piece = state["batches"], state["piece"]
-        self._first = self._piece
+        self._place = self.batches.place
+        self._piece = self._first = state["piece"]
 
 
 class CertifiedDataModule(LightningDataModule):

@@ -22,8 +22,8 @@ def rows_of(loader: object, index: int) -> NDArray[np.int64] | None:
         loader = loader.batches
     if not isinstance(loader, Batches) or not 0 <= index < len(loader):
         return None
-    place = loader.state_dict()
-    # The state says which batch comes next: after the last one, the first of the next epoch.
+    place = loader.place
+    # That is the batch that comes next: after the last one, the first of the next epoch.
     epoch = place["epoch"] - (place["batch"] == 0)
     return batch_rows(loader.order, epoch, index) if epoch >= 0 else None
 
