@@ -6,6 +6,7 @@ not trained on has no parameters: it gives NaN, since a program cannot refuse.
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Mapping
 
@@ -43,7 +44,7 @@ def module_of(bound: BoundTransform) -> TransformModule:
     return made
 
 
-class TransformModule(nn.Module):
+class TransformModule(nn.Module, abc.ABC):
     """One fitted transform: `apply_to` raw rows, `invert` normalised ones; fields by name as in `BoundTransform`."""
 
     def __init__(self, bound: BoundTransform) -> None:
@@ -51,13 +52,13 @@ class TransformModule(nn.Module):
         self.field, self.params = bound.field, bound.params
         self.dtype = _DTYPES.get(bound.outputs()[0].dtype.str[1:])
 
+    @abc.abstractmethod
     def apply_to(self, fields: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Normalised tensors by name."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def invert(self, values: Tensor, fields: Mapping[str, Tensor]) -> Tensor:
         """Values in original units, float64 or complex128."""
-        raise NotImplementedError
 
     def stored(self, values: Tensor) -> Tensor:
         """As the dataset stores it."""
