@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from prep.certificate import lock, moments
 from prep.certificate.keys import PublicKey
-from prep.certificate.policy import LEVELS, Policy
+from prep.certificate.policy import Level, Policy
 from prep.errors import ConfigError, UsageError, Where
 from prep.formats.files import read_regular
 
@@ -237,13 +237,11 @@ def _rule(entry: _Reader) -> tuple[str, Policy]:
     glob = entry.text("name")
     level = entry.take("level", str) or "sealed"
     threshold = entry.take("threshold", int)
-    if level not in LEVELS:
-        raise entry.wrong("level", "there is no such level", level, ", ".join(LEVELS))
     if threshold is not None and level != "signed":
         raise entry.wrong("threshold", "a threshold counts signatures", f"level {level}", 'level = "signed" with it')
     try:
         policy = Policy(
-            level=level,
+            level=cast(Level, level),  # Policy refuses what is none
             threshold=1 if threshold is None else threshold,
             minimum_version=entry.take("minimum_version", str) or "",
             schema=entry.texts("schema", pattern=_BLAKE3),
