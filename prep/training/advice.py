@@ -2,20 +2,18 @@
 
 Each rule takes `Curves` and returns an `Advice` (cause, evidence, next step) or None; `advise` asks them all. Nothing
 here knows torch, files or terminals: guards ask during a run, `prep diagnose` afterwards and of anybody's log.
-
-How far a loss rose is told in two ways: relative to what it was, where losses are positive, and relative to what was
-gained since the baseline. A loss near zero wavers by more than itself in a healthy run, and one that may be negative
-has no size of its own.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, median
+from statistics import median
 from typing import Literal
+
+from prep.training.learning_curves import Curves, finite, held_to_train
 
 Level = Literal["good", "note", "warn", "stop"]
 
@@ -26,59 +24,6 @@ NOTHING_LEARNED = 0.95  # share of the baseline
 _STAYS, _SUSTAINED = 3, 5  # epochs
 _SWINGS = 4  # three in a row were seen in a run that reached its target
 _WINDOW = 5
-_ANNEALED = 0.2  # of the highest rate
-
-
-@dataclass(frozen=True, slots=True)
-class Curves:
-    """A run as columns of numbers, one value an epoch (or a row of a log); what is not known is empty or None.
-
-    ``val`` are scores of frozen weights, NaN where none was taken. ``first`` is the very first loss and ``first_range``
-    where it may lie (default: within a factor of three of the baseline). ``seen`` and ``test`` are final scores of the
-    same frozen weights on the train and the test split. ``warmup`` is in epochs. ``probe`` is what a simple estimator
-    scores in the metric. ``spreads`` are, by field, the root mean square in the first batches and the certified one.
-    """
-
-    train: Sequence[float] = ()
-    val: Sequence[float] = ()
-    learning_rate: Sequence[float] = ()
-    clip_factor: Sequence[float] = ()
-    warmup: int = 0
-    baseline: float | None = None
-    target: float | None = None
-    first: float | None = None
-    first_range: tuple[float, float] | None = None
-    seen: float | None = None
-    test: float | None = None
-    probe: float | None = None
-    spreads: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-
-    @property
-    def losses(self) -> tuple[float, ...]:
-        """Train losses that are finite; val scores where there are none."""
-        return _finite(self.train) or _finite(self.val)
-
-    @property
-    def held(self) -> tuple[float, ...]:
-        """Scores on what is not trained on."""
-        return _finite(self.val)
-
-    @property
-    def rate(self) -> float | None:
-        """The highest learning rate."""
-        return max(_finite(self.learning_rate), default=None)
-
-    def relative(self, low: float, high: float) -> float:
-        """How far ``high`` is above ``low``, relative to ``low`` where all losses are positive, else to the gain."""
-        positive = min((*self.losses, *self.held), default=0.0) > 0
-        return (high - low) / low if positive else self.lost(low, high)
-
-    def lost(self, low: float, high: float) -> float:
-        """Which share of what had been gained since the baseline (or the first epoch) a rise has lost."""
-        losses = self.losses
-        start = losses[0] if self.baseline is None else self.baseline
-        gain = max(start, losses[0]) - min(losses)
-        return (high - low) / gain if gain > 0 else math.copysign(math.inf, high - low) if high != low else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +115,7 @@ def unlearnable(curves: Curves) -> Advice | None:
 
 def worse_than_baseline(curves: Curves) -> Advice | None:
     """Frozen weights after the warm-up no better than predicting nothing."""
-    held = _finite(curves.val[curves.warmup :])
+    held = finite(curves.val[curves.warmup :])
     if not held or curves.baseline is None or held[-1] < curves.baseline:
         return None
     return Advice(
@@ -186,7 +131,7 @@ def worse_than_baseline(curves: Curves) -> Advice | None:
 
 def clipped(curves: Curves) -> Advice | None:
     """Gradients far longer than what they are clipped to."""
-    factors = _finite(curves.clip_factor[curves.warmup :])
+    factors = finite(curves.clip_factor[curves.warmup :])
     if not factors or median(factors[-_WINDOW:]) <= CLIPPED_WARN:
         return None
     middle = median(factors[-_WINDOW:])
@@ -249,7 +194,7 @@ def jumped(curves: Curves) -> Advice | None:
 def oscillating(curves: Curves) -> Advice | None:
     """A loss that goes up and down by 30 %."""
     losses = curves.losses[max(curves.warmup, 1) :][-_SWINGS - 1 :]
-    swings = [_swing(curves, before, after) for before, after in pairwise(losses)]
+    swings = [curves.swing(before, after) for before, after in pairwise(losses)]
     turning = all(one * other < 0 for one, other in pairwise(swings))
     if len(swings) < _SWINGS or not turning or min(map(abs, swings)) < SWING:
         return None
@@ -292,7 +237,7 @@ def plateau(curves: Curves) -> Advice | None:
     evidence = f"{before:.4g} before, {now:.4g} in the last {window} epochs"
     known = curves.target is not None
     evidence += f"; target {curves.target:g}" if known else ""
-    if learned and _annealed(curves, window):
+    if learned and curves.annealed(window):
         return Advice(
             "plateau",
             "note",
@@ -375,45 +320,6 @@ def advise(curves: Curves) -> tuple[Advice, ...]:
     return tuple(sorted(wrong, key=lambda advice: advice.level != "stop") or said)
 
 
-def held_to_train(curves: Curves) -> float | None:
-    """The test/train ratio of final scores; without them that of val and train, the median of three epochs after the
-    warm-up. Of scores that may be negative it is the ratio of what was gained. None where it says nothing.
-    """
-    if curves.test is not None and curves.seen is not None:
-        return _ratio(curves, curves.seen, curves.test)
-    pairs = list(zip(curves.train[curves.warmup :], curves.val[curves.warmup :], strict=False))[-_STAYS:]
-    ratios = [_ratio(curves, *pair) for pair in pairs if all(map(math.isfinite, pair))]
-    known = [ratio for ratio in ratios if ratio is not None]
-    return median(known) if len(known) == _STAYS else None
-
-
-def condensed(column: Sequence[float], points: int = 40) -> tuple[float, ...]:
-    """A long, noisy column as means of ``points`` blocks, so that rules see its course and not its noise."""
-    if len(column) <= points:
-        return tuple(column)
-    edges = [round(place * len(column) / points) for place in range(points + 1)]
-    return tuple(fmean(column[start:stop]) for start, stop in pairwise(edges))
-
-
-def _ratio(curves: Curves, seen: float, held: float) -> float | None:
-    if seen > 0 and held > 0:
-        return held / seen
-    if curves.baseline is None or seen >= curves.baseline or held >= curves.baseline:
-        return None
-    return (curves.baseline - seen) / (curves.baseline - held)
-
-
-def _annealed(curves: Curves, window: int) -> bool:
-    """Whether the rate of the last epochs is a small part of the highest."""
-    rates = _finite(curves.learning_rate)
-    return len(rates) == len(curves.losses) and max(rates[-window:]) < _ANNEALED * max(rates)
-
-
-def _swing(curves: Curves, before: float, after: float) -> float:
-    positive = min((*curves.losses, *curves.held)) > 0
-    return (after - before) / ((before + after) / 2) if positive else curves.lost(before, after)
-
-
 def _most_off(spreads: Mapping[str, tuple[float, float]]) -> tuple[str, float, float] | None:
     """The field whose scale is furthest from the certified one, if by more than the factor that a loss may be off."""
     away = {
@@ -422,10 +328,6 @@ def _most_off(spreads: Mapping[str, tuple[float, float]]) -> tuple[str, float, f
     }
     worst = max(away, key=away.__getitem__, default="")
     return (worst, *spreads[worst]) if worst and away[worst] > math.log(STEP0_FACTOR) / 2 else None
-
-
-def _finite(column: Sequence[float]) -> tuple[float, ...]:
-    return tuple(value for value in column if math.isfinite(value))
 
 
 def _number(value: float | None) -> str:

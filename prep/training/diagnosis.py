@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from prep.training.advice import Curves
+from prep.training.learning_curves import Curves
 
 # References that tell nothing of what the inputs hold.
 _TRIVIAL = frozenset({"zero", "identity", "perfect", "mean", "clock"})

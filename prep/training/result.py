@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from prep.training.advice import RATIO, Curves, held_to_train
+from prep.training.advice import RATIO
+from prep.training.learning_curves import Curves, held_to_train
 
 # References that are no estimators: nothing can score below them.
 BOUNDS = ("perfect",)

@@ -13,8 +13,9 @@ from prep.checks import CHECKS
 from prep.engine import Progress, Workers, silent
 from prep.errors import IntegrityError, UsageError, Where
 from prep.report import CheckResult, Report
-from prep.training.advice import NOTHING_LEARNED, STEP0_FACTOR, Advice, Curves, advise
+from prep.training.advice import NOTHING_LEARNED, STEP0_FACTOR, Advice, advise
 from prep.training.diagnosis import curves_of_run
+from prep.training.learning_curves import Curves
 from prep.training.logs.columns import Series, guess, series
 from prep.training.logs.foreign import read_log
 from prep.training.logs.record import RECORD, read_record

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from prep.training.advice import Advice, Curves, advise, condensed, held_to_train
+from prep.training.advice import Advice, advise
+from prep.training.learning_curves import Curves, condensed, held_to_train
 
 SMOOTH = (1.0, 0.6, 0.4, 0.3, 0.24, 0.2, 0.17, 0.15, 0.14, 0.13)
 

@@ -10,9 +10,10 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from prep.training.advice import CLIPPED_STOP, CLIPPED_WARN, Curves, clipped
+from prep.training.advice import CLIPPED_STOP, CLIPPED_WARN, clipped
 from prep.training.guards.guard import Guard
 from prep.training.guards.watch import Watch
+from prep.training.learning_curves import Curves
 
 WINDOW = 50  # steps
 

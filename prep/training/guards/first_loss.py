@@ -9,10 +9,11 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from prep.blocks import expand_mask
-from prep.training.advice import STEP0_FACTOR, Curves, first_step
+from prep.training.advice import STEP0_FACTOR, first_step
 from prep.training.guards.certified import root_mean_square
 from prep.training.guards.guard import Guard
 from prep.training.guards.watch import Watch
+from prep.training.learning_curves import Curves
 
 
 class FirstLoss(Guard):

@@ -8,8 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from prep.errors import UnfinishedError, Where
-from prep.training.advice import Advice, Curves, Rule
+from prep.training.advice import Advice, Rule
 from prep.training.guards.watch import Watch
+from prep.training.learning_curves import Curves
 
 
 class Guard(Callback):

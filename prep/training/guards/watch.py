@@ -11,7 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from prep.gate import CertifiedDataset
-from prep.training.advice import Curves
+from prep.training.learning_curves import Curves
 from prep.training.systems import System
 
 _COLUMNS = ("train", "val", "learning_rate", "clip_factor")

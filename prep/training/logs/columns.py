@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from prep.training.advice import condensed
+from prep.training.learning_curves import condensed
 
 Row = Mapping[str, float]
 
