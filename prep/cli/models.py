@@ -107,6 +107,12 @@ def train(
     schedule: Annotated[
         str | None, typer.Option(help="cosine, or plateau: halved when validation stands still.")
     ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="32-true (the default), or bf16-mixed: matrix products in bfloat16.")
+    ] = None,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the model with torch.compile: a slow first step, then faster.")
+    ] = False,
     patience: Annotated[
         int | None, typer.Option(min=1, help="End when validation has not improved for so many epochs.")
     ] = None,
@@ -139,6 +145,8 @@ def train(
             seed=seed,
             learning_rate=learning_rate,
             schedule=schedule,
+            precision=precision,
+            compiled=compiled or None,
             patience=patience,
             without=without or (),
             config=config,

@@ -102,7 +102,7 @@ def predict(
     if json:
         write_json(found.to_dict(), json)
     if json != "-":
-        units = ", ".join(f"{name} [{unit}]" for name, unit in found.units.items())
+        units = ", ".join(f"{name} in {unit}" if unit != "1" else name for name, unit in found.units.items())
         say(f"{found.rows} predictions in {found.path}: {units}")
         for remark in found.remarks:
             say(remark)

@@ -32,6 +32,8 @@ class TrainingModule(LightningModule):
         torch.manual_seed(seed)
         self.system, self.settings, self.seed = system, hyperparameters, seed
         self.network = system.model()
+        if hyperparameters.compiled:
+            self.network.compile()
         self.step0 = math.nan
         self.measured: dict[str, float] = {}
         self._losses: list[Tensor] = []
@@ -54,9 +56,9 @@ class TrainingModule(LightningModule):
         return float(torch.stack(self._norms).median())
 
     def forward(self, batch: Batch) -> Mapping[str, Tensor]:
-        """What the model says of a batch."""
+        """What the model says of a batch; losses and metrics are never taken in half the digits."""
         result: Mapping[str, Tensor] = self.network(batch)
-        return result
+        return {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in result.items()}
 
     def on_fit_start(self) -> None:
         """Refuse batches that were not verified, whoever calls the trainer."""

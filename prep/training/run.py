@@ -30,7 +30,7 @@ from prep.training.logs.samples import samples
 from prep.training.logs.summary import write_summary
 from prep.training.module import TrainingModule
 from prep.training.result import RunResult
-from prep.training.surroundings import Say, accelerator_of, interruptible, limited_threads, make_way, quiet
+from prep.training.surroundings import Say, accelerator_of, compiling, interruptible, limited_threads, make_way, quiet
 from prep.training.systems import SYSTEMS, System
 
 
@@ -45,6 +45,8 @@ def fit(
     seed: int = 0,
     learning_rate: float | None = None,
     schedule: str | None = None,
+    precision: str | None = None,
+    compiled: bool | None = None,
     patience: int | None = None,
     without: Iterable[str] = (),
     say: Say = lambda _: None,
@@ -54,8 +56,9 @@ def fit(
 
     Files of an older run in ``run_dir`` are moved to ``run_dir.N`` unless ``resume``, which goes on from ``last.ckpt``
     and ends at the numbers of a run that was never stopped. ``say`` gets the lines of the log, ``progress``
-    (steps done, steps in all, how it goes). ``learning_rate`` and ``schedule`` replace the system's; with ``patience``
-    the run ends when the validation metric has not improved for so many epochs; ``without`` names guards to leave out.
+    (steps done, steps in all, how it goes). ``learning_rate``, ``schedule``, ``precision`` (32-true, bf16-mixed) and
+    ``compiled`` (torch.compile) replace the system's; with ``patience`` the run ends when the validation metric has not
+    improved for so many epochs; ``without`` names guards to leave out.
     Raises `CertificateError` for anything but certified data, `UsageError`, `StorageError`, `UnfinishedError` where a
     guard stops the run.
     """
@@ -69,8 +72,16 @@ def fit(
     accelerator = accelerator_of(device)
     last = run_dir / "last.ckpt"
     begun: dict[str, Any] = checkpoints.read_checkpoint(last)[checkpoints.KEY] if resume else {}
-    begun.get("run", {}).setdefault("schedule", "cosine")  # of older runs
-    settings = trained.hyperparameters.replaced(begun.get("run", {}), learning_rate, schedule)
+    if resume:
+        begun["run"] = {
+            "schedule": "cosine",
+            "precision": "32-true",
+            "compiled": False,
+            **begun["run"],
+        }  # of older runs
+    settings = trained.hyperparameters.replaced(
+        begun.get("run", {}), rate=learning_rate, schedule=schedule, precision=precision, compiled=compiled
+    )
     setattr(trained, "hyperparameters", settings)  # noqa: B010 -- of this run, not of its class
     run = _Run(data, name, trained, run_dir, seed, say, progress)
     run.guards = default_guards(
@@ -112,9 +123,8 @@ class _Run(Callback):
 
     def record(self, epochs: int) -> dict[str, Any]:
         """What every checkpoint of the run says of it."""
-        settings = self.system.hyperparameters
-        run = {"seed": self.seed, "batch_size": settings.batch_size, "learning_rate": settings.learning_rate}
-        found = checkpoints.record(self.data, self.name, {**run, "schedule": settings.schedule})
+        run = {"seed": self.seed, **self.system.hyperparameters.to_dict()}
+        found = checkpoints.record(self.data, self.name, run)
         return {
             **found,
             "epochs": epochs,
@@ -152,7 +162,7 @@ class _Run(Callback):
             path = self.data.path if is_remote(self.data.path) else str(Path(self.data.path).absolute())
             write_record(self.folder, {**self._judged_by(placed), "path": path})
             self.journal.begin(self.history)
-            with interruptible(trainer, lambda: self._stopped(last)):
+            with interruptible(trainer, lambda: self._stopped(last)), compiling():
                 trainer.fit(module, batches, ckpt_path=last, weights_only=True)
             best = checkpoints.read_checkpoint(self.folder / "best.ckpt", trainer.strategy.root_device)
             self._demand_own(best[checkpoints.KEY])
@@ -222,6 +232,7 @@ class _Run(Callback):
             num_sanity_val_steps=0,
             default_root_dir=self.folder,
             gradient_clip_val=self.system.hyperparameters.clip,
+            precision=self.system.hyperparameters.precision,
         )
 
     def _finish(self, module: LightningModule, *, test: Mapping[str, float], **measured: Any) -> RunResult:

@@ -93,6 +93,22 @@ def interruptible(trainer: Trainer, stopped: Callable[[], InterruptedRunError]) 
 
 
 @contextmanager
+def compiling() -> Iterator[None]:
+    """What keeps torch.compile from its work (no C++ compiler, no Triton) is a `UsageError`."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        raise UsageError(
+            "the model cannot be compiled here",
+            measured=" ".join(str(error).strip().splitlines()[:2]) or type(error).__name__,
+            allowed="what torch.compile needs: a C++ compiler for a CPU, Triton for a GPU",
+            remedy="leave --compile out, or install it",
+        ) from error
+
+
+@contextmanager
 def limited_threads(count: int) -> Iterator[None]:
     """At most ``count`` of torch's threads for a while: idle ones spin, and cost most where cores are shared."""
     before = torch.get_num_threads()
@@ -105,14 +121,19 @@ def limited_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Lightning's own announcements off; warnings about what is meant here (no workers, no logger) too."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Lightning's and the compiler's own announcements off; warnings about what is meant here (no workers, no logger)
+    too.
+    """
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "torch._dynamo", "torch._inductor")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", module="torch._inductor")
             warnings.filterwarnings("ignore", category=UserWarning, message=".*lightning.*")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -30,6 +30,8 @@ def train(
     seed: int = 0,
     learning_rate: float | None = None,
     schedule: str | None = None,
+    precision: str | None = None,
+    compiled: bool | None = None,
     patience: int | None = None,
     without: Iterable[str] = (),
     config: str | Path | None = None,
@@ -42,9 +44,9 @@ def train(
 
     ``dataset`` is a name of the configuration, the path of a certified dataset, or a `CertifiedDataset`; anything else
     is refused. ``system`` is by default the one of the dataset's name, else ``tabular``. The run is written to
-    ``run_dir`` (default ``runs/<dataset>``); ``resume`` goes on from its last checkpoint. ``learning_rate`` and
-    ``schedule`` (cosine or plateau) replace the system's, ``patience`` ends the run early, ``without`` leaves guards
-    out. ``say`` gets the lines of the log. Raises what the gate raises, and what `prep.training.fit` does.
+    ``run_dir`` (default ``runs/<dataset>``); ``resume`` goes on from its last checkpoint. ``learning_rate``,
+    ``schedule`` (cosine or plateau), ``precision`` (32-true or bf16-mixed) and ``compiled`` (torch.compile) replace the
+    system's, ``patience`` ends the run early, ``without`` leaves guards out. ``say`` gets the lines of the log. Raises what the gate raises, and what `prep.training.fit` does.
     """
     if isinstance(dataset, str | Path):
         path, policy = _located(dataset, config, require)
@@ -81,6 +83,8 @@ def train(
         seed=seed,
         learning_rate=learning_rate,
         schedule=schedule,
+        precision=precision,
+        compiled=compiled,
         patience=patience,
         without=without,
         say=say,

@@ -158,6 +158,53 @@ def test_a_run_does_not_go_on_with_other_data(certified_copy: Path):
         prep.train("regression", resume=True)
 
 
+def test_a_run_in_half_the_digits_keeps_its_weights_in_all_of_them_and_goes_on_as_it_was_begun(
+    regression: prep.CertifiedDataset, tmp_path: Path
+):
+    prep.train(regression, epochs=1, run_dir=tmp_path, device="cpu", precision="bf16-mixed")
+    begun = read_checkpoint(tmp_path / "last.ckpt")
+    again = prep.train(regression, epochs=2, run_dir=tmp_path, device="cpu", resume=True)
+
+    assert {value.dtype for value in begun["state_dict"].values() if value.is_floating_point()} == {torch.float32}
+    assert read_checkpoint(tmp_path / "last.ckpt")[KEY]["run"]["precision"] == "bf16-mixed"
+    assert again.test["mse"] < again.baseline
+    with pytest.raises(UsageError, match="as it was begun"):
+        prep.train(regression, epochs=3, run_dir=tmp_path, device="cpu", resume=True, precision="32-true")
+
+
+def test_a_compiled_run_ends_where_a_plain_one_does_and_its_weights_need_no_compiler(
+    regression: prep.CertifiedDataset, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plainly = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: plainly(self, backend="aot_eager"))
+    result = prep.train(regression, epochs=3, run_dir=tmp_path, device="cpu", compiled=True)
+
+    expected = json.loads((finished / "result.json").read_text())
+    assert result.test["mse"] == pytest.approx(expected["test"]["mse"], rel=1e-3)
+    names = [set(read_checkpoint(folder / "best.ckpt")["state_dict"]) for folder in (tmp_path, finished)]
+    assert names[0] == names[1]
+
+
+def test_a_machine_that_cannot_compile_says_so(
+    regression: prep.CertifiedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise RuntimeError("no compiler was found")
+
+    plainly = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: plainly(self, backend=broken))
+    with pytest.raises(UsageError, match="cannot be compiled here") as caught:
+        prep.train(regression, epochs=1, run_dir=tmp_path, device="cpu", compiled=True)
+    assert "no compiler was found" in str(caught.value.measured)
+    assert "--compile" in caught.value.remedy
+
+
+def test_a_precision_that_does_not_exist_is_named(regression: prep.CertifiedDataset, tmp_path: Path):
+    with pytest.raises(UsageError, match="no such precision") as caught:
+        prep.train(regression, epochs=1, run_dir=tmp_path, device="cpu", precision="fp8")
+    assert "bf16-mixed" in caught.value.allowed
+
+
 def test_a_run_does_not_go_on_with_another_seed(regression: prep.CertifiedDataset, finished: Path):
     with pytest.raises(UsageError, match="as it was begun"):
         prep.train(regression, run_dir=finished, resume=True, seed=1)

@@ -6,7 +6,7 @@ import abc
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -20,13 +20,15 @@ from prep.training.schedule import KINDS, Schedule
 
 Batch = Mapping[str, Tensor]
 Outputs = Mapping[str, Tensor]
+Precision = Literal["32-true", "bf16-mixed"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
     """AdamW with gradients clipped to norm ``clip``; the rate rises over the share ``warmup`` of all steps, then falls
     as ``schedule`` says (`prep.training.schedule`). On a CPU, ``threads`` are used where the model has no work for more
-    (0: as torch decides).
+    (0: as torch decides). ``precision`` is Lightning's name of it; a ``compiled`` model goes through torch.compile.
     """
 
     epochs: int
@@ -37,13 +39,25 @@ class Hyperparameters:
     warmup: float = 0.05
     threads: int = 0
     schedule: Schedule = "cosine"
+    precision: Precision = "32-true"
+    compiled: bool = False
 
-    def replaced(self, begun: Mapping[str, Any], rate: float | None, schedule: str | None) -> Hyperparameters:
-        """With another rate or schedule; by default those that a run was ``begun`` with. `UsageError` for others than
-        there are.
+    def replaced(
+        self,
+        begun: Mapping[str, Any],
+        *,
+        rate: float | None = None,
+        schedule: str | None = None,
+        precision: str | None = None,
+        compiled: bool | None = None,
+    ) -> Hyperparameters:
+        """With another rate, schedule or precision, compiled or not; by default as a run was ``begun``. `UsageError`
+        for others than there are.
         """
         rate = begun.get("learning_rate", self.learning_rate) if rate is None else rate
         schedule = begun.get("schedule", self.schedule) if schedule is None else schedule
+        precision = begun.get("precision", self.precision) if precision is None else precision
+        compiled = begun.get("compiled", self.compiled) if compiled is None else compiled
         if not 0.0 < rate < math.inf:
             raise UsageError(
                 "a learning rate is a positive number",
@@ -58,7 +72,19 @@ class Hyperparameters:
                 allowed=", ".join(KINDS),
                 remedy="leave --schedule out, or name one of these",
             )
-        return replace(self, learning_rate=rate, schedule=schedule)
+        if precision not in PRECISIONS:
+            raise UsageError(
+                "there is no such precision",
+                measured=precision,
+                allowed=", ".join(PRECISIONS),
+                remedy="leave --precision out, or name one of these",
+            )
+        return replace(self, learning_rate=rate, schedule=schedule, precision=precision, compiled=compiled)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a run that goes on has to share with the one that was begun."""
+        shared = ("batch_size", "learning_rate", "schedule", "precision", "compiled")
+        return {name: getattr(self, name) for name in shared}
 
 
 @dataclass(frozen=True, slots=True)
