@@ -46,7 +46,8 @@ def train(
     is refused. ``system`` is by default the one of the dataset's name, else ``tabular``. The run is written to
     ``run_dir`` (default ``runs/<dataset>``); ``resume`` goes on from its last checkpoint. ``learning_rate``,
     ``schedule`` (cosine or plateau), ``precision`` (32-true or bf16-mixed) and ``compiled`` (torch.compile) replace the
-    system's, ``patience`` ends the run early, ``without`` leaves guards out. ``say`` gets the lines of the log. Raises what the gate raises, and what `prep.training.fit` does.
+    system's, ``patience`` ends the run early, ``without`` leaves guards out. ``say`` gets the lines of the log. Raises
+    what the gate raises, and what `prep.training.fit` does.
     """
     if isinstance(dataset, str | Path):
         path, policy = _located(dataset, config, require)
