@@ -10,7 +10,9 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -128,6 +130,12 @@ def project(tmp_path: Path) -> Iterator[Path]:
 def dataset_of(folder: Path, name: str) -> Path:
     """Where a system's certified dataset lies in a project."""
     return folder / "data/normalized" / f"{name}{FORMATS[name]}"
+
+
+def arrays_in(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The arrays of an .npz by name; the file is closed again."""
+    with np.load(path) as found:
+        return dict(found)
 
 
 def largest_file(dataset: Path, field: str = "") -> Path:

@@ -15,7 +15,7 @@ import zarr
 import prep
 from prep.formats import open_container
 from prep.verbs.rawdata import read_manifest
-from tests.conftest import make_project, working_in
+from tests.conftest import arrays_in, make_project, working_in
 
 HERE = "Some-Folder-Of-Mine"
 
@@ -82,7 +82,7 @@ def test_a_renamed_folder_is_still_the_same_data(deep: Path):
 def test_another_source_is_another_identity(deep: Path):
     source = written(deep / "a", ".npz")
     first = provenance(prep.ingest(str(source), output="1/mine.h5").path)
-    arrays = dict(np.load(source))
+    arrays = arrays_in(source)
     arrays["inputs"][7, 1] += 1
     np.savez(source, **arrays)
     second = provenance(prep.ingest(str(source), output="2/mine.h5").path)

@@ -17,7 +17,7 @@ from prep.training.evaluation.verdict import judge
 from prep.training.remembered import Trained
 from prep.training.systems.control import Control
 from prep.training.systems.system import System
-from tests.conftest import SYSTEMS, dataset_of
+from tests.conftest import SYSTEMS, arrays_in, dataset_of
 
 Runs = Callable[[str], Path]
 PICTURES = {
@@ -72,7 +72,7 @@ def test_errors_in_original_units_are_those_of_inverted_predictions(
     predicted = prep.predict(
         run / "best.ckpt", certified_project / "data/raw/regression.h5", split="test", output=tmp_path / "a.npz"
     )
-    answers = np.load(predicted.path)["targets"]
+    answers = arrays_in(predicted.path)["targets"]
     true = data.transforms["targets"].invert(data.rows("targets", *data.bounds("test")))
     zero = data.transforms["targets"].invert(np.zeros_like(true))
 

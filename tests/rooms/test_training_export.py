@@ -13,7 +13,7 @@ import pytest
 
 import prep
 from prep.errors import UsageError
-from tests.conftest import FORMATS
+from tests.conftest import FORMATS, arrays_in
 
 Runs = Callable[[str], Path]
 # What a user without prep runs: inputs from a file, outputs to another, metadata to stdout.
@@ -82,7 +82,7 @@ def test_the_program_alone_gives_what_predict_gives_for_any_number_of_rows(
 
     assert done.returncode == 0, done.stderr
     about = json.loads(done.stdout)
-    expected, found = np.load(tmp_path / "expected.npz"), np.load(tmp_path / "found.npz")
+    expected, found = arrays_in(tmp_path / "expected.npz"), arrays_in(tmp_path / "found.npz")
     assert set(found) == set(expected) == {each["name"] for each in about["outputs"]}
     for field, values in expected.items():
         assert found[field].dtype == values.dtype

@@ -12,7 +12,7 @@ import torch
 import prep
 from prep.errors import CertificateError, DataError, IntegrityError, UsageError
 from prep.training.remembered import Trained
-from tests.conftest import FORMATS, SYSTEMS, dataset_of
+from tests.conftest import FORMATS, SYSTEMS, arrays_in, dataset_of
 
 Runs = Callable[[str], Path]
 
@@ -67,7 +67,7 @@ def test_raw_values_give_what_the_normalised_ones_give_turned_back(
     found = prep.predict(
         run / "best.ckpt", raw_of(certified_project, name), split="test", output=tmp_path / "answers.npz"
     )
-    expected, answers = original(run, certified_project, name), np.load(tmp_path / "answers.npz")
+    expected, answers = original(run, certified_project, name), arrays_in(tmp_path / "answers.npz")
 
     assert set(answers) == set(expected) == set(found.units)
     for field, values in expected.items():
@@ -81,7 +81,7 @@ def test_answers_are_in_the_order_of_the_input_and_the_same_in_every_format(
     raw, checkpoint = raw_of(certified_project, "regression"), trained("regression") / "best.ckpt"
     for ending in (".npz", ".h5", ".zarr"):
         prep.predict(checkpoint, raw, output=tmp_path / f"answers{ending}")
-    expected = np.load(tmp_path / "answers.npz")["targets"]
+    expected = arrays_in(tmp_path / "answers.npz")["targets"]
 
     assert expected.shape == (1000, 4)
     for ending in (".h5", ".zarr"):
@@ -104,7 +104,7 @@ def test_plain_arrays_are_taken_by_name_whatever_else_lies_beside_them(
     prep.predict(checkpoint, tmp_path / "mine.npz", output=tmp_path / "one.npz")
     prep.predict(checkpoint, tmp_path / "inputs.npy", output=tmp_path / "other.npz")
 
-    one, other = (np.load(tmp_path / name)["targets"] for name in ("one.npz", "other.npz"))
+    one, other = (arrays_in(tmp_path / name)["targets"] for name in ("one.npz", "other.npz"))
     np.testing.assert_array_equal(one, other)
     assert len(one) == rows
 
@@ -117,7 +117,7 @@ def test_covariance_without_its_power_is_of_trace_n_and_says_so(certified_projec
 
     found = prep.predict(trained("covariance") / "best.ckpt", tmp_path / "mine.npz", output=tmp_path / "answers.npz")
 
-    answers = np.load(tmp_path / "answers.npz")
+    answers = arrays_in(tmp_path / "answers.npz")
     assert "without its scale" in found.remarks[0]
     np.testing.assert_allclose(np.trace(answers["covariance_normalized"], axis1=1, axis2=2).real, 144.0, rtol=1e-6)
 
@@ -178,7 +178,7 @@ def test_what_the_mask_leaves_out_may_be_anything(control: dict[str, np.ndarray]
         prep.predict(
             trained("control") / "best.ckpt", tmp_path / f"{name}.npz", output=tmp_path / f"{name}-answers.npz"
         )
-    clean, found = (np.load(tmp_path / f"{name}-answers.npz")["controls"] for name in ("clean", "dirty"))
+    clean, found = (arrays_in(tmp_path / f"{name}-answers.npz")["controls"] for name in ("clean", "dirty"))
     np.testing.assert_array_equal(clean, found)
 
 
