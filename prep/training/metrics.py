@@ -13,11 +13,17 @@ import numpy as np
 
 from prep.blocks import Array
 
+_ROUNDING = 1e-13  # of a sum of squares
+# Weights are summed at the scale of e^(100 k), so that sums of batches can be added and none of them overflows.
+_STEP, _SCALES = 100.0, np.arange(-60, 61)
+
 
 def squared_error(predicted: Array, true: Array, counted: Array | None = None) -> Array:
-    """|predicted - true|² of every value, 0 where ``counted`` is 0; finish sums of it with `mean`."""
-    error = np.abs(predicted - true) ** 2 if np.iscomplexobj(predicted - true) else (predicted - true) ** 2
-    return error if counted is None else counted * error
+    """|predicted - true|² of every value in float64, 0 where ``counted`` is 0; finish sums of it with `mean`."""
+    error = _square(_double(predicted) - _double(true))
+    if counted is None:
+        return error
+    return np.where(counted == 0, 0.0, counted * error)
 
 
 def mean(total: Array | float, count: Array | float) -> Array:
@@ -31,13 +37,24 @@ def normalised_error(predicted: Array, true: Array) -> tuple[Array, Array]:
 
     The NMSE of a sample is their ratio: the mean of ratios weighs samples alike, the ratio of sums as what they hold.
     """
-    rows = len(true)
-    gap = (np.abs(predicted - true) ** 2).reshape(rows, -1)
-    return gap.sum(1, dtype=np.float64), (np.abs(true) ** 2).reshape(rows, -1).sum(1, dtype=np.float64)
+    true = _double(true)
+    axes = tuple(range(1, true.ndim))
+    return _square(_double(predicted) - true).sum(axes), _square(true).sum(axes)
+
+
+def _double(values: Array) -> Array:
+    """Half floats overflow when squared, and small integers when subtracted."""
+    return np.asarray(values, np.complex128 if np.iscomplexobj(values) else np.float64)
+
+
+def _square(values: Array) -> Array:
+    result: Array = values.real**2 + values.imag**2 if np.iscomplexobj(values) else values**2
+    return result
 
 
 def gaussian_nll(mean_square: float, variance: float = 1.0) -> float:
-    """Mean negative log-likelihood of errors of ``mean_square`` under a normal distribution, constant included.
+    """Mean negative log-likelihood of errors of ``mean_square`` under a normal distribution of positive ``variance``,
+    constant included.
 
     ½ (ln 2πσ² + mse/σ²): unit normal errors under σ = 1 give ½ (1 + ln 2π) = 1.4189.
     """
@@ -48,8 +65,8 @@ def gaussian_nll(mean_square: float, variance: float = 1.0) -> float:
 class R2:
     """What R² needs, of any shape: one value for each feature, or each feature of each group.
 
-    ``first`` and ``second`` are sums of true values and of their squares about a fixed offset, since offsets may be far
-    larger than spreads; ``residual`` are sums of squared errors.
+    ``first`` and ``second`` are sums of true values and of their squares about a fixed offset near their mean, since
+    offsets may be far larger than spreads; ``residual`` are sums of squared errors.
     """
 
     count: Array
@@ -58,9 +75,9 @@ class R2:
     second: Array
 
     @staticmethod
-    def terms(predicted: Array, true: Array, counted: Array, offset: Array | float = 0.0) -> dict[str, Array]:
+    def terms(predicted: Array, true: Array, counted: Array, offset: Array | float) -> dict[str, Array]:
         """The four parts of every value, to be summed over samples by the name of the part."""
-        about = true - offset
+        about = np.where(counted == 0, 0.0, _double(true) - offset)
         return {
             "count": counted,
             "residual": squared_error(predicted, true, counted),
@@ -76,8 +93,8 @@ class R2:
 
     @property
     def known(self) -> Array:
-        """Where there are two values or more and they differ: elsewhere no R² is defined."""
-        result: Array = (np.asarray(self.count) > 1) & (self.spread > 0)
+        """Where there are two values or more and they differ by more than rounding: elsewhere no R² is defined."""
+        result: Array = (np.asarray(self.count) > 1) & (self.spread > _ROUNDING * np.asarray(self.second))
         return result
 
     def finish(self) -> Array:
@@ -119,22 +136,23 @@ def overlap(one: Array, other: Array) -> float:
     return float(np.minimum(np.asarray(one) / whole[0], np.asarray(other) / whole[1]).sum())
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """Importance weights by their logarithms, each about a fixed ``offset`` so that sums of batches can be added.
+def weight_terms(log_weights: Array) -> dict[str, Array]:
+    """Σ w and Σ w² of importance weights by their logarithms (rows,) are sums over rows of these (rows, scales).
 
-    Choose it near the largest logarithm that is expected: e⁷⁰⁰ above it is the end of float64.
+    A weight of NaN counts as 0, and one beyond e^±6000 as that.
     """
+    logs = np.clip(np.nan_to_num(log_weights, nan=-np.inf), None, _STEP * _SCALES[-1])
+    place = np.clip(np.floor(logs / _STEP), _SCALES[0], _SCALES[-1])
+    at = place[:, None] == _SCALES
+    weights = np.where(np.isfinite(logs), np.exp(logs - _STEP * place), 0.0)[:, None]
+    return {"weight": at * weights, "squared_weight": at * weights**2}
 
-    offset: float = 0.0
 
-    def terms(self, log_weights: Array) -> dict[str, Array]:
-        """Σ w and Σ w² are sums of these; a weight of NaN counts as 0."""
-        weights = np.exp(np.minimum(np.nan_to_num(log_weights, nan=-np.inf) - self.offset, 300.0))
-        return {"weight": weights, "squared_weight": weights**2}
-
-    @staticmethod
-    def finish(weight: Array | float, squared: Array | float) -> float:
-        """Effective sample size (Σw)² / Σw² (Kish 1965): of n equal weights n, of one that outweighs all others 1."""
-        total, square = float(weight), float(squared)
-        return total**2 / square if square > 0.0 else 0.0
+def effective_samples(weight: Array, squared: Array) -> float:
+    """Effective sample size (Σw)² / Σw² (Kish 1965) from totals of `weight_terms` (scales,): of n equal weights n, of
+    one that outweighs all others 1, of none 0.
+    """
+    if not np.any(weight):
+        return 0.0
+    below = _STEP * (_SCALES - _SCALES[np.flatnonzero(weight)[-1]]).clip(max=0)
+    return float((weight * np.exp(below)).sum() ** 2 / (squared * np.exp(2.0 * below)).sum())

@@ -16,7 +16,7 @@ from prep.blocks import Array
 from prep.training.data import demand_verified
 from prep.training.schedule import schedules
 from prep.training.systems import Hyperparameters, System
-from prep.training.systems.system import Batch
+from prep.training.systems.system import Batch, demand_precision
 
 
 class TrainingModule(LightningModule):
@@ -59,6 +59,10 @@ class TrainingModule(LightningModule):
         """What the model says of a batch; losses and metrics are never taken in half the digits."""
         result: Mapping[str, Tensor] = self.network(batch)
         return {name: value.float() if value.dtype == torch.bfloat16 else value for name, value in result.items()}
+
+    def setup(self, stage: str) -> None:
+        """Refuse a precision in which metrics cannot be taken, whoever makes the trainer."""
+        demand_precision(self.trainer.precision)
 
     def on_fit_start(self) -> None:
         """Refuse batches that were not verified, whoever calls the trainer."""

@@ -30,7 +30,17 @@ from prep.training.logs.samples import samples
 from prep.training.logs.summary import write_summary
 from prep.training.module import TrainingModule
 from prep.training.result import RunResult
-from prep.training.surroundings import Say, accelerator_of, compiling, interruptible, limited_threads, make_way, quiet
+from prep.training.surroundings import (
+    Say,
+    accelerator_of,
+    compiling,
+    demand_count,
+    interruptible,
+    limited_threads,
+    make_way,
+    quiet,
+    resumable,
+)
 from prep.training.systems import SYSTEMS, System
 
 
@@ -63,6 +73,8 @@ def fit(
     guard stops the run.
     """
     begin = time.monotonic()
+    for option, count in (("epochs", epochs), ("patience", patience)):
+        demand_count(option, count)
     data = demand_certified(data)
     name = system or (data.id if data.id in SYSTEMS else "tabular")
     family, _, fault = name.partition("+")
@@ -162,7 +174,7 @@ class _Run(Callback):
             path = self.data.path if is_remote(self.data.path) else str(Path(self.data.path).absolute())
             write_record(self.folder, {**self._judged_by(placed), "path": path})
             self.journal.begin(self.history)
-            with interruptible(trainer, lambda: self._stopped(last)), compiling():
+            with interruptible(trainer, lambda: self._stopped(last)), compiling(), resumable(self.folder):
                 trainer.fit(module, batches, ckpt_path=last, weights_only=True)
             best = checkpoints.read_checkpoint(self.folder / "best.ckpt", trainer.strategy.root_device)
             self._demand_own(best[checkpoints.KEY])

@@ -16,6 +16,8 @@ import zarr
 
 from prep.errors import IntegrityError, UsageError
 from prep.formats import format_of, open_container
+from prep.formats.codecs import check_codecs
+from prep.formats.files import LocalFiles
 from prep.formats.hdf5_structure import DIMENSION_ONLY
 from tests.rooms.formats_demo import demo_spec, write_demo
 
@@ -334,3 +336,51 @@ def test_an_intact_dataset_opens_under_any_name_and_through_a_link(tmp_path: Pat
     assert open_container(tmp_path / "link").spec == demo_spec()
     path.rename(tmp_path / "renamed")
     assert open_container(tmp_path / "renamed").spec == demo_spec()
+
+
+SHUFFLE, ZLIB = {"id": "shuffle", "elementsize": 4}, {"id": "zlib", "level": 6}
+CODECS: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "a codec of somebody else": ([{"id": "lzma"}], "codecs lzma"),
+    "a codec that runs code": ([{"id": "pickle", "protocol": 4}], "codecs pickle"),
+    "a chain in another order": ([ZLIB, SHUFFLE], "codecs zlib, shuffle"),
+    "a codec twice": ([ZLIB, ZLIB], "codecs zlib, zlib"),
+    "a level that does not exist": ([{"id": "gzip", "level": 10}], "options of codec gzip"),
+    "a level that is no number": ([{"id": "gzip", "level": True}], "options of codec gzip"),
+    "an option too many": ([{**ZLIB, "dictionary": "x"}], "options of codec zlib"),
+    "an option that is missing": ([{"id": "zlib"}], "options of codec zlib"),
+    "a shuffle of other elements": ([{**SHUFFLE, "elementsize": 8}], "shuffle of 8 bytes for elements of 4"),
+}
+
+
+@pytest.mark.parametrize("case", CODECS)
+def test_a_chain_of_codecs_that_prep_does_not_write_is_refused(case: str) -> None:
+    codecs, match = CODECS[case]
+    check_codecs([SHUFFLE, ZLIB], 4)
+    with pytest.raises(ValueError, match=match):
+        check_codecs(codecs, 4)
+
+
+def test_what_is_no_file_is_never_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(IntegrityError, match="neither a file nor a folder"):
+        LocalFiles(tmp_path / "pipe")
+    with pytest.raises(IntegrityError, match="no regular file"):
+        LocalFiles(tmp_path).read("pipe", memoryview(bytearray(1)), 0)
+    (tmp_path / "pipe").unlink()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IntegrityError, match="no regular file"):
+        LocalFiles(tmp_path).size("folder")
+
+
+def test_a_folder_is_not_walked_beyond_what_a_dataset_has(tmp_path: Path) -> None:
+    for name in "abcd":
+        (tmp_path / f"{name}/inside").mkdir(parents=True)
+        (tmp_path / f"{name}/file").touch()
+    assert len(LocalFiles(tmp_path).listing()) == 8
+    with pytest.raises(IntegrityError, match="more than it names"):
+        LocalFiles(tmp_path).listing(2)
+
+    deep = tmp_path / "/".join("x" * 80)
+    deep.mkdir(parents=True)
+    with pytest.raises(IntegrityError, match="more than it names"):
+        LocalFiles(tmp_path).listing()

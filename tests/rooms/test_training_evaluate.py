@@ -107,7 +107,13 @@ def test_weights_are_the_same_after_they_were_evaluated(certified_project: Path,
 
 @pytest.mark.parametrize(
     ("train", "test", "verdict"),
-    [(0.05, 0.06, "done"), (0.01, 0.09, "overfitted"), (0.01, 0.5, "overfitted"), (0.3, 0.31, "not there yet")],
+    [
+        (0.05, 0.06, "done"),
+        (0.01, 0.09, "overfitted"),
+        (0.01, 0.5, "overfitted"),
+        (0.3, 0.31, "not there yet"),
+        (0.04, 0.06, "done"),
+    ],
 )
 def test_the_verdict_follows_the_criteria_of_the_system(
     train: float, test: float, verdict: str, certified_project: Path
@@ -118,7 +124,8 @@ def test_the_verdict_follows_the_criteria_of_the_system(
 
 def test_a_score_that_is_not_finite_is_never_done(certified_project: Path):
     system: System = Control(opened(certified_project, "control"))
-    assert judge(system, {"masked_mse": float("nan")}, {"masked_mse": float("nan")}).kind == "not there yet"
+    for train in (float("nan"), 0.01):
+        assert judge(system, {"masked_mse": train}, {"masked_mse": float("nan")}).kind == "not there yet"
 
 
 def test_the_data_are_found_by_their_name_in_the_configuration(

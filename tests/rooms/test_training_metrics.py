@@ -12,13 +12,14 @@ import torchmetrics.functional as reference
 from prep.training.metrics import (
     R2,
     EnergyBins,
-    Weights,
+    effective_samples,
     gaussian_nll,
     mean,
     normalised_error,
     overlap,
     right,
     squared_error,
+    weight_terms,
 )
 
 RNG = np.random.default_rng(0)
@@ -127,9 +128,10 @@ def test_energies_beyond_the_bins_and_broken_ones_are_counted_at_the_ends():
     assert bins.edges.tolist() == [0, 1, 2, 3, 4]
 
 
-def ess(logs: np.ndarray, offset: float = 0.0) -> float:
-    terms = Weights(offset).terms(logs)
-    return Weights.finish(terms["weight"].sum(), terms["squared_weight"].sum())
+def ess(*batches: np.ndarray) -> float:
+    terms = [weight_terms(logs) for logs in batches]
+    weight, squared = (sum(each[name].sum(0) for each in terms) for name in ("weight", "squared_weight"))
+    return effective_samples(weight, squared)
 
 
 def test_effective_samples_are_all_of_equal_weights_and_one_of_a_single_heavy_one():
@@ -137,9 +139,36 @@ def test_effective_samples_are_all_of_equal_weights_and_one_of_a_single_heavy_on
     assert ess(np.array([0.0, -800.0, -800.0])) == pytest.approx(1.0)
     assert ess(np.log([1.0, 2.0, 3.0])) == pytest.approx(36.0 / 14.0)
     assert ess(np.array([np.nan, 0.0])) == 1.0
-    assert Weights.finish(0.0, 0.0) == 0.0
+    assert ess(np.array([np.nan, -np.inf])) == 0.0
 
 
-def test_effective_samples_do_not_depend_on_the_offset():
-    logs = RNG.standard_normal(1000)
-    assert ess(logs, 40.0) == pytest.approx(ess(logs), rel=1e-12)
+def test_effective_samples_are_the_same_however_large_the_weights_and_however_they_are_cut():
+    logs = 40.0 * RNG.standard_normal(1000)
+    shifted = np.exp(logs - logs.max())
+    expected = shifted.sum() ** 2 / (shifted**2).sum()
+    for offset in (-5000.0, -400.0, 0.0, 99.9, 400.0, 5000.0):
+        assert ess(logs[:300] + offset, logs[300:] + offset) == pytest.approx(expected, rel=1e-9)
+    assert ess(np.array([400.0, 350.0])) == pytest.approx(1.0)
+    assert ess(np.array([-400.0, -400.0])) == pytest.approx(2.0)
+
+
+def test_small_types_neither_overflow_nor_wrap():
+    large = np.full((1, 3), 300.0, np.float16)
+    assert squared_error(large, -large).sum() == 3 * 600.0**2
+    assert float(squared_error(np.array([127], np.int8), np.array([-127], np.int8))[0]) == 254.0**2
+    assert normalised_error(large, -large)[0].tolist() == [3 * 600.0**2]
+
+
+def test_what_a_mask_leaves_out_may_be_anything():
+    predicted, true, mask = np.array([[1.0, np.nan]]), np.array([[3.0, np.inf]]), np.array([[1.0, 0.0]])
+    assert squared_error(predicted, true, mask).tolist() == [[4.0, 0.0]]
+    assert all(np.isfinite(values).all() for values in R2.terms(predicted, true, mask, 0.0).values())
+
+
+def test_a_batch_without_rows_adds_nothing():
+    assert [each.shape for each in normalised_error(np.zeros((0, 4, 4)), np.zeros((0, 4, 4)))] == [(0,), (0,)]
+
+
+def test_a_constant_that_float64_cannot_hold_exactly_has_no_r2():
+    true = np.full((1000, 3), 0.33)
+    assert not r2(0.0, true + 1e-9, true, np.ones((1000, 3))).known.any()

@@ -17,8 +17,8 @@ from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
 import prep
-from prep.errors import CertificateError, IntegrityError, PrepError, UnfinishedError, UsageError
-from prep.training import TrainingModule
+from prep.errors import CertificateError, IntegrityError, PrepError, StorageError, UnfinishedError, UsageError
+from prep.training import CertifiedDataModule, TrainingModule, checkpoint
 from prep.training.checkpoint import KEY, read_checkpoint
 from prep.training.logs.history import MACHINE
 from prep.training.systems.regression import Regression
@@ -380,3 +380,37 @@ def test_whether_anything_was_learned_is_judged_once_and_not_again_when_a_run_go
     assert len(judged) == 1
     prep.train(regression, epochs=27, run_dir=tmp_path / "run", device="cpu", resume=True)
     assert len(judged) == 1
+
+
+@pytest.mark.parametrize("option", ["epochs", "patience"])
+@pytest.mark.parametrize("count", [0, -1, 1.5, True])
+def test_a_number_of_epochs_is_a_whole_number(
+    option: str, count: Any, regression: prep.CertifiedDataset, tmp_path: Path
+):
+    with pytest.raises(UsageError, match=f"{option} is a number of epochs"):
+        prep.train(regression, run_dir=tmp_path / "run", device="cpu", **{option: count})
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_disk_that_is_full_after_an_epoch_says_how_to_go_on(
+    regression: prep.CertifiedDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    really = checkpoint.write_atomically
+
+    def full(path: Path, data: bytes) -> None:
+        if (tmp_path / "last.ckpt").exists():
+            raise StorageError("the disk is full", remedy="free some space, then run it again")
+        really(path, data)
+
+    monkeypatch.setattr(checkpoint, "write_atomically", full)
+    with pytest.raises(StorageError, match="full") as caught:
+        prep.train(regression, epochs=2, run_dir=tmp_path, device="cpu")
+    assert caught.value.remedy.endswith("run it again with --resume")
+
+
+def test_a_trainer_of_a_precision_without_metrics_is_refused(regression: prep.CertifiedDataset):
+    system = Regression(regression)
+    trainer = Trainer(accelerator="cpu", precision="bf16-true", logger=False, enable_checkpointing=False)
+    with pytest.raises(UsageError, match="no such precision") as caught:
+        trainer.test(TrainingModule(system, system.hyperparameters, 0), CertifiedDataModule(regression), verbose=False)
+    assert caught.value.measured == "bf16-true"

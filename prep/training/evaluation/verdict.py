@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -37,7 +38,7 @@ def judge(system: System, train: Mapping[str, float], test: Mapping[str, float])
         return Verdict("done", criteria, "every criterion is met")
     learned = all(each.met for each in criteria if each.kind == "train")
     apart = next((each for each in missed if each.kind == "ratio"), None)
-    if learned and apart is not None:
+    if learned and apart is not None and math.isfinite(apart.value):
         return Verdict("overfitted", criteria, f"{apart.metric} is {apart.value:.3g}, above {apart.below:.3g}")
     first = missed[0]
     return Verdict(

@@ -65,7 +65,7 @@ def default_guards(
     from prep.training.systems import SYSTEMS
 
     data = demand_certified(data)
-    left_out = frozenset(without)
+    left_out = frozenset([without] if isinstance(without, str) else without)
     for name in sorted(left_out):
         GUARDS.load(name)
     known: System | None = SYSTEMS.load(system)(data) if isinstance(system, str) else system

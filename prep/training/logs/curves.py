@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from prep.training.advice import RATIO
 from prep.training.logs.history import Epoch, components
 from prep.training.systems import System
 
-# Curves fall, mostly; to look for the best place takes long, and matplotlib warns of it on a busy machine.
-_CORNER = "upper right"
+# Below the axes, where no curve is; to look for a free corner takes long, and there may be none.
+_BELOW: Mapping[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 3, "frameon": False}
 
 
 def draw_curves(path: Path, history: Sequence[Epoch], system: System) -> None:
@@ -45,7 +45,7 @@ def _total(axes: Any, history: Sequence[Epoch]) -> None:
     _line(axes, history, "train_loss", label="train loss, mean of the epoch")
     _scale(axes, [epoch["train_loss"] for epoch in history])
     axes.set_title("loss")
-    axes.legend(loc=_CORNER)
+    axes.legend(**_BELOW)
 
 
 def _components(axes: Any, history: Sequence[Epoch]) -> None:
@@ -54,7 +54,7 @@ def _components(axes: Any, history: Sequence[Epoch]) -> None:
         _line(axes, history, f"loss/{name}", label=name)
     _scale(axes, [value for epoch in history for value in components(epoch).values()])
     axes.set_title("terms of the loss")
-    axes.legend(loc=_CORNER)
+    axes.legend(**_BELOW)
 
 
 def _ratio(axes: Any, history: Sequence[Epoch], metric: str) -> None:
@@ -65,7 +65,7 @@ def _ratio(axes: Any, history: Sequence[Epoch], metric: str) -> None:
     )
     axes.axhline(RATIO, color="tab:red", linestyle="--", label=f"overfitted above {RATIO:g}")
     axes.set_title("validation / training (the loss has one term)")
-    axes.legend(loc=_CORNER)
+    axes.legend(**_BELOW)
 
 
 def _validation(axes: Any, history: Sequence[Epoch], system: System) -> None:
@@ -78,7 +78,7 @@ def _validation(axes: Any, history: Sequence[Epoch], system: System) -> None:
     axes.plot(history[best]["epoch"], values[best], "o", color="tab:green", label=f"best {values[best]:.4g}")
     _scale(axes, [*values, system.baseline, *([system.target.below] if system.target else [])])
     axes.set_title("validation, frozen weights")
-    axes.legend(loc=_CORNER)
+    axes.legend(**_BELOW)
 
 
 def _steps(axes: Any, history: Sequence[Epoch]) -> None:
@@ -92,7 +92,7 @@ def _steps(axes: Any, history: Sequence[Epoch]) -> None:
     rates.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     axes.set_title("steps")
     lines = [*axes.get_lines(), *rates.get_lines()]
-    rates.legend(lines, [each.get_label() for each in lines], loc=_CORNER)
+    rates.legend(lines, [each.get_label() for each in lines], **_BELOW)
 
 
 def _line(axes: Any, history: Sequence[Epoch], name: str, **style: Any) -> None:

@@ -31,8 +31,8 @@ class Journal:
 
     def say(self, text: str) -> None:
         """One line for people, on the terminal and in ``log.txt``."""
-        self._say(text)
         self.note(text)
+        self._say(text)
 
     def note(self, text: str) -> None:
         """One line in ``log.txt``, for what is shown elsewhere."""
@@ -43,11 +43,11 @@ class Journal:
     def epoch(self, history: Sequence[rows.Epoch], epochs: int, first: float) -> None:
         """Tell the last epoch of ``history``: in every file of numbers, and as a line where `told` says so."""
         last = history[-1]
-        if rows.told(int(last["epoch"]), epochs):
-            self.say(rows.line(last, epochs, self.system.metric, first, relative=self.system.baseline > 0))
         rows.write_metrics(self.folder / "metrics.csv", history)
         if self._events is not None:
             self._events.add(last)
+        if rows.told(int(last["epoch"]), epochs):
+            self.say(rows.line(last, epochs, self.system.metric, first, relative=self.system.baseline > 0))
         if time.monotonic() - self._drawn > max(_REDRAW, self._took / _SHARE):
             self.draw(history)
 

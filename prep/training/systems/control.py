@@ -74,10 +74,10 @@ class Control(System):
         mask, system = numpy(batch["control_mask"]), batch["system"].cpu().numpy()
         predicted, true = numpy(outputs["controls"]), numpy(batch["controls"])
         extra = {"system": system, "control_mask": mask.astype(np.uint8)}
-        there, original = (self._invert(values * mask, **extra) for values in (predicted, true))
+        there, original, middle = (self._invert(values * mask, **extra) for values in (predicted, true, 0.0 * true))
         groups = int(self._systems.max()) + 1
         result = {"error": np.sum(squared_error(predicted, true, mask)), "count": np.sum(mask)}
-        for name, values in R2.terms(there, original, mask).items():
+        for name, values in R2.terms(there, original, mask, middle).items():
             total = np.zeros((groups, mask.shape[1]))
             np.add.at(total, system, values)
             result[f"r2/{name}"] = total

@@ -17,7 +17,7 @@ from prep.errors import DataError, SchemaError, Where
 from prep.gate import CertifiedDataset
 from prep.recipes.dipeptide import topology_digest
 from prep.training.advice import RATIO
-from prep.training.metrics import EnergyBins, Weights, mean, overlap
+from prep.training.metrics import EnergyBins, effective_samples, mean, overlap, weight_terms
 from prep.training.systems.potential import Potential
 from prep.training.systems.system import (
     Batch,
@@ -267,7 +267,7 @@ class Peptide(System):
         }
         # Of exp(-β' U(T x)) |det ∂T/∂x| over the density exp(-β U(x)) that x comes from, β' being that of the target.
         leaving = np.where(hot, self._betas[1], self._betas[0])
-        weights = Weights().terms(leaving * stored - beta * stored - above)
+        weights = weight_terms(leaving * stored - beta * stored - above)
         histograms = {"histogram": BINS.rows(stored), "moved_histogram": BINS.rows(energy)}
         return {name: kinds @ values for name, values in (table | weights | histograms).items()}
 
@@ -295,7 +295,7 @@ class Peptide(System):
             result[f"energy_{name}"] = float(energy[own])
             result[f"energy_{name}_transported"] = float(moved[1 - own])
             result[f"overlap_{name}"] = overlap(sums["moved_histogram"][1 - own], histogram[own])
-            result[f"ess_{name}"] = Weights.finish(sums["weight"][1 - own], sums["squared_weight"][1 - own])
+            result[f"ess_{name}"] = effective_samples(sums["weight"][1 - own], sums["squared_weight"][1 - own])
         result["overlap_identity"] = overlap(histogram[0], histogram[1])
         return result
 

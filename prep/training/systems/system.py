@@ -72,19 +72,26 @@ class Hyperparameters:
                 allowed=", ".join(KINDS),
                 remedy="leave --schedule out, or name one of these",
             )
-        if precision not in PRECISIONS:
-            raise UsageError(
-                "there is no such precision",
-                measured=precision,
-                allowed=", ".join(PRECISIONS),
-                remedy="leave --precision out, or name one of these",
-            )
-        return replace(self, learning_rate=rate, schedule=schedule, precision=precision, compiled=compiled)
+        exact = demand_precision(precision)
+        return replace(self, learning_rate=rate, schedule=schedule, precision=exact, compiled=compiled)
 
     def to_dict(self) -> dict[str, Any]:
         """What a run that goes on has to share with the one that was begun."""
         shared = ("batch_size", "learning_rate", "schedule", "precision", "compiled")
         return {name: getattr(self, name) for name in shared}
+
+
+def demand_precision(name: str) -> Precision:
+    """The precision of that name; `UsageError` for what is none of `PRECISIONS`."""
+    for known in PRECISIONS:
+        if name == known:
+            return known
+    raise UsageError(
+        "there is no such precision",
+        measured=name,
+        allowed=", ".join(PRECISIONS),
+        remedy="leave --precision out, or name one of these",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +104,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One condition of success: ``value`` of ``metric`` is to be below ``below``; ``kind`` is train, test, ratio or
-    something else that only the system knows.
+    """One condition of success: ``value`` of ``metric`` is to be below ``below``, and of a ratio at most that; ``kind``
+    is train, test, ratio or something else that only the system knows.
     """
 
     kind: str
@@ -109,7 +116,7 @@ class Criterion:
     @property
     def met(self) -> bool:
         """Whether it holds; a value that is not finite meets nothing."""
-        return self.value < self.below
+        return self.value <= self.below if self.kind == "ratio" else self.value < self.below
 
 
 @dataclass(frozen=True, slots=True)
