@@ -14,7 +14,7 @@ from prep.training.logs.history import Epoch, components
 from prep.training.systems import System
 
 # Below the axes, where no curve is; to look for a free corner takes long, and there may be none.
-_BELOW: Mapping[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 3, "frameon": False}
+_BELOW: Mapping[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2, "frameon": False}
 
 
 def draw_curves(path: Path, history: Sequence[Epoch], system: System) -> None:
