@@ -86,8 +86,9 @@ def test_a_type_that_is_none_or_would_lose_values_is_refused_at_once(
         covariance.torch("train", dtype=dtype, fields=("snapshots", "log_rms"))
 
 
-def test_the_device_of_batches_has_its_number():
-    assert TorchPlacement("cpu").device == torch.empty(0).device
+@cuda
+def test_a_device_without_a_number_is_the_current_one():
+    assert TorchPlacement("cuda").device == torch.device("cuda", torch.cuda.current_device())
 
 
 def test_a_device_without_64_bits_says_so(covariance: prep.CertifiedDataset):
