@@ -118,6 +118,8 @@ def score(model: CausalTransformer, batches: Iterable[Batch]) -> float:
 def train(path: str, *, epochs: int = 6, batch_size: int = 256, seed: int = 0) -> float:
     """The masked mean squared error on the test split after ``epochs``."""
     data = prep.open(path)
+    if epochs < 1 or data.id != "control":
+        raise SystemExit(f"this trains `control` for one epoch or more, not {data.id} for {epochs}")
     baseline = data.baselines["targets"]["controls"]["zero"]
     batches = data.jax("train", batch_size=batch_size, shuffle=True, seed=seed, fields=FIELDS, drop_last=True)
     val, test = (data.jax(split, batch_size=1024, fields=FIELDS) for split in ("val", "test"))

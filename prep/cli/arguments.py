@@ -21,7 +21,7 @@ Scheduler = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Run even if inputs and output are unchanged.")]
 SchemaFile = Annotated[
-    Path | None, typer.Option("--schema", metavar="FILE", help="Schema; by default schemas/<dataset>.yaml.")
+    Path | None, typer.Option("--schema", metavar="FILE", help="Schema; by default schemas/DATASET.yaml.")
 ]
 LockFile = Annotated[
     Path | None, typer.Option("--lock", metavar="FILE", help="The lock to trust; by default prep.lock.")

@@ -99,7 +99,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs; by default the system's.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = "auto",
     require: Require = "sealed",
-    run_dir: Annotated[Path | None, typer.Option(help="Where the run goes; by default runs/<dataset>.")] = None,
+    run_dir: Annotated[Path | None, typer.Option(help="Where the run goes; by default runs/DATASET.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
     system: Annotated[str | None, typer.Option(help="Model; by default the dataset's own, else tabular.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights and batches.")] = 0,

@@ -22,8 +22,16 @@ class Placement(Protocol):
     def room(self, size: int) -> bool:
         """Whether rows of ``size`` bytes may be held where batches are wanted, other than in the host's memory."""
 
-    def hold(self, rows: Rows, *, placed: bool) -> Held:
-        """Keep rows: in the host's memory, or (``placed``) where batches are wanted."""
+    def agreed(self, held: bool, ranks: int) -> bool | None:
+        """Whether each of ``ranks`` says ``held``, which all of them ask at once; None where nobody can be asked."""
+
+    def hold(self, rows: Rows) -> Held:
+        """Keep rows in the host's memory."""
+
+    def place(self, parts: Iterator[Rows], rows: int) -> Held:
+        """Keep ``rows`` rows where batches are wanted, in their final type; they come in parts, so that the host never
+        has them all.
+        """
 
     def index(self, index: NDArray[np.int64], held: Held) -> Any:
         """An order of rows, where it is needed to take them."""
@@ -45,9 +53,17 @@ class HostPlacement:
         """There is no other memory."""
         return False
 
-    def hold(self, rows: Rows, *, placed: bool) -> Rows:
+    def agreed(self, held: bool, ranks: int) -> bool | None:
+        """Nobody can be asked."""
+        return None
+
+    def hold(self, rows: Rows) -> Rows:
         """The arrays themselves."""
         return rows
+
+    def place(self, parts: Iterator[Rows], rows: int) -> Rows:
+        """There is no other memory (`room`)."""
+        raise NotImplementedError
 
     def index(self, index: NDArray[np.int64], held: Held) -> NDArray[np.int64]:
         """The index itself."""

@@ -37,9 +37,21 @@ def free_memory() -> int:
     return max(free, 0)
 
 
+class Promise:
+    """Memory that is to be held as long as this exists, and is not taken yet: what others count on as free is less."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        _PROMISED.add(self)
+
+
+# Of all loaders of the process, as free memory is: each is asked before the first of them has read its rows.
+_PROMISED: weakref.WeakSet[Promise] = weakref.WeakSet()
+
+
 def fits(size: int) -> bool:
-    """Whether ``size`` bytes may be held in memory at once."""
-    return size <= SHARE_OF_FREE_MEMORY * free_memory()
+    """Whether ``size`` bytes may be held in memory at once, beside what others were promised."""
+    return size + sum(each.size for each in _PROMISED) <= SHARE_OF_FREE_MEMORY * free_memory()
 
 
 class Memory:
@@ -140,6 +152,16 @@ def resident(dataset: CertifiedDataset, fields: tuple[str, ...], window: Window)
         out = reading.room(sum(stop - start for start, stop in window.runs), Memory())
         _finish(reading.begin(window.runs, out))
     return out
+
+
+def pieces(runs: Iterable[tuple[int, int]], rows: int) -> Iterator[Window]:
+    """Windows that cover ``runs`` in their order, each within ``rows`` stored rows from a multiple of that."""
+    done = 0
+    for start, stop in runs:
+        for border in range(start // rows * rows, stop, rows):
+            low, high = max(start, border), min(border + rows, stop)
+            yield Window(done, ((low, high),), None)
+            done += high - low
 
 
 def streamed(

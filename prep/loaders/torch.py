@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from prep.errors import UsageError
+from prep.blocks import FieldSpec
+from prep.errors import UsageError, Where
 from prep.gate import CertifiedDataset
-from prep.loaders.batches import Batches
+from prep.loaders.batches import OPTIONS, Batches
+from prep.loaders.options import demand_options, demand_types
 from prep.loaders.placement import Batch, Held
 from prep.loaders.residency import SHARE_OF_FREE_MEMORY, Rows
 
@@ -29,31 +31,77 @@ class TorchPlacement:
         complex_pairs: bool = False,
     ) -> None:
         try:
-            self.device = torch.device(device)
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError, TypeError) as error:
-            raise UsageError(
-                "there is no such device here",
-                measured=str(device),
-                allowed=f"cpu, or one of {torch.cuda.device_count()} CUDA devices",
-                remedy='leave device="cpu", or use a torch build for the device on a machine that has it',
-            ) from error
+            self.device = torch.empty(0, device=device).device  # with its index: "cuda" is the current one
+        except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+            raise _no_device(device) from error
+        if self.device.type == "meta":
+            raise _no_device(device)
         self._dtype, self._complex_pairs = dtype, complex_pairs
         self._cuda = self.device.type == "cuda"
         self._stream: torch.cuda.Stream | None = None
         if self._cuda:
             self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
 
+    def demand_types(self, dataset: CertifiedDataset, fields: Sequence[str]) -> None:
+        """`UsageError` for a dtype that is none, that would cut values, or that the device has not."""
+
+        def fits(spec: FieldSpec, wanted: Any) -> bool:
+            if not isinstance(wanted, torch.dtype):
+                return False
+            if spec.dtype.kind == "c" and not self._complex_pairs:
+                return wanted.is_complex
+            return spec.dtype.kind not in "fc" or wanted.is_floating_point or wanted.is_complex
+
+        def floating(wanted: Any) -> bool:
+            return isinstance(wanted, torch.dtype) and wanted.is_floating_point
+
+        demand_types(dataset, fields, self._dtype, fits, floating, known="a floating torch.dtype")
+        if self.device.type != "mps":
+            return
+        for name in fields:
+            stored = dataset.spec[name].dtype
+            wanted = self._wanted(name, stored.kind == "f" or self._complex_pairs)
+            if stored in (np.float64, np.complex128) and wanted in (None, torch.float64, torch.complex128):
+                raise UsageError(
+                    "this device has no numbers of 64 bits",
+                    where=Where(dataset=dataset.id, field=name),
+                    measured=f"{wanted or stored} on {self.device}",
+                    allowed="types of 32 bits and less",
+                    remedy="name one: dtype=torch.float32, or by field dtype={name: torch.complex64}",
+                )
+
     def room(self, size: int) -> bool:
         """Whether half of the GPU's free memory is enough."""
         return self._cuda and size <= SHARE_OF_FREE_MEMORY * torch.cuda.mem_get_info(self.device)[0]
 
-    def hold(self, rows: Rows, *, placed: bool) -> Held:
-        """Tensors that share the arrays' memory, or tensors on the device, in their final type."""
-        tensors = {name: torch.from_numpy(array) for name, array in rows.items()}
-        if not placed:
-            return tensors
-        return {name: self._typed(name, values.to(self.device)) for name, values in tensors.items()}
+    def agreed(self, held: bool, ranks: int) -> bool | None:
+        """What all ranks of `torch.distributed` hold, where they are the ranks."""
+        if not _distributed() or torch.distributed.get_world_size() != ranks:
+            return None
+        device = torch.device("cpu")
+        if torch.distributed.get_backend() == "nccl":
+            device = self.device if self._cuda else torch.device("cuda", torch.cuda.current_device())
+        found = torch.tensor(int(held), device=device)
+        torch.distributed.all_reduce(found, torch.distributed.ReduceOp.MIN)
+        return bool(found)
+
+    def hold(self, rows: Rows) -> Held:
+        """Tensors that share the arrays' memory."""
+        return {name: torch.from_numpy(array) for name, array in rows.items()}
+
+    def place(self, parts: Iterator[Rows], rows: int) -> Held:
+        """Tensors on the device."""
+        found: dict[str, torch.Tensor] = {}
+        low = 0
+        for part in parts:
+            moved = self._moved(self.own(part))
+            if not found:
+                found = {name: values.new_empty((rows, *values.shape[1:])) for name, values in moved.items()}
+            high = low + len(next(iter(moved.values())))
+            for name, values in moved.items():
+                found[name][low:high] = values
+            low = high
+        return found
 
     def index(self, index: NDArray[np.int64], held: Held) -> Any:
         """The index where the rows are."""
@@ -90,6 +138,8 @@ class TorchPlacement:
             yield self._arrived(*waiting)
 
     def _moved(self, batch: Batch) -> Batch:
+        if self.device.type == "mps":  # which has no 64 bits: the cast comes first
+            return {name: self._typed(name, each).to(self.device) for name, each in batch.items()}
         return {name: self._typed(name, each.to(self.device, non_blocking=self._cuda)) for name, each in batch.items()}
 
     def _arrived(self, batch: Batch, ready: torch.cuda.Event) -> Batch:
@@ -115,10 +165,13 @@ class TorchPlacement:
     def _typed(self, name: str, values: torch.Tensor) -> torch.Tensor:
         if self._complex_pairs and values.is_complex():
             values = torch.view_as_real(values)
-        dtype = self._dtype.get(name) if isinstance(self._dtype, Mapping) else self._dtype
-        if dtype is None or not (values.is_floating_point() or isinstance(self._dtype, Mapping)):
-            return values
-        return values.to(dtype)
+        dtype = self._wanted(name, values.is_floating_point())
+        return values if dtype is None else values.to(dtype)
+
+    def _wanted(self, name: str, floating: bool) -> torch.dtype | None:
+        if isinstance(self._dtype, Mapping):
+            return self._dtype.get(name)
+        return self._dtype if floating else None
 
 
 def batches(
@@ -136,12 +189,28 @@ def batches(
 
     ``rank`` of ``ranks`` are by default those of `torch.distributed` where it is initialised.
     """
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return Batches(
+    demand_options(options, ("device", "dtype", "complex_pairs", *OPTIONS))
+    placement = TorchPlacement(device, dtype, complex_pairs=complex_pairs)
+    found = Batches(
         dataset,
         split,
-        TorchPlacement(device, dtype, complex_pairs=complex_pairs),
-        rank=rank if rank is not None else torch.distributed.get_rank() if distributed else 0,
-        ranks=ranks if ranks is not None else torch.distributed.get_world_size() if distributed else 1,
+        placement,
+        rank=rank if rank is not None else torch.distributed.get_rank() if _distributed() else 0,
+        ranks=ranks if ranks is not None else torch.distributed.get_world_size() if _distributed() else 1,
         **options,
+    )
+    placement.demand_types(dataset, found.fields)
+    return found
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _no_device(device: object) -> UsageError:
+    return UsageError(
+        "there is no such device here",
+        measured=str(device),
+        allowed=f"cpu, or one of {torch.cuda.device_count()} CUDA devices",
+        remedy='leave device="cpu", or use a torch build for the device on a machine that has it',
     )

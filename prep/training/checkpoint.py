@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -20,6 +21,11 @@ from prep.gate import CertifiedDataset
 from prep.training.differences import described, differences
 
 KEY = "prep"
+_IDENTITY = frozenset({"dataset", "version", "root", "certificate", "transforms"})
+_YOUR_OWN = (
+    "load a checkpoint of your own module with that module (`load_from_checkpoint`, or ckpt_path of its Trainer); its"
+    " CertifiedDataModule compares the data"
+)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
@@ -37,7 +43,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """A checkpoint of ours; `UsageError` if there is none, `IntegrityError` if it is damaged or holds code."""
+    """A checkpoint of `prep train`; `UsageError` if there is none, `IntegrityError` if it is damaged or holds code."""
     try:
         content: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
     except FileNotFoundError as error:
@@ -47,9 +53,18 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
             remedy="train without --resume first, or name the run with --run-dir",
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError) as error:
-        raise _damaged(path, (str(error).splitlines() or ["it ends early"])[0]) from error
+        reason = (str(error).splitlines() or ["it ends early"])[0]
+        if isinstance(error, pickle.UnpicklingError) and is_zipfile(path):
+            raise _with_objects(path, reason) from error
+        raise _damaged(path, reason) from error
     if not isinstance(content, dict) or KEY not in content:
-        raise _damaged(path, "no record of the data it was trained on")
+        raise UsageError(
+            "this is no checkpoint of prep train, so nothing says what its model is",
+            where=Where(path=str(path)),
+            measured=f"no record {KEY!r} of system, fields and transforms",
+            allowed="best.ckpt or last.ckpt of a run of `prep train`",
+            remedy=_YOUR_OWN,
+        )
     return content
 
 
@@ -114,6 +129,42 @@ def demand_data(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any],
             )
 
 
+def demand_own(data: CertifiedDataset, found: Mapping[str, Any]) -> None:
+    """`CertificateError` unless ``data`` are those of the `identity` that a checkpoint holds."""
+    demand_data(
+        Path(data.path),
+        found,
+        identity(data),
+        what="this checkpoint was trained on other data",
+        remedy="restore that dataset, or train anew",
+    )
+
+
+def demand_checkpoint(data: CertifiedDataset, path: str | os.PathLike[str] | None) -> None:
+    """`CertificateError` where a checkpoint of Lightning says that it was trained on other data than ``data``,
+    whatever the class that wrote it was called. One that cannot be read here is left to Lightning.
+    """
+    if path is None or not Path(path).is_file():
+        return
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        records = [each for each in content.values() if isinstance(each, Mapping) and set(each) >= _IDENTITY]
+        states = content.get("loops", {}).get("fit_loop", {}).get("state_dict", {}).get("combined_loader", ())
+        roots = {each.get("batches", each).get("root", data.root) for each in states}
+    except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError, AttributeError):
+        return
+    if records and data.root not in (each["root"] for each in records):
+        demand_own(data, records[0])
+    if not records and roots and data.root not in roots:
+        raise CertificateError(
+            "this checkpoint was trained on other data",
+            where=Where(path=str(path), dataset=data.id),
+            measured=f"root {data.root}",
+            allowed=f"root {min(roots)}, as in the checkpoint",
+            remedy="restore that dataset, or train anew",
+        )
+
+
 def demand_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """`CertificateError` unless a run goes on with the very data, and `UsageError` unless with the set-up, it began
     with.
@@ -139,9 +190,19 @@ def demand_same(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> No
 
 def _damaged(path: Path, reason: str) -> IntegrityError:
     return IntegrityError(
-        "this is not a whole checkpoint of a prep run",
+        "this is not a whole checkpoint",
+        where=Where(path=str(path)),
+        measured=reason,
+        allowed="a file as `prep train` writes it",
+        remedy="restore it from a copy, name another one, or train anew in another folder (--run-dir)",
+    )
+
+
+def _with_objects(path: Path, reason: str) -> IntegrityError:
+    return IntegrityError(
+        "this checkpoint holds objects, and making them could run code, so it is not read",
         where=Where(path=str(path)),
         measured=reason,
         allowed="tensors and plain values, as `prep train` writes them",
-        remedy="remove it and train anew without --resume",
+        remedy=_YOUR_OWN,
     )

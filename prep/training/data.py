@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,11 +12,13 @@ from lightning.pytorch import LightningDataModule
 from prep.errors import CertificateError
 from prep.gate import CertifiedDataset
 from prep.loaders.batches import Batches
-from prep.training.checkpoint import demand_data, identity
+from prep.loaders.options import EpochSampler, demand_options
+from prep.training.checkpoint import demand_checkpoint, demand_own, identity
 from prep.training.systems import System
 from prep.training.systems.system import Batch
 
-_EVALUATION_ROWS = 1024
+_EVALUATION = {"batch_size": 1024}
+_OPTIONS = ("device", "dtype", "complex_pairs", "in_memory", "window_bytes", "rank", "ranks")
 _VERIFIED = "CertifiedDataModule, or the batches of CertifiedDataset.torch(split)"
 
 
@@ -39,38 +40,46 @@ class Pieces:
             raise _refusal("verified batches", batches, allowed=_VERIFIED)
         self.batches, self.system = batches, system
         self._piece = self._first = 0
-        self._place = batches.place
 
     def __len__(self) -> int:
         return len(self.batches) * self.system.pieces
 
     def __iter__(self) -> Iterator[Batch]:
         first, self._first = self._first, 0
-        before = self.batches.place
         for batch in self.batches:
-            after = self.batches.place
             for piece, values in enumerate(self.system.cut(batch)):
                 if piece >= first:
-                    last = piece + 1 == self.system.pieces
-                    self._place, self._piece = (after, 0) if last else (before, piece + 1)
+                    self._piece = (piece + 1) % self.system.pieces
                     yield values
-            before, first = after, 0
+            first = 0
+
+    @property
+    def batch_sampler(self) -> EpochSampler:
+        """Through which Lightning says which epoch begins."""
+        return EpochSampler(partial(self._choose, self.batches.follow), self.batches.batch_size)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the permutation of the next pass."""
-        if epoch != self.batches.place["epoch"]:
-            self._first = 0
-        self.batches.set_epoch(epoch)
+        self._choose(self.batches.set_epoch, epoch)
 
     def state_dict(self) -> dict[str, Any]:
         """Which piece of which batch comes next: plain values."""
-        return {"batches": {**self.batches.state_dict(), **self._place}, "piece": self._piece}
+        state = self.batches.state_dict()
+        if self._piece and not self._first:  # in the midst of the batch before the next
+            epoch, batch = state["epoch"], state["batch"]
+            state |= {"batch": batch - 1} if batch else {"epoch": epoch - 1, "batch": len(self.batches) - 1}
+        return {"batches": state, "piece": self._piece}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on there; raises as `Batches.load_state_dict`."""
         self.batches.load_state_dict(state["batches"])
-        self._place = self.batches.place
         self._piece = self._first = state["piece"]
+
+    def _choose(self, choose: Callable[[int], None], epoch: int) -> None:
+        before = self.batches.place
+        choose(epoch)
+        if not self._first or self.batches.place != before:
+            self._piece = self._first = 0
 
 
 class CertifiedDataModule(LightningDataModule):
@@ -78,7 +87,8 @@ class CertifiedDataModule(LightningDataModule):
 
     Batches arrive on the device of the trainer, each rank gets its own share, and a checkpoint holds which batch comes
     next and on which data it was trained (identity and transforms). With a ``system`` batches have its fields and come
-    in the pieces in which it trains (`System.cut`). ``options`` are those of `prep.loaders.torch.batches`.
+    in the pieces in which it trains (`System.cut`). ``batch_size``, ``shuffle``, ``seed`` and ``drop_last`` are of the
+    train split; val and test are whole. ``options`` are the others of `prep.loaders.torch.batches`.
 
     Raises `CertificateError` for anything but a `CertifiedDataset`, and for a checkpoint of other data.
     """
@@ -89,35 +99,42 @@ class CertifiedDataModule(LightningDataModule):
         system: System | None = None,
         *,
         batch_size: int = 512,
+        shuffle: bool = True,
         seed: int = 0,
+        drop_last: bool = False,
         fields: Sequence[str] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
         self.data = demand_certified(data)
         self.system = system
+        demand_options(options, _OPTIONS)
         self._fields = system.fields if system is not None and fields is None else fields
-        self._batch_size, self._seed, self._options = batch_size, seed, options
+        self._options = options
+        self._order = {"batch_size": batch_size, "shuffle": shuffle, "seed": seed, "drop_last": drop_last}
+        self._compared: Any = None
+        self._made: dict[str, tuple[dict[str, Any], Batches]] = {}
 
-    @cached_property
+    @property
     def train(self) -> Batches:
-        """The train split; every epoch has its own permutation."""
-        return self._batches("train", self._batch_size, shuffle=True, seed=self._seed)
+        """The train split; every epoch has its own permutation, unless the trainer is to overfit its batches."""
+        overfit = self.trainer is not None and self.trainer.overfit_batches > 0  # type: ignore[attr-defined]
+        return self._batches("train", "train", self._order | ({"shuffle": False} if overfit else {}))
 
-    @cached_property
+    @property
     def seen(self) -> Batches:
         """The train split in stored order, for metrics of frozen weights."""
-        return self._batches("train", _EVALUATION_ROWS)
+        return self._batches("seen", "train", _EVALUATION)
 
-    @cached_property
+    @property
     def val(self) -> Batches:
         """The val split."""
-        return self._batches("val", _EVALUATION_ROWS)
+        return self._batches("val", "val", _EVALUATION)
 
-    @cached_property
+    @property
     def test(self) -> Batches:
         """The test split."""
-        return self._batches("test", _EVALUATION_ROWS)
+        return self._batches("test", "test", _EVALUATION)
 
     def train_dataloader(self) -> Batches | Pieces:
         """The train split, in pieces."""
@@ -139,28 +156,32 @@ class CertifiedDataModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """`CertificateError` for a checkpoint of other data, with the statistics that differ."""
-        demand_data(
-            Path(self.data.path),
-            state_dict,
-            identity(self.data),
-            what="this checkpoint was trained on other data",
-            remedy="restore that dataset, or train anew",
-        )
+        demand_own(self.data, state_dict)
 
     def _cut(self, batches: Batches) -> Batches | Pieces:
         return batches if self.system is None else Pieces(batches, self.system)
 
-    def _batches(self, split: str, batch_size: int, **order: Any) -> Batches:
+    def _compare(self, checkpoint: Any) -> None:
+        """Lightning compares where a data module of the same class wrote the checkpoint; this does it for all."""
+        if checkpoint != self._compared:
+            demand_checkpoint(self.data, checkpoint)
+            self._compared = checkpoint
+
+    def _batches(self, name: str, split: str, order: Mapping[str, Any]) -> Batches:
+        """The batches of this name, made again for another trainer: they are of its device and its ranks."""
         placed: dict[str, Any] = {}
         if self.trainer is not None:
+            self._compare(self.trainer.ckpt_path)
             placed = {
                 "device": self.trainer.strategy.root_device,
                 "rank": self.trainer.global_rank,
                 "ranks": self.trainer.world_size,
             }
-        options = {"batch_size": batch_size, "fields": self._fields, **placed, **order, **self._options}
-        found: Batches = self.data.torch(split, **options)
-        return found
+        options = {"fields": self._fields, **placed, **order, **self._options}
+        if name not in self._made or self._made[name][0] != options:
+            self._made.pop(name, None)  # its rows are let go of before others are held
+            self._made[name] = options, self.data.torch(split, **options)
+        return self._made[name][1]
 
 
 def demand_verified(loader: object) -> Batches | Pieces:

@@ -64,7 +64,7 @@ def exported(trained: Trained) -> tuple[bytes, dict[str, Any]]:
     The first dimension of every input is dynamic. Raises `UsageError` where a system cannot be exported.
     """
     predictor = Predictor(trained)
-    program = Program(predictor).eval()
+    program = Program(predictor).eval().requires_grad_(False)
     example = {spec.name: _example(predictor, spec) for spec in predictor.needed}
     rows = torch.export.Dim("rows", min=1, max=1 << 20)
     shapes = {"inputs": {name: {0: rows} for name in example}}

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from prep import cli
+from prep.cli.app import app
 from tests.conftest import dataset_of
 
 
@@ -47,3 +52,28 @@ def test_a_terminal_without_the_signs_still_gets_the_message(certified_copy: Pat
     assert done.returncode == 1
     assert b"FAIL" in done.stdout
     assert dataset_of(certified_copy, "regression").exists()
+
+
+def commands(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
+    yield path
+    for name, each in getattr(command, "commands", {}).items():
+        yield from commands(each, *path, name)
+
+
+@pytest.mark.parametrize("path", tuple(commands(typer.main.get_command(app))), ids=" ".join)
+def test_help_shows_every_word_of_every_text(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 1000)
+    command: Any = typer.main.get_command(app)
+    for name in path:
+        command = command.commands[name]
+    assert cli.run([*path, "--help"]) == 0
+
+    shown = squeezed(capsys.readouterr().out)
+    for text in filter(None, (command.help, *(getattr(each, "help", None) for each in command.params))):
+        assert squeezed(text) in shown
+
+
+def squeezed(text: str) -> str:
+    return re.sub(r"[\s│`]", "", text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -94,6 +95,39 @@ def test_a_pass_is_an_epoch(way: dict[str, Any], make: Make):
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_a_pass_that_is_left_early_is_an_epoch_too(way: dict[str, Any], make: Make):
+    batches = make("train", batch_size=64, shuffle=True, **way)
+    firsts = [arrays(next(iter(batches))) for _ in range(3)]
+    for epoch, first in enumerate(firsts):
+        batches.set_epoch(epoch)
+        assert same([arrays(next(iter(batches)))], [first])
+
+    assert not same(firsts[:1], firsts[1:2])
+    assert not same(firsts[1:2], firsts[2:])
+
+
+def test_the_state_after_a_pass_that_was_left_is_that_of_the_pass(data: prep.CertifiedDataset):
+    batches = data.numpy("train", batch_size=64, shuffle=True, fields=("controls",))
+    whole = all_of(data.numpy("train", batch_size=64, shuffle=True, fields=("controls",)))
+    next(iter(batches))
+
+    other = data.numpy("train", batch_size=64, shuffle=True, fields=("controls",))
+    other.load_state_dict(batches.state_dict())
+
+    assert same(all_of(other), whole[1:])
+
+
+def test_a_pass_that_is_forgotten_late_does_not_undo_the_epoch_that_was_chosen(data: prep.CertifiedDataset):
+    batches = data.numpy("train", batch_size=64, shuffle=True, fields=("controls",))
+    kept = iter(batches)
+    first = arrays(next(kept))
+    batches.set_epoch(0)
+    del kept
+
+    assert same([arrays(next(iter(batches)))], [first])
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("taken", [0, 1, 3, -1])
 def test_a_state_goes_on_with_the_batch_that_would_have_come(way: dict[str, Any], taken: int, make: Make):
     batches = make("train", batch_size=50, shuffle=True, seed=3, **way)
@@ -133,6 +167,8 @@ def test_a_state_of_other_batches_or_other_data_is_refused(make: Make):
         ({"order": {**state["order"], "seed": 5}}, "another seed"),
         ({"order": {**state["order"], "batch_size": 5}}, "another batch_size"),
         ({"order": {}}, "another"),
+        ({"order": {name: value for name, value in state["order"].items() if name != "window"}}, "no such place"),
+        ({"order": {name: value for name, value in state["order"].items() if name != "unit"}}, "another unit"),
         ({"more": 1}, "is none"),
     ):
         with pytest.raises(UsageError, match=said):
@@ -229,3 +265,85 @@ def test_two_batches_may_be_taken_side_by_side(data: prep.CertifiedDataset):
     pairs = list(zip(batches, batches, strict=True))
 
     assert same([first for first, _ in pairs], [second for _, second in pairs])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"batch_size": each} for each in ("512", 2.5, None, True, -1)),
+        *({"seed": each} for each in (-1, 1.5, None, "a")),
+        *({"window_bytes": each} for each in ("1MB", 0, None)),
+        *({"rank": "0"}, {"ranks": 2.5}),
+    ],
+    ids=str,
+)
+def test_what_is_no_whole_number_is_refused_at_once(wrong: dict[str, Any], data: prep.CertifiedDataset):
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))} is a whole number"):
+        data.numpy("train", shuffle=True, **wrong)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_option_that_there_is_not_is_refused(kind: str, data: prep.CertifiedDataset):
+    pytest.importorskip(kind)
+    with pytest.raises(UsageError, match="no option num_workers"):
+        getattr(data, kind)("train", fields=("states",), num_workers=2)
+
+
+@pytest.mark.parametrize("epoch", [-1, 1.5, None])
+def test_an_epoch_that_cannot_be_is_refused(epoch: Any, data: prep.CertifiedDataset):
+    with pytest.raises(UsageError, match="epoch is a whole number"):
+        data.numpy("train").set_epoch(epoch)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ranks_that_cannot_agree_what_is_held_have_to_be_told(kind: str, data: prep.CertifiedDataset):
+    pytest.importorskip(kind)
+    make = partial(getattr(data, kind), "train", fields=("states",), rank=0, ranks=2)
+
+    with pytest.raises(UsageError, match="cannot ask each other"):
+        make(shuffle=True)
+    assert make(shuffle=True, in_memory=True).in_memory
+    make(shuffle=False)  # in stored order ranks have the same rows either way
+
+
+def test_memory_that_was_promised_to_one_is_not_promised_to_others(
+    data: prep.CertifiedDataset, monkeypatch: pytest.MonkeyPatch
+):
+    start, stop = data.bounds("train")
+    size = (stop - start) * data.spec["controls"].row_bytes
+    monkeypatch.setattr("prep.loaders.residency.free_memory", lambda: round(2.2 * size))
+    make = partial(data.numpy, "train", fields=("controls",))
+
+    loaders = [make() for _ in range(3)]
+    assert [each.in_memory for each in loaders] == [True, False, False]
+    all_of(loaders[0])
+    assert make().in_memory  # what is held now is missing from the free memory by itself
+    loaders.clear()
+
+
+def test_a_pickle_of_batches_is_small(data: prep.CertifiedDataset):
+    batches = data.numpy("train", in_memory=True)
+    before = len(pickle.dumps(batches))
+    first = all_of(batches)
+
+    assert len(pickle.dumps(batches)) == pytest.approx(before, rel=0.1)
+    assert same(all_of(pickle.loads(pickle.dumps(batches))), first)
+
+
+@pytest.mark.parametrize("kind", ["torch", "jax"])
+def test_a_split_that_is_held_on_a_device_is_never_whole_in_the_memory_of_the_host(
+    kind: str, data: prep.CertifiedDataset, monkeypatch: pytest.MonkeyPatch
+):
+    module = pytest.importorskip(f"prep.loaders.{kind}")
+    make = partial(getattr(data, kind), "train", batch_size=64, shuffle=True, fields=("states", "system"))
+    expected = all_of(make(in_memory=True))
+
+    def refused(*_: object) -> None:
+        raise AssertionError("the whole split was read at once")
+
+    monkeypatch.setattr(getattr(module, f"{kind.capitalize()}Placement"), "room", lambda *_: True)
+    monkeypatch.setattr("prep.loaders.batches.resident", refused)
+    monkeypatch.setattr("prep.loaders.batches._PIECE_BYTES", 1)
+    batches = make()
+
+    assert same(all_of(batches), expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 import prep
 from prep.errors import UsageError
+from prep.loaders.torch import TorchPlacement
 from tests.conftest import dataset_of
 
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
@@ -60,10 +62,41 @@ def test_one_field_can_have_a_type_of_its_own(covariance: prep.CertifiedDataset)
     assert batch[of_role(covariance, "c")].is_complex()
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", "nonsense:1"])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "nonsense:1", "meta", ""])
 def test_a_device_that_is_not_here_is_refused(device: str, covariance: prep.CertifiedDataset):
     with pytest.raises(UsageError, match="no such device"):
         covariance.torch("train", device=device)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "said"),
+    [
+        *((each, "without losing") for each in ("bfloat16", np.float32, torch.int8, torch.complex64)),
+        ({"snapshots": torch.float32}, "without losing"),
+        ({"snapshots": "c8"}, "without losing"),
+        ({"log_rms": torch.int32}, "without losing"),
+        ({"nope": torch.float16}, "not among those of the batches"),
+    ],
+    ids=str,
+)
+def test_a_type_that_is_none_or_would_lose_values_is_refused_at_once(
+    dtype: Any, said: str, covariance: prep.CertifiedDataset
+):
+    with pytest.raises(UsageError, match=said):
+        covariance.torch("train", dtype=dtype, fields=("snapshots", "log_rms"))
+
+
+@cuda
+def test_a_device_without_a_number_is_the_current_one():
+    assert TorchPlacement("cuda").device == torch.device("cuda", torch.cuda.current_device())
+
+
+def test_a_device_without_64_bits_says_so(covariance: prep.CertifiedDataset):
+    placement = TorchPlacement("cpu", {"log_rms": torch.float64})
+    placement.device = torch.device("mps")
+    with pytest.raises(UsageError, match="no numbers of 64 bits"):
+        placement.demand_types(covariance, ("log_rms",))
+    TorchPlacement("cpu", {"log_rms": torch.float32}).demand_types(covariance, ("log_rms",))
 
 
 @cuda

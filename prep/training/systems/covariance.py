@@ -253,10 +253,10 @@ class BeamNetwork(nn.Module):
         # One real product for all parts: a third of the time of the complex one.
         weights = torch.cat([torch.cat([real, imaginary], 2), torch.cat([-imaginary, real], 2)], 1)
         seen = torch.bmm(torch.cat([received.real, received.imag], 2), weights)
-        power = seen.square().view(*seen.shape[:2], 2, -1).sum(2)
+        power = seen.square().view(*seen.shape[:2], 2, seen.shape[2] // 2).sum(2)
         features = torch.cat([(power.mean(0) + _POWER_FLOOR).log(), batch[self.log_rms][:, None].to(power.dtype)], 1)
         hidden = self.body(features)
-        parts = self.factor(hidden).view(hidden.shape[0], -1, _RANK, 2)
+        parts = self.factor(hidden).view(hidden.shape[0], self.factor.out_features // (_RANK * 2), _RANK, 2)
         # The identity has almost no norm for its trace, so that ε says how far to shrink R̂: not at all to begin with.
         # The exponent is bounded because its square enters the loss.
         loading = (self.loading(hidden)[:, 0] - 6.0).clamp_max(6.0).exp()
