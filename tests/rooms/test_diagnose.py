@@ -305,6 +305,28 @@ def test_a_run_that_never_ended_is_diagnosed_too(finished: Path, tmp_path: Path)
         prep.diagnose(tmp_path)
 
 
+def test_what_stopped_a_run_before_its_first_epoch_is_said_again(certified_project: Path, tmp_path: Path):
+    data = prep.open(dataset_of(certified_project, "regression"), lock_path=certified_project / "prep.lock")
+    with pytest.raises(UnfinishedError) as caught:
+        prep.train(data, system="regression+one_sided_scale", epochs=2, run_dir=tmp_path / "run", device="cpu")
+
+    (found,) = prep.diagnose(tmp_path / "run").advice
+
+    assert (found.rule, found.level, found.field) == ("loss_scale", "stop", "targets")
+    assert found.cause == caught.value.what
+    assert str(caught.value.measured) in found.evidence
+    assert found.next_step == caught.value.remedy
+
+
+def test_a_run_is_judged_by_what_predicting_nothing_scores_on_its_val_split(certified_project: Path, tmp_path: Path):
+    data = prep.open(dataset_of(certified_project, "regression"), lock_path=certified_project / "prep.lock")
+    prep.train(data, system="regression+turned_sign", epochs=3, run_dir=tmp_path / "run", device="cpu")
+
+    found = prep.diagnose(tmp_path / "run").advice
+
+    assert [each.rule for each in found] == ["worse_than_baseline"]
+
+
 def test_without_the_data_a_rising_loss_is_the_learning_rate_and_with_them_it_is_the_data(
     certified_copy: Path, capsys: pytest.CaptureFixture[str]
 ):
