@@ -142,6 +142,11 @@ def test_guards_watch_certified_data_only():
         default_guards({"inputs": np.zeros(3)})  # type: ignore[arg-type]
 
 
+def test_a_baseline_that_is_none_is_refused(regression: prep.CertifiedDataset):
+    with pytest.raises(UsageError, match="a baseline is a number"):
+        default_guards(regression, baseline=math.nan)
+
+
 def test_a_first_loss_far_from_the_baseline_stops_the_run_after_one_step(regression: prep.CertifiedDataset):
     class Summed(Own):
         def loss(self, batch: Any, index: int) -> torch.Tensor:
