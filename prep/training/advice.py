@@ -7,59 +7,43 @@ here knows torch, files or terminals: guards ask during a run, `prep diagnose` a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Literal
 
-from prep.training.learning_curves import Curves, finite, held_to_train
-
-Level = Literal["good", "note", "warn", "stop"]
+from prep.training.course import NOTHING_LEARNED, improving, jumped, oscillating, plateau, rising
+from prep.training.learning_curves import Column, Curves, finite, held_to_train
+from prep.training.next_step import WINDOW, Advice, Rule, lower, other_rate, scaled
 
 STEP0_FACTOR = 3.0  # first loss and baseline
-JUMP, SWING, STILL, RATIO = 0.2, 0.3, 0.01, 1.5
+RATIO = 1.5
 CLIPPED_WARN, CLIPPED_STOP = 5.0, 50.0
-NOTHING_LEARNED = 0.95  # share of the baseline
-_STAYS, _SUSTAINED = 3, 5  # epochs
-_SWINGS = 4  # three in a row were seen in a run that reached its target
-_WINDOW = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """What a rule found: whether it is good, worth a note, a warning, or a reason to stop; why; what shows it; and what
-    to do next, with the new learning rate and the field where there is one.
-    """
-
-    rule: str
-    level: Level
-    cause: str
-    evidence: str
-    next_step: str
-    learning_rate: float | None = None
-    field: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.cause}: {self.evidence}; {self.next_step}"
-
-
-Rule = Callable[[Curves], Advice | None]
 
 
 def not_finite(curves: Curves) -> Advice | None:
-    """A loss that is NaN or infinite."""
-    broken = next((place for place, loss in enumerate(curves.train) if not math.isfinite(loss)), None)
-    if broken is None:
-        return None
-    return Advice(
-        "not_finite",
-        "stop",
-        "the training loss is not finite",
-        f"{curves.train[broken]} in epoch {broken + 1}",
-        f"see that the data are finite, then {_lower(curves, 10)}",
-        _scaled(curves, 0.1),
-    )
+    """A training loss that is NaN or infinite, or scores on what is not trained on that have become so for good."""
+    broken = next((place for place, loss in enumerate(curves.train) if _broken(loss)), None)
+    if broken is not None:
+        return Advice(
+            "not_finite",
+            "stop",
+            "the training loss is not finite",
+            _where(curves, curves.train, broken),
+            f"see that the data are finite, then {lower(curves, 10)}",
+            scaled(curves, 0.1),
+        )
+    known = [place for place, score in enumerate(curves.val) if score is not None]
+    whole = max((place for place in known if not _broken(curves.val[place])), default=-1)
+    if (known and known[-1] > whole) or _broken(curves.test):
+        since = next((place for place in known if place > whole), None)
+        evidence = f"{curves.test} on test" if since is None else f"{_where(curves, curves.val, since)}, and ever after"
+        return Advice(
+            "not_finite",
+            "stop",
+            "the scores on what is not trained on are not finite",
+            evidence,
+            "see that these data are finite, and look for a division or a logarithm of 0 in the metric",
+        )
+    return None
 
 
 def first_step(curves: Curves) -> Advice | None:
@@ -116,95 +100,36 @@ def unlearnable(curves: Curves) -> Advice | None:
 def worse_than_baseline(curves: Curves) -> Advice | None:
     """Frozen weights after the warm-up no better than predicting nothing."""
     held = finite(curves.val[curves.warmup :])
-    if not held or curves.baseline is None or held[-1] < curves.baseline:
+    nothing = curves.baseline if curves.nothing is None else curves.nothing
+    if not held or nothing is None or held[-1] < nothing:
         return None
+    seen = finite(curves.train)[-WINDOW:]
+    by_heart = bool(seen) and curves.baseline is not None and median(seen) < NOTHING_LEARNED * curves.baseline
+    step, rate = ("regularise", None) if by_heart else other_rate(curves)
     return Advice(
         "worse_than_baseline",
         "stop",
-        "the model is no better than predicting nothing after its warm-up",
-        f"validation {held[-1]:.6g}, predicting nothing {curves.baseline:.6g}",
+        "the model has learned nothing: after the warm-up it is no better than predicting nothing",
+        f"validation {held[-1]:.6g}, predicting nothing {nothing:.6g}",
         "see that inputs and targets of a batch belong together and what the probes of the certificate say; where they "
-        f"find a signal, {_lower(curves, 3)}",
-        _scaled(curves, 1 / 3),
+        f"find a signal, {step}",
+        rate,
     )
 
 
 def clipped(curves: Curves) -> Advice | None:
     """Gradients far longer than what they are clipped to."""
     factors = finite(curves.clip_factor[curves.warmup :])
-    if not factors or median(factors[-_WINDOW:]) <= CLIPPED_WARN:
+    if not factors or median(factors[-WINDOW:]) <= CLIPPED_WARN:
         return None
-    middle = median(factors[-_WINDOW:])
+    middle = median(factors[-WINDOW:])
     return Advice(
         "clipped",
         "stop" if middle > CLIPPED_STOP else "warn",
         "gradients are far longer than what they are clipped to",
         f"{middle:.3g} x clip, expected below {CLIPPED_WARN:g}",
-        f"see that the loss is averaged and that inputs and targets are normalised; else {_lower(curves, 3)}",
-        _scaled(curves, 1 / 3),
-    )
-
-
-def rising(curves: Curves) -> Advice | None:
-    """A loss that rises epoch by epoch after the second, or does not come down again: the learning rate is too high."""
-    losses = curves.losses[max(curves.warmup, 1) :]
-    rises = 0
-    while rises + 1 < len(losses) and losses[-rises - 1] > losses[-rises - 2]:
-        rises += 1
-    low = min(losses, default=0.0)
-    above = 0
-    while above < len(losses) and curves.relative(low, losses[-above - 1]) > JUMP:
-        above += 1
-    steady = rises >= _STAYS and curves.relative(losses[-rises - 1], losses[-1]) > JUMP / 4
-    lasting = above >= _SUSTAINED and curves.lost(low, min(losses[-_SUSTAINED:])) > JUMP
-    if not steady and not lasting:
-        return None
-    since = f"for {rises} epochs in a row" if steady else f"above its lowest for {above} epochs"
-    return Advice(
-        "rising",
-        "stop" if lasting else "warn",
-        "the learning rate is too high: the loss rises",
-        f"{losses[-rises - 1] if steady else low:.4g} to {losses[-1]:.4g}, {since}",
-        _lower(curves, 3),
-        _scaled(curves, 1 / 3),
-    )
-
-
-def jumped(curves: Curves) -> Advice | None:
-    """A loss 20 % above its lowest that has lost a fifth of all that was gained, or is there for three epochs."""
-    losses = curves.losses[max(curves.warmup, 1) :]
-    if len(losses) < 2:
-        return None
-    before = [min(losses[: -back - 1], default=math.inf) for back in range(_STAYS)]
-    jumps = [curves.relative(low, losses[-back - 1]) > JUMP for back, low in enumerate(before) if low < math.inf]
-    stays = len(jumps) == _STAYS and all(jumps)
-    if not stays and not (jumps[0] and curves.lost(before[0], losses[-1]) > JUMP):
-        return None
-    return Advice(
-        "jumped",
-        "warn",
-        "the loss has jumped",
-        f"{before[-1] if stays else before[0]:.4g} to {losses[-1]:.4g}"
-        + (f", and it stays there for {_STAYS} epochs" if stays else ""),
-        f"if it does not come down again, {_lower(curves, 3)}",
-        _scaled(curves, 1 / 3),
-    )
-
-
-def oscillating(curves: Curves) -> Advice | None:
-    """A loss that goes up and down by 30 %."""
-    losses = curves.losses[max(curves.warmup, 1) :][-_SWINGS - 1 :]
-    swings = [curves.swing(before, after) for before, after in pairwise(losses)]
-    turning = all(one * other < 0 for one, other in pairwise(swings))
-    if len(swings) < _SWINGS or not turning or min(map(abs, swings)) < SWING:
-        return None
-    return Advice(
-        "oscillating",
-        "warn",
-        "the learning rate is too high: the loss swings",
-        f"up and down by {min(map(abs, swings)):.0%} or more over {len(losses)} epochs",
-        _lower(curves, 2),
-        _scaled(curves, 1 / 2),
+        f"see that the loss is averaged and that inputs and targets are normalised; else {lower(curves, 3)}",
+        scaled(curves, 1 / 3),
     )
 
 
@@ -223,66 +148,26 @@ def overfitted(curves: Curves) -> Advice | None:
     )
 
 
-def plateau(curves: Curves) -> Advice | None:
-    """A loss that has stopped falling above the target."""
-    losses, held = curves.losses, curves.held or curves.losses
-    window = max(_WINDOW, math.ceil(len(losses) / 5))
-    if len(losses) < curves.warmup + 2 * window:
-        return None
-    before, now = min(losses[:-window]), min(losses[-window:])
-    if curves.relative(now, before) >= STILL or (curves.target is not None and min(held) < curves.target):
-        return None
-    best = min(held)
-    learned = curves.baseline is None or curves.baseline <= 0 or best < NOTHING_LEARNED * curves.baseline
-    evidence = f"{before:.4g} before, {now:.4g} in the last {window} epochs"
-    known = curves.target is not None
-    evidence += f"; target {curves.target:g}" if known else ""
-    if learned and curves.annealed(window):
-        return Advice(
-            "plateau",
-            "note",
-            "the loss no longer falls: the schedule has brought the learning rate down",
-            evidence,
-            f"train more epochs, or {_raise(curves)}",
-            _scaled(curves, 3.0),
-        )
-    return Advice(
-        "plateau",
-        "warn" if known or not learned else "note",
-        "the loss no longer falls" + (", and the target is not reached" if known else ""),
-        evidence,
-        _raise(curves) + ", or train a larger model"
-        if learned
-        else f"nothing was learned: see what the probes of the certificate say; where they find a signal, "
-        f"{_raise(curves)}",
-        _scaled(curves, 3.0),
-    )
-
-
 def done(curves: Curves) -> Advice | None:
-    """Below the target on what is not trained on, and as good there as on what is."""
-    scores = [curves.test] if curves.test is not None else [min(curves.held)] if curves.held else []
+    """Below the target on what is not trained on, and as good there as on what is; if nothing else was scored, a note
+    that the training loss is.
+    """
     ratio = held_to_train(curves)
-    if curves.target is None or not scores or not scores[0] < curves.target or (ratio or 0.0) > RATIO:
+    score = curves.test if curves.test is not None else min(curves.held or curves.losses, default=math.inf)
+    if curves.target is None or not score < curves.target or (ratio or 0.0) > RATIO:
         return None
+    unseen = curves.test is None and not finite(curves.val)
     beside = f", test/train {ratio:.3g}" if ratio is not None else ""
     return Advice(
         "done",
-        "good",
-        "the target is reached",
-        f"{scores[0]:.4g} below {curves.target:g}{beside}",
-        "done: evaluate on the test split" if curves.test is None else "done",
-    )
-
-
-def improving(curves: Curves) -> Advice | None:
-    """A loss that still falls."""
-    losses = curves.held or curves.losses
-    window = max(2, math.ceil(len(losses) / 10))
-    if len(losses) <= window or min(losses[-window:]) >= min(losses[:-window]):
-        return None
-    return Advice(
-        "improving", "good", "the loss falls", f"{losses[0]:.4g} to {min(losses):.4g}", "go on: train more epochs"
+        "note" if unseen else "good",
+        "the training loss is below the target" if unseen else "the target is reached",
+        f"{score:.4g} below {curves.target:g}{beside}" + (", on what was trained on" if unseen else ""),
+        "done"
+        if curves.test is not None
+        else "score what is not trained on"
+        if unseen
+        else "done: evaluate on the test split",
     )
 
 
@@ -300,20 +185,23 @@ RULES: tuple[Rule, ...] = (
     done,
     improving,
 )
+# Those on the course of the loss, which are asked after every epoch of a run.
+COURSE: tuple[Rule, ...] = (rising, oscillating, jumped, overfitted, plateau)
 # What a rule explains better than others: they say nothing where it speaks.
 _COVERS: Mapping[str, frozenset[str]] = {
     "unlearnable": frozenset({"worse_than_baseline", "rising", "oscillating", "jumped", "overfitted", "plateau"}),
     "worse_than_baseline": frozenset({"plateau", "overfitted"}),
-    "rising": frozenset({"jumped", "plateau"}),
+    "rising": frozenset({"oscillating", "jumped", "plateau"}),
     "oscillating": frozenset({"jumped", "plateau"}),
     "jumped": frozenset({"plateau"}),
+    "plateau": frozenset({"improving"}),
     "done": frozenset({"improving"}),
 }
 
 
-def advise(curves: Curves) -> tuple[Advice, ...]:
-    """What the table says, the most important first; nothing good is said beside a warning."""
-    found = {advice.rule: advice for advice in (rule(curves) for rule in RULES) if advice is not None}
+def advise(curves: Curves, rules: Sequence[Rule] = RULES) -> tuple[Advice, ...]:
+    """What the table (or ``rules`` of it) says, the most important first; nothing good is said beside a warning."""
+    found = {advice.rule: advice for advice in (rule(curves) for rule in rules) if advice is not None}
     covered = frozenset[str]().union(*(_COVERS.get(rule, frozenset()) for rule in found))
     said = [advice for rule, advice in found.items() if rule not in covered]
     wrong = [advice for advice in said if advice.level in ("warn", "stop")]
@@ -334,15 +222,10 @@ def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.6g}"
 
 
-def _scaled(curves: Curves, factor: float) -> float | None:
-    return None if curves.rate is None else float(f"{curves.rate * factor:.2g}")
+def _broken(value: float | None) -> bool:
+    return value is not None and not math.isfinite(value)
 
 
-def _lower(curves: Curves, divisor: int) -> str:
-    rate = _scaled(curves, 1 / divisor)
-    return f"lower the learning rate {divisor}-fold" + ("" if rate is None else f", from {curves.rate:.3g} to {rate:g}")
-
-
-def _raise(curves: Curves) -> str:
-    rate = _scaled(curves, 3.0)
-    return "raise the learning rate 3-fold" + ("" if rate is None else f", from {curves.rate:.3g} to {rate:g}")
+def _where(curves: Curves, column: Column, place: int) -> str:
+    one, _, rest = curves.unit.partition(" ")
+    return f"{column[place]} in {one} {place + 1}" + (f", a {curves.unit}" if rest else "")

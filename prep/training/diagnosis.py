@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prep.training.learning_curves import Curves
+from prep.training.next_step import Advice
 
 # References that tell nothing of what the inputs hold.
 _TRIVIAL = frozenset({"zero", "identity", "perfect", "mean", "clock"})
@@ -18,7 +19,7 @@ def curves_of_run(
     """``record`` is the run's ``run.json``, ``history`` its ``metrics.csv``, ``result`` its ``result.json``."""
     metric = record["metric"]
     result = result or {}
-    step0 = result.get("step0")
+    step0 = result.get("step0", record.get("step0"))
     return Curves(
         train=_column(history, "train_loss"),
         val=_column(history, metric),
@@ -26,6 +27,7 @@ def curves_of_run(
         clip_factor=_column(history, "clip_factor"),
         warmup=math.ceil(record["warmup"] * record["epochs"]),
         baseline=record["baseline"],
+        nothing=record.get("nothing"),
         target=record["target"],
         first=None if step0 is None else float(step0),
         first_range=tuple(record["first_loss"]),
@@ -35,8 +37,17 @@ def curves_of_run(
     )
 
 
-def _column(history: Sequence[Mapping[str, float]], name: str) -> tuple[float, ...]:
-    return tuple(row.get(name, math.nan) for row in history)
+def stopped(record: Mapping[str, Any]) -> Advice | None:
+    """What the guard said that stopped the run, if one did."""
+    said = record.get("stopped")
+    if not said:
+        return None
+    evidence = f"{said['measured']}, allowed {said['allowed']}" if said["allowed"] else said["measured"]
+    return Advice(said["guard"], "stop", said["what"], evidence, said["remedy"], field=said["field"])
+
+
+def _column(history: Sequence[Mapping[str, float]], name: str) -> tuple[float | None, ...]:
+    return tuple(row.get(name) for row in history)
 
 
 def _probe(record: Mapping[str, Any], result: Mapping[str, Any]) -> float | None:

@@ -14,18 +14,19 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from prep.engine import Progress, silent
-from prep.errors import IntegrityError, InterruptedRunError, PrepError, UsageError, Where
+from prep.errors import IntegrityError, InterruptedRunError, PrepError, UnfinishedError, UsageError, Where
 from prep.formats.commit import storage_errors, write_atomically
 from prep.formats.files import is_remote
 from prep.gate import CertifiedDataset
 from prep.training import checkpoint as checkpoints
-from prep.training.data import CertifiedDataModule, Pieces, demand_certified
+from prep.training.data import CertifiedDataModule, Pieces, demand_certified, demand_verified
 from prep.training.faults import FAULTS
 from prep.training.guards import default_guards
+from prep.training.guards.baseline import score_of_nothing
 from prep.training.logs.history import Epoch
 from prep.training.logs.journal import Journal
 from prep.training.logs.meter import Meter
-from prep.training.logs.record import write_record
+from prep.training.logs.record import said_by, write_record
 from prep.training.logs.samples import samples
 from prep.training.logs.summary import write_summary
 from prep.training.module import TrainingModule
@@ -131,6 +132,7 @@ class _Run(Callback):
         self.warnings: list[str] = []
         self.history: list[Epoch] = []
         self.step0 = math.nan
+        self.nothing: float | None = None
         self.epochs = 0
 
     def record(self, epochs: int) -> dict[str, Any]:
@@ -171,8 +173,7 @@ class _Run(Callback):
             placed = str(trainer.strategy.root_device)
             self.journal.say(f"{self.name} on {self.data.id} {self.data.version}, root {self.data.root}")
             self.journal.say(f"certificate {self.data.certificate_digest}, device {placed}, seed {self.seed}")
-            path = self.data.path if is_remote(self.data.path) else str(Path(self.data.path).absolute())
-            write_record(self.folder, {**self._judged_by(placed), "path": path})
+            self._keep_record(placed)
             self.journal.begin(self.history)
             with interruptible(trainer, lambda: self._stopped(last)), compiling(), resumable(self.folder):
                 trainer.fit(module, batches, ckpt_path=last, weights_only=True)
@@ -223,9 +224,14 @@ class _Run(Callback):
         else:
             trainer.save_checkpoint(last)
         self.journal.epoch(self.history, self.epochs, self.step0)
+        if self.nothing is None:
+            self.nothing = score_of_nothing(self.system, demand_verified(trainer.val_dataloaders))
+            self._keep_record(str(trainer.strategy.root_device))
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """The curve so far, however the run ends, and in the log why."""
+        """The curve so far, however the run ends, and in the log and the record why."""
+        if isinstance(exception, UnfinishedError) and exception.where.key:
+            self._keep_record(str(trainer.strategy.root_device), stopped=said_by(exception))
         self.journal.note(str(exception) if isinstance(exception, PrepError) else "stopped")
         self.journal.draw(self.history)
         self.journal.close()
@@ -275,6 +281,10 @@ class _Run(Callback):
         write_summary(self.folder, result, self._judged_by(result.device), self.history, found)
         return result
 
+    def _keep_record(self, device: str, **more: Any) -> None:
+        path = self.data.path if is_remote(self.data.path) else str(Path(self.data.path).absolute())
+        write_record(self.folder, {**self._judged_by(device), "path": path, **more})
+
     def _judged_by(self, device: str) -> dict[str, Any]:
         """What `prep diagnose` has to know of a run, also of one that does not end."""
         settings, target = self.system.hyperparameters, self.system.target
@@ -296,6 +306,8 @@ class _Run(Callback):
             "clip": settings.clip,
             "metric": self.system.metric,
             "baseline": self.system.baseline,
+            "nothing": self.nothing,
+            "step0": self.step0 if math.isfinite(self.step0) else None,
             "first_loss": list(self.system.first_loss),
             "target": target.below if target else None,
             "probes": self.data.baselines.get("probes", []),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from prep.canonical import parse_json
@@ -13,17 +15,20 @@ from prep.checks import CHECKS
 from prep.engine import Progress, Workers, silent
 from prep.errors import IntegrityError, UsageError, Where
 from prep.report import CheckResult, Report
-from prep.training.advice import NOTHING_LEARNED, STEP0_FACTOR, Advice, advise
-from prep.training.diagnosis import curves_of_run
-from prep.training.learning_curves import Curves
+from prep.training.advice import STEP0_FACTOR, advise
+from prep.training.course import NOTHING_LEARNED
+from prep.training.diagnosis import curves_of_run, stopped
+from prep.training.learning_curves import Column, Curves, finite
 from prep.training.logs.columns import Series, guess, series
 from prep.training.logs.foreign import read_log
 from prep.training.logs.record import RECORD, read_record
+from prep.training.next_step import Advice
 from prep.verbs.runs import RESULT
 from prep.verbs.validate import examine
 
 _METRICS = "metrics.csv"
 _LISTED = 5
+_SETTLED, _ENOUGH = 3, 10  # epochs
 _BAD = ("warn", "stop")
 
 
@@ -71,8 +76,11 @@ def diagnose(
     ``data`` is the dataset that was trained on, certified or not: it is measured, and what its schema finds wrong comes
     before everything else, for no learning rate mends data. ``baseline`` is what predicting nothing scores in the loss
     of the log, ``target`` what is to be reached, ``clip`` the norm that gradients were clipped to; those that a run of
-    ours has written down are taken from it. Raises `UsageError` where there is no log with a column of losses.
+    ours has written down are taken from it. Raises `UsageError` where there is no log with a column of losses, or for a
+    baseline or target that is no number, and `IntegrityError` where the files of a run of ours are damaged.
     """
+    for name, value in (("baseline", baseline), ("target", target), ("clip", clip)):
+        _demand_finite(name, value)
     path = Path(source)
     record = read_record(path) if path.is_dir() else {}
     kind, columns, found, curves = _of_run(path, record) if record else _of_log(path, clip)
@@ -87,6 +95,7 @@ def diagnose(
     )
     if not record:
         curves = _with_first(curves)
+    _demand_reachable(curves)
     return Diagnosis(
         path=str(path),
         kind=kind,
@@ -96,15 +105,14 @@ def diagnose(
         baseline=curves.baseline,
         target=curves.target,
         measured=report is not None or bool(record),
-        advice=_advice(curves, report),
+        advice=_advice(curves, report, stopped(record)),
     )
 
 
 def _of_run(path: Path, record: Mapping[str, Any]) -> tuple[str, dict[str, str], Series, Curves]:
     place = path / _METRICS
     try:
-        with place.open(newline="", encoding="utf-8") as file:
-            history = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+        history = [] if stopped(record) and not place.exists() else _epochs(place)
         result = parse_json((path / RESULT).read_bytes(), path=str(path / RESULT)) if (path / RESULT).exists() else None
         curves = curves_of_run(record, history, result)
     except FileNotFoundError as error:
@@ -127,11 +135,16 @@ def _of_run(path: Path, record: Mapping[str, Any]) -> tuple[str, dict[str, str],
     return "a run of prep", columns, Series("epoch"), curves
 
 
+def _epochs(place: Path) -> list[dict[str, float]]:
+    with place.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
 def _of_log(path: Path, clip: float | None) -> tuple[str, dict[str, str], Series, Curves]:
     kind, rows = read_log(path)
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = guess(names)
-    if not (columns.train or columns.val):
+    if not (columns.train or columns.held):
         raise UsageError(
             "no column of this log is a loss",
             where=Where(path=str(path)),
@@ -141,11 +154,44 @@ def _of_log(path: Path, clip: float | None) -> tuple[str, dict[str, str], Series
         )
     found = series(rows, columns)
     norms = found.of("gradient_norm")
-    factors = found.of("clip_factor") or (tuple(norm / clip for norm in norms) if clip else ())
+    factors: Column = found.of("clip_factor")
+    if not factors and clip:
+        factors = tuple(None if norm is None else norm / clip for norm in norms)
+    train, test = found.of("train"), found.of("test")
     curves = Curves(
-        train=found.of("train"), val=found.of("val"), learning_rate=found.of("learning_rate"), clip_factor=factors
+        train=train,
+        val=found.of("val") or test,
+        learning_rate=found.of("learning_rate"),
+        clip_factor=factors,
+        unit=found.unit,
+        seen=_settled(train) if len(train) >= _SETTLED else None,
+        test=_settled(test),
     )
     return kind, columns.named(), found, curves
+
+
+def _settled(column: Column) -> float | None:
+    """What a column has come to: the median of its last three values."""
+    known = [value for value in column if value is not None][-_SETTLED:]
+    return median(known) if len(finite(known)) == len(known) > 0 else next(iter(known[-1:]), None)
+
+
+def _demand_finite(name: str, value: float | None) -> None:
+    if value is not None and not math.isfinite(value):
+        raise UsageError(
+            f"a {name} is a number", measured=str(value), allowed="a finite number", remedy=f"leave --{name} out"
+        )
+
+
+def _demand_reachable(curves: Curves) -> None:
+    """A loss that is never negative has no baseline below 0."""
+    if curves.baseline is not None and curves.baseline < 0 < min((*curves.losses, *curves.held), default=0.0):
+        raise UsageError(
+            "the baseline is not one of this loss",
+            measured=f"--baseline {curves.baseline:g}",
+            allowed="above 0, as every loss of the log",
+            remedy="say what predicting nothing scores in the loss of the log, or leave --baseline out",
+        )
 
 
 def _with_first(curves: Curves) -> Curves:
@@ -156,8 +202,10 @@ def _with_first(curves: Curves) -> Curves:
     return replace(curves, first=first, first_range=(min(0.0, first), STEP0_FACTOR * curves.baseline))
 
 
-def _advice(curves: Curves, report: Report | None) -> tuple[Advice, ...]:
+def _advice(curves: Curves, report: Report | None, guard: Advice | None) -> tuple[Advice, ...]:
     said = advise(curves)
+    if guard is not None:
+        said = (guard, *(each for each in said if each.level in _BAD and each.cause != guard.cause))
     wrong = () if report is None else _of_data(report)
     if any(each.rule == "unlearnable" for each in wrong):
         said = ()  # whatever the curves do, it is chance
@@ -166,12 +214,15 @@ def _advice(curves: Curves, report: Report | None) -> tuple[Advice, ...]:
     if wrong or said:
         return (*wrong, *said)
     losses = curves.losses
+    evidence = f"{len(losses)} losses, {losses[0]:.4g} to {losses[-1]:.4g}" if losses else "no finite loss"
+    if len(losses) >= _ENOUGH:
+        return (Advice("unclear", "note", "the loss neither falls nor stands still", evidence, "train on"),)
     return (
         Advice(
             "too_short",
             "note",
             "there is too little to say more",
-            f"{len(losses)} losses, {losses[0]:.4g} to {losses[-1]:.4g}" if losses else "no finite loss",
+            evidence,
             "train for ten epochs or more, and diagnose again",
         ),
     )

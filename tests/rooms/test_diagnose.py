@@ -81,6 +81,13 @@ def test_gradients_far_beyond_the_clip_are_said(tmp_path: Path):
         (["train/mse", "valid/mse", "valid/loss"], ("train/mse", "valid/mse")),
         (["iter", "loss", "loss_reconstruction"], ("loss", "")),
         (["train/epoch_loss", "validation/epoch_loss"], ("train/epoch_loss", "validation/epoch_loss")),
+        (["ep", "trainloss", "valloss"], ("trainloss", "valloss")),
+        (["train_cross_entropy", "val_cross_entropy"], ("train_cross_entropy", "val_cross_entropy")),
+        (["train/bce", "val/bce"], ("train/bce", "val/bce")),
+        (["train_err", "val_err"], ("train_err", "val_err")),
+        # Of two measures, none is compared with the other.
+        (["epoch", "loss", "val_mae"], ("loss", "")),
+        (["epoch", "loss", "mae", "val_mae"], ("mae", "val_mae")),
     ],
 )
 def test_columns_are_guessed_from_their_usual_spellings(names: list[str], expected: tuple[str, str]):
@@ -183,6 +190,62 @@ def test_a_loss_that_became_nan_is_said(tmp_path: Path):
     assert rule(log)[0] == "not_finite"
 
 
+def test_a_column_of_test_scores_is_judged_like_one_of_validation(tmp_path: Path):
+    columns = {"epoch": range(10), "train_loss": FALLING}
+    heart = table(tmp_path / "heart.csv", {**columns, "test_loss": [1.0] * 10})
+    assert rule(heart, target=0.05)[0] == "overfitted"
+    good = table(tmp_path / "good.csv", {**columns, "test_loss": FALLING})
+    assert rule(good, target=0.2)[0] == "done"
+    beside = table(tmp_path / "beside.csv", {**columns, "val_loss": FALLING, "test_loss": [3 * x for x in FALLING]})
+    assert rule(beside, target=0.2)[0] == "overfitted"
+    alone = table(tmp_path / "alone.csv", {"epoch": range(10), "test_loss": FALLING})
+    assert (rule(alone)[0], prep.diagnose(alone).columns["test"]) == ("improving", "test_loss")
+
+
+@pytest.mark.parametrize("columns", [{"loss": FALLING}, {}])
+def test_validation_that_became_nan_is_said(columns: dict[str, Sequence[float]], tmp_path: Path):
+    log = table(tmp_path / "log.csv", {"epoch": range(10), **columns, "val_loss": [*FALLING[:5], *["nan"] * 5]})
+    found = prep.diagnose(log)
+    assert [each.rule for each in found.advice] == ["not_finite"]
+    assert "epoch 6" in found.advice[0].evidence
+
+
+def test_a_loss_that_became_nan_in_a_long_log_is_placed_in_its_block(tmp_path: Path):
+    losses = [2.0 if row < 1000 else "nan" for row in range(2000)]
+    found = prep.diagnose(table(tmp_path / "log.csv", {"step": range(2000), "loss": losses}))
+    assert found.advice[0].evidence == "nan in block 21, a block of 50 rows"
+
+
+def test_losses_that_neither_fall_nor_stand_still_are_not_called_too_few(tmp_path: Path):
+    waving = [1.0, 0.9, 0.8, 0.7, 0.6, 0.55, 0.6, 0.54, 0.58, 0.6, 0.57, 0.6]
+    assert rule(table(tmp_path / "log.csv", {"epoch": range(12), "loss": waving}))[0] == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("epoch;loss\n{0};0,9\n{1};0,8\n", "utf-8"),
+        ("# my run, of May\nepoch,loss\n{0},0.9\n{1},0.8\n", "utf-8"),
+        ("# epoch,loss\n{0},0.9\n{1},8e-1\n", "utf-8"),
+        ("epoch,loss\r\n{0},0.9\r\n{1},0.8\r\n", "utf-16"),
+    ],
+    ids=["decimal commas", "comments", "a head in a comment", "UTF-16"],
+)
+def test_tables_are_read_as_spreadsheets_and_numpy_write_them(text: str, encoding: str, tmp_path: Path):
+    (tmp_path / "log.csv").write_bytes(text.format(0, 1).encode(encoding))
+    found = prep.diagnose(tmp_path / "log.csv")
+    assert found.rows == 2
+    assert "0.9 to 0.8" in found.advice[0].evidence
+
+
+@pytest.mark.parametrize("options", [{"baseline": float("nan")}, {"baseline": -3.0}, {"target": float("inf")}])
+def test_baselines_and_targets_that_are_none_are_refused(options: dict[str, float], tmp_path: Path):
+    log = table(tmp_path / "log.csv", {"epoch": range(10), "loss": FALLING})
+    with pytest.raises(UsageError) as caught:
+        prep.diagnose(log, **options)
+    assert caught.value.remedy
+
+
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_the_separator_of_a_table_is_found(separator: str, tmp_path: Path):
     lines = [separator.join(("epoch", "loss")), *(separator.join((str(i), str(x))) for i, x in enumerate(FALLING))]
@@ -240,6 +303,28 @@ def test_a_run_that_never_ended_is_diagnosed_too(finished: Path, tmp_path: Path)
     (tmp_path / "metrics.csv").write_text("epoch,train_loss\n1,half")
     with pytest.raises(IntegrityError, match="cannot be read"):
         prep.diagnose(tmp_path)
+
+
+def test_what_stopped_a_run_before_its_first_epoch_is_said_again(certified_project: Path, tmp_path: Path):
+    data = prep.open(dataset_of(certified_project, "regression"), lock_path=certified_project / "prep.lock")
+    with pytest.raises(UnfinishedError) as caught:
+        prep.train(data, system="regression+one_sided_scale", epochs=2, run_dir=tmp_path / "run", device="cpu")
+
+    (found,) = prep.diagnose(tmp_path / "run").advice
+
+    assert (found.rule, found.level, found.field) == ("loss_scale", "stop", "targets")
+    assert found.cause == caught.value.what
+    assert str(caught.value.measured) in found.evidence
+    assert found.next_step == caught.value.remedy
+
+
+def test_a_run_is_judged_by_what_predicting_nothing_scores_on_its_val_split(certified_project: Path, tmp_path: Path):
+    data = prep.open(dataset_of(certified_project, "regression"), lock_path=certified_project / "prep.lock")
+    prep.train(data, system="regression+turned_sign", epochs=3, run_dir=tmp_path / "run", device="cpu")
+
+    found = prep.diagnose(tmp_path / "run").advice
+
+    assert [each.rule for each in found] == ["worse_than_baseline"]
 
 
 def test_without_the_data_a_rising_loss_is_the_learning_rate_and_with_them_it_is_the_data(

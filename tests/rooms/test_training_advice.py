@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import subprocess
 import sys
 
@@ -123,6 +124,24 @@ def test_a_loss_that_swings_by_30_percent_says_half_the_learning_rate():
     assert (found.rule, found.learning_rate) == ("oscillating", 2e-3)
 
 
+@pytest.mark.parametrize(
+    "losses",
+    [[1.0 + 0.5 * math.sin(2 * math.pi * epoch / 6) for epoch in range(42)], [1.0, 1.0, 2.0, 2.0] * 10],
+    ids=["sine of six epochs", "square wave of four"],
+)
+def test_a_loss_may_swing_slowly_too(losses: list[float]):
+    found = advise(Curves(train=losses, baseline=2.0, target=0.1, learning_rate=(4e-3,)))
+    assert [each.rule for each in found] == ["oscillating"]
+    assert found[0].learning_rate == 2e-3
+
+
+def test_a_falling_loss_with_noise_does_not_swing():
+    noise = random.Random(0)
+    for _ in range(200):
+        losses = [(1 + epoch) ** -0.7 * math.exp(noise.gauss(0, 0.1)) for epoch in range(60)]
+        assert "oscillating" not in rules(Curves(train=losses, baseline=1.0, target=1e-3))
+
+
 def test_swings_below_30_percent_say_nothing():
     assert rules(Curves(train=(1.0, 0.5, 0.4, 0.5, 0.4, 0.5, 0.4), baseline=1.0)) == []
 
@@ -180,6 +199,69 @@ def test_frozen_weights_no_better_than_nothing_after_the_warm_up_are_said():
 def test_gradients_beyond_the_clip_are_said(factor: float, level: str | None):
     found = [each for each in advise(Curves(train=SMOOTH, clip_factor=(factor,) * 10)) if each.rule == "clipped"]
     assert [each.level for each in found] == ([level] if level else [])
+
+
+def test_a_model_that_learned_nothing_needs_a_higher_rate_unless_it_is_far_above_where_it_began():
+    slow = first(Curves(train=(1.07,) * 30, val=(1.07,) * 30, baseline=1.0, target=0.05, learning_rate=(1e-7,)))
+    assert (slow.rule, slow.learning_rate) == ("worse_than_baseline", 3e-7)
+    assert "raise the learning rate" in slow.next_step
+    wild = first(Curves(train=(13.0,) * 30, val=(13.0,) * 30, baseline=1.0, target=0.05, learning_rate=(10.0,)))
+    assert (wild.rule, wild.learning_rate) == ("worse_than_baseline", 3.3)
+    assert first(Curves(train=(13.0,) * 30, baseline=1.0, target=0.05, learning_rate=(10.0,))).learning_rate == 3.3
+
+
+def test_a_model_that_learned_its_training_samples_only_needs_no_other_rate():
+    found = first(Curves(train=SMOOTH, val=(1.1,) * 10, baseline=1.0, learning_rate=(1e-3,)))
+    assert (found.rule, found.learning_rate) == ("worse_than_baseline", None)
+    assert "regularise" in found.next_step
+
+
+def test_a_rate_of_0_cannot_be_raised_threefold():
+    found = first(Curves(train=(1.0,) * 30, baseline=1.0, target=0.05, learning_rate=(0.0,) * 30))
+    assert found.rule == "plateau"
+    assert found.next_step.endswith("set a learning rate: it is 0")
+    assert found.learning_rate is None
+
+
+def test_validation_is_judged_by_what_predicting_nothing_scores_on_its_own_rows():
+    curves = Curves(train=(1.0, 0.97, 0.98), val=(0.95, 0.98, 0.987), baseline=1.0, nothing=0.92)
+    assert rules(curves) == ["worse_than_baseline"]
+
+
+def test_scores_that_are_no_numbers_any_more_are_said():
+    (found,) = advise(Curves(train=SMOOTH, val=(*SMOOTH[:5], *(math.nan,) * 5), baseline=1.0))
+    assert (found.rule, found.level) == ("not_finite", "stop")
+    assert found.evidence == "nan in epoch 6, and ever after"
+    assert rules(Curves(val=(1.0, math.inf, math.nan))) == ["not_finite"]
+    assert rules(Curves(train=SMOOTH, seen=0.1, test=math.nan, target=1.0)) == ["not_finite"]
+    # None was taken, or one came out whole again.
+    assert rules(Curves(train=SMOOTH, val=(0.9, None, math.nan, *SMOOTH[3:9], None))) == ["improving"]
+
+
+def test_what_stands_still_is_not_told_to_go_on():
+    assert rules(Curves(train=[1.0 - 1e-4 * epoch for epoch in range(40)])) == ["plateau"]
+
+
+def test_a_training_loss_below_the_target_is_no_more_than_a_note():
+    (found,) = advise(Curves(train=(0.01,) * 30, target=0.05))
+    assert (found.rule, found.level) == ("done", "note")
+    assert "score what is not trained on" in found.next_step
+
+
+def test_a_loss_that_jumped_above_where_it_began_has_too_high_a_rate():
+    found = first(Curves(train=(1.0, 10.0, 100.0, 1000.0), learning_rate=(0.1,)))
+    assert found.cause.startswith("the learning rate is too high")
+    assert found.learning_rate == 0.033
+
+
+def test_to_go_on_with_a_rate_that_has_come_to_its_end_takes_a_longer_schedule():
+    rates = [1e-3 * (1 - epoch / 10) for epoch in range(10)]
+    assert first(Curves(train=SMOOTH, learning_rate=rates)).next_step.endswith("with a schedule as long")
+
+
+def test_evidence_counts_in_what_a_value_stands_for():
+    found = first(Curves(train=(1.0, 0.5, math.nan), unit="block of 50 rows"))
+    assert found.evidence == "nan in block 3, a block of 50 rows"
 
 
 def test_a_loss_that_is_not_finite_comes_first():

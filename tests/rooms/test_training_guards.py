@@ -86,7 +86,14 @@ def scripted(train: tuple[float, ...], val: tuple[float, ...] = ()) -> Scripted:
 
 
 def fit(
-    data: prep.CertifiedDataset, module: Own, *names: str, epochs: int = 1, batch_size: int = BATCH, **options: Any
+    data: prep.CertifiedDataset,
+    module: Own,
+    *names: str,
+    epochs: int = 1,
+    batch_size: int = BATCH,
+    every: int = 1,
+    loader: Any = lambda batches: batches,
+    **options: Any,
 ) -> tuple[list[str], list[str], Trainer]:
     """Train with these guards only (all, if none is named); lines that were said, warnings, the trainer."""
     said: list[str] = []
@@ -100,13 +107,14 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=1,
+        check_val_every_n_epoch=every,
         gradient_clip_val=module.clip,
         callbacks=default_guards(data, without=without, say=said.append, warnings=kept, **options),
     )
     train, val = (data.torch(split, batch_size=batch_size, shuffle=split == "train") for split in ("train", "val"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer.fit(module, train, val)
+        trainer.fit(module, loader(train), val)
     return said, kept, trainer
 
 
@@ -132,6 +140,11 @@ def test_all_guards_leave_a_healthy_module_of_anybody_alone(regression: prep.Cer
 def test_guards_watch_certified_data_only():
     with pytest.raises(CertificateError, match="takes a CertifiedDataset"):
         default_guards({"inputs": np.zeros(3)})  # type: ignore[arg-type]
+
+
+def test_a_baseline_that_is_none_is_refused(regression: prep.CertifiedDataset):
+    with pytest.raises(UsageError, match="a baseline is a number"):
+        default_guards(regression, baseline=math.nan)
 
 
 def test_a_first_loss_far_from_the_baseline_stops_the_run_after_one_step(regression: prep.CertifiedDataset):
@@ -236,6 +249,166 @@ def test_a_step_that_changes_nothing_stops_the_run(regression: prep.CertifiedDat
             return torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
 
     assert refused(regression, Elsewhere(), "updates").what == "the first step changed no parameter"
+
+
+def test_a_rate_that_stays_0_stops_the_run_after_fifty_steps(regression: prep.CertifiedDataset):
+    class Still(Own):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), lr=0.0)
+
+    found = refused(regression, Still(), "updates", epochs=2, batch_size=8)
+    assert (found.what, found.measured) == ("the learning rate is 0", "0 in each of the first 50 steps")
+
+
+def test_a_schedule_by_epochs_may_begin_at_0(regression: prep.CertifiedDataset):
+    class Slow(Own):
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.parameters(), lr=1e-3)
+            return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: epoch / 3)]
+
+    assert fit(regression, Slow(), "updates", epochs=2, batch_size=8)[1] == []
+
+
+class Skipping(Own):
+    def training_step(self, batch: Any, index: int) -> Any:
+        return None if index == 0 else super().training_step(batch, index)
+
+
+class Quasi(Own):
+    """Its loss is that of the last inner step, unless one asks for the first."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.LBFGS(self.parameters(), lr=0.1, max_iter=4, history_size=2)
+
+
+class ByItself(Own):
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization, self.clip = False, None
+
+    def training_step(self, batch: Any, index: int) -> None:
+        optimizer, loss = self.optimizers(), self.loss(batch, index)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+
+
+class Endless:
+    """Batches of which nobody knows how many there are."""
+
+    def __init__(self, batches: Any) -> None:
+        self.batches = batches
+
+    def __iter__(self) -> Any:
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize("kind", [Skipping, Quasi, ByItself])
+def test_guards_leave_healthy_modules_of_other_habits_alone(kind: type[Own], regression: prep.CertifiedDataset):
+    _, kept, trainer = fit(regression, kind(), epochs=2)
+    assert (kept, trainer.current_epoch) == ([], 2)
+    (watch,) = (each for each in trainer.callbacks if isinstance(each, Watch))
+    assert watch.first == pytest.approx(1.0, abs=0.2)
+
+
+def test_a_module_that_optimises_by_itself_is_watched_too(regression: prep.CertifiedDataset):
+    class Summed(ByItself):
+        def loss(self, batch: Any, index: int) -> torch.Tensor:
+            return super().loss(batch, index) * batch["targets"].numel()
+
+    assert refused(regression, Summed()).where.key == "first_loss"
+
+
+def test_a_loss_that_cannot_be_seen_is_said_once(regression: prep.CertifiedDataset):
+    class Twice(ByItself):
+        def training_step(self, batch: Any, index: int) -> None:
+            super().training_step(batch, index)
+            super().training_step(batch, index)
+
+    _, kept, _ = fit(regression, Twice(), epochs=2)
+    assert [line for line in kept if line.startswith("warning (loss): guards do not see the loss")] == kept
+    assert len(kept) == 1
+
+
+def test_batches_of_unknown_number_are_watched_too(regression: prep.CertifiedDataset):
+    _, kept, trainer = fit(regression, Own(), epochs=3, loader=Endless)
+    assert (kept, trainer.current_epoch) == ([], 3)
+
+
+def test_a_metric_that_nobody_logs_is_said_once(regression: prep.CertifiedDataset):
+    said, kept, _ = fit(regression, Own(), epochs=2, monitor="val/typo")
+    assert len(kept) == 1
+    assert kept[0] in said
+    assert "no validation logs val/typo, so baseline and overfitting cannot judge: logged: " in kept[0]
+    assert "val_loss" in kept[0]
+
+
+def test_patience_with_a_metric_that_nobody_logs_is_a_mistake_of_usage(regression: prep.CertifiedDataset):
+    with pytest.raises(UsageError, match="no such metric to wait for") as caught:
+        fit(regression, Own(), "rising", epochs=2, monitor="val/typo", patience=2)
+    assert "val_loss" in str(caught.value.measured)
+
+
+def test_validation_every_few_epochs_is_not_compared_with_later_training(regression: prep.CertifiedDataset):
+    halved = tuple(0.5**epoch for epoch in range(6))
+    _, kept, _ = fit(regression, scripted(halved), "overfitting", epochs=6, every=3)
+    assert kept == []
+
+
+def test_a_validation_score_that_is_not_finite_stops_the_run(regression: prep.CertifiedDataset):
+    found = refused(regression, scripted((1.0, 0.9, 0.8), (1.0, math.nan, 0.8)), "finite", epochs=3)
+    assert found.where.split == "val"
+    assert found.what == "the validation score val_loss is not finite"
+    assert "nan in epoch 2" in found.measured
+
+
+def test_predictions_that_are_not_finite_in_any_batch_are_said(regression: prep.CertifiedDataset):
+    class Gap(Own):
+        def validation_step(self, batch: Any, index: int) -> Any:
+            found = super().validation_step(batch, index)
+            return {"targets": found["targets"] * (math.nan if index == 1 else 1.0)}
+
+    assert refused(regression, Gap(), "prediction_range").what == "predictions of targets are not finite"
+
+
+def test_a_plateau_is_not_told_to_raise_the_rate_of_a_loss_that_swings(regression: prep.CertifiedDataset):
+    swinging = (1.0, *(1.6, 1.0) * 5)
+    _, kept, _ = fit(regression, scripted(swinging), "plateau", epochs=len(swinging))
+    assert kept == []
+
+
+def test_what_predicting_nothing_scores_is_measured_on_the_rows_of_val(regression: prep.CertifiedDataset):
+    targets = np.concatenate([batch["targets"].numpy() for batch in regression.torch("val", batch_size=64)])
+    nothing = float(np.square(targets.astype(np.float64)).mean())
+    between = (nothing + 1.0) / 2  # above it, and below the 1 of the train split
+    found = refused(regression, scripted((0.99,) * 12, (between,) * 12), "baseline", epochs=12)
+    assert f"below {nothing:.6g}, what predicting nothing scores on the same rows" in found.allowed
+    assert "raise the learning rate 3-fold, from 0.001 to 0.003" in found.remedy
+
+
+def test_the_assumed_warm_up_of_a_long_run_ends_but_not_while_the_rate_rises(
+    regression: prep.CertifiedDataset, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("prep.training.guards.watch._LONGEST", 10)
+
+    class Long(Scripted):
+        factor = staticmethod(lambda step: 1.0)
+
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            self.trainer.should_stop = self.trainer.global_step >= 250
+            return super().training_step(batch, index)
+
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            rate = torch.optim.lr_scheduler.LambdaLR(optimizer, self.factor)
+            return [optimizer], [{"scheduler": rate, "interval": "step"}]
+
+    module, rising = Long(), Long()
+    rising.factor = lambda step: step / 1000
+    for each in (module, rising):
+        each.train_losses = each.val_losses = (1.2,) * 10_000
+    assert refused(regression, module, "baseline", epochs=10_000, batch_size=16).where.key == "baseline"
+    assert fit(regression, rising, "baseline", epochs=10_000, batch_size=16)[1] == []
 
 
 def test_a_first_step_of_rate_0_may_change_nothing(regression: prep.CertifiedDataset):

@@ -7,9 +7,11 @@ of the run, and the guards that have what they need. A guard warns, which is one
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from prep.errors import UsageError
 from prep.registry import Table
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ def default_guards(
     left_out = frozenset([without] if isinstance(without, str) else without)
     for name in sorted(left_out):
         GUARDS.load(name)
+    if baseline is not None and not math.isfinite(baseline):
+        raise UsageError(
+            "a baseline is a number", measured=str(baseline), allowed="a finite number", remedy="leave baseline out"
+        )
     known: System | None = SYSTEMS.load(system)(data) if isinstance(system, str) else system
     watch = Watch(data, known, monitor=monitor, baseline=baseline, say=say, warnings=warnings)
     kinds = [GUARDS.load(name) for name in GUARDS if name not in left_out]

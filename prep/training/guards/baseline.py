@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
+from itertools import islice
 
 from lightning.pytorch import LightningModule, Trainer
 
 from prep.blocks import Array
 from prep.loaders.batches import Batches
+from prep.training.advice import worse_than_baseline
 from prep.training.data import Pieces
+from prep.training.guards.certified import squares_of
 from prep.training.guards.guard import Guard
 from prep.training.guards.watch import Watch
+from prep.training.learning_curves import finite
 from prep.training.systems import System
 from prep.training.systems.system import Batch
 
@@ -29,27 +34,31 @@ class Baseline(Guard):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The epoch is kept by now."""
-        score = trainer.callback_metrics.get(self.watch.monitor)
-        steps = trainer.global_step
-        before = steps - int(trainer.num_training_batches) // trainer.accumulate_grad_batches
-        if score is None or not self.watch.settled(trainer, steps) or self.watch.settled(trainer, before):
+        *before, score = self.watch.scores(trainer) or [None]
+        if score is None or finite(before):
             return
-        nothing = self._nothing(trainer)
-        if not float(score) < nothing:
+        nothing, rows = self._nothing(trainer)
+        found = worse_than_baseline(replace(self.watch.curves(trainer), warmup=0, nothing=nothing))
+        if found is not None:
             raise self.refusal(
-                "the model has learned nothing: after the warm-up it is no better than predicting zero",
+                found.cause,
                 split="val",
-                measured=f"{self.watch.monitor} {float(score):.6g}",
-                allowed=f"below {nothing:.6g}, what predicting zero scores on the same rows",
-                remedy="see that inputs and targets of a batch belong together and what the probes say of "
-                "them (`prep validate PATH --json -`, baselines); where they find a signal, lower the learning rate",
+                measured=f"{self.watch.monitor} {score:.6g}",
+                allowed=f"below {nothing:.6g}, what predicting nothing scores{rows}",
+                remedy=found.next_step,
             )
 
-    def _nothing(self, trainer: Trainer) -> float:
-        system, loader = self.watch.system, trainer.val_dataloaders
-        if system is not None and isinstance(loader, Batches | Pieces):
-            return score_of_nothing(system, loader)
-        return float(self.watch.baseline or 0.0)
+    def _nothing(self, trainer: Trainer) -> tuple[float, str]:
+        """What predicting nothing scores, and on which rows."""
+        watch, loader, same = self.watch, trainer.val_dataloaders, " on the same rows"
+        if watch.system is not None and isinstance(loader, Batches | Pieces):
+            return score_of_nothing(watch.system, loader), same
+        if watch.target and isinstance(loader, Batches):
+            batches = islice(loader, int(trainer.num_val_batches[0]))
+            found = [squares_of(watch.data, batch, watch.target) for batch in batches]
+            if squares := [each for each in found if each is not None]:
+                return sum(float(each.sum()) for each in squares) / sum(each.size for each in squares), same
+        return float(watch.baseline or 0.0), " on train" if watch.certified else ""
 
 
 def score_of_nothing(system: System, batches: Iterable[Batch]) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from prep.training.guards.guard import Guard
+from prep.training.guards.guard import Guard, fitting
 from prep.training.guards.rows import identities, rows_of
 from prep.training.guards.watch import Watch
 
@@ -16,7 +17,8 @@ _EVERY = 16  # steps between two looks on an accelerator, each of which waits fo
 
 
 class Finite(Guard):
-    """Stops at the first step whose loss or gradient is NaN or infinite, and after an epoch that left such a parameter.
+    """Stops at the first step whose loss or gradient is NaN or infinite, and after an epoch that left such a parameter
+    or a validation with such a score.
 
     On an accelerator steps are looked at sixteen at a time; the first one that failed is named all the same.
     """
@@ -46,6 +48,20 @@ class Finite(Guard):
         self._steps.append((batch_idx, trainer.global_step - 1, loss, norm))
         if loss.device.type == "cpu" or len(self._steps) >= _EVERY:
             self._look(trainer, pl_module)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """A score that is no number is never beaten, and judges nothing."""
+        score = trainer.callback_metrics.get(self.watch.monitor)
+        if not fitting(trainer) or score is None or math.isfinite(float(score)):
+            return
+        self.on_train_epoch_end(trainer, pl_module)
+        raise self.refusal(
+            f"the validation score {self.watch.monitor} is not finite",
+            split="val",
+            measured=f"{float(score)} in epoch {trainer.current_epoch + 1}",
+            allowed="a finite value: the certified data, the training loss and the parameters are",
+            remedy="look for a division or a logarithm of 0 in the metric, and at the predictions on val",
+        )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing is left unseen, and every parameter is finite."""

@@ -8,9 +8,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from prep.blocks import expand_mask
 from prep.training.advice import STEP0_FACTOR, first_step
-from prep.training.guards.certified import root_mean_square
+from prep.training.guards.certified import root_mean_square, squares_of
 from prep.training.guards.guard import Guard
 from prep.training.guards.watch import Watch
 from prep.training.learning_curves import Curves
@@ -32,9 +31,9 @@ class FirstLoss(Guard):
         """Where there is a baseline, or the system says where the first loss lies."""
         return watch.first_range is not None or bool(watch.baseline)
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """The first step of all, not the first one after resuming."""
-        self._due = trainer.global_step == 0 and batch_idx == 0
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The first step of all that has a loss, not the first one after resuming."""
+        self._due = trainer.global_step == 0
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -65,11 +64,6 @@ class FirstLoss(Guard):
             values = batch[name]
             if certified is None or not isinstance(values, Tensor) or spec[name].role not in ("input", "target"):
                 continue
-            square = values.detach().abs().double().square().cpu().numpy()
-            mask = spec[name].mask
-            if mask and mask not in batch:
-                continue
-            counted = expand_mask(batch[mask].cpu().numpy(), spec[mask], spec[name]) if mask else None
-            mean = square.mean() if counted is None else square[counted].mean()
-            found[name] = (math.sqrt(float(mean)), certified)
+            if (squares := squares_of(self.watch.data, batch, name)) is not None:
+                found[name] = (math.sqrt(float(squares.mean())), certified)
         return found

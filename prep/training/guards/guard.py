@@ -8,9 +8,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
 from prep.errors import UnfinishedError, Where
-from prep.training.advice import Advice, Rule
+from prep.training.advice import COURSE, advise
 from prep.training.guards.watch import Watch
 from prep.training.learning_curves import Curves
+from prep.training.next_step import Advice, Rule
 
 
 class Guard(Callback):
@@ -28,12 +29,7 @@ class Guard(Callback):
 
     def warn(self, about: str, text: str) -> str | None:
         """Keep one warning about a thing; the line to say, None where it was said before."""
-        begin = f"warning ({self.name}): {about}"
-        if any(line.startswith(begin) for line in self.watch.warnings):
-            return None
-        line = f"{begin}: {text}"
-        self.watch.warnings.append(line)
-        return line
+        return self.watch.kept(self.name, about, text)
 
     def refusal(
         self,
@@ -65,8 +61,9 @@ class RuleGuard(Guard):
         self._stop: Advice | None = None
 
     def judge(self, curves: Curves) -> Advice | None:
-        """The first rule that has something to say."""
-        return next((found for rule in self.rules if (found := rule(curves)) is not None), None)
+        """What its rules say, unless a rule of another guard explains the same better."""
+        said = advise(curves, tuple(dict.fromkeys((*COURSE, *self.rules))))
+        return next((found for rule in self.rules if (found := rule(curves)) in said), None)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Judge before the epoch is written to a checkpoint, so that a resumed run knows what was said."""

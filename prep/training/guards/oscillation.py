@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from prep.training.advice import oscillating
+from prep.training.course import oscillating
 from prep.training.guards.guard import RuleGuard
 
 
 class Oscillation(RuleGuard):
-    """Warns of four swings of 30 % in a row."""
+    """Warns of swings of ±30 % that lead nowhere, fast or slow."""
 
     name = "oscillation"
     rules = (oscillating,)

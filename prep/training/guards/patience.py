@@ -5,6 +5,8 @@ from __future__ import annotations
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
+from prep.errors import UsageError
+from prep.training.guards.guard import fitting
 from prep.training.guards.watch import Watch
 
 
@@ -14,7 +16,8 @@ class Patience(EarlyStopping):
     """
 
     def __init__(self, watch: Watch, epochs: int) -> None:
-        super().__init__(watch.monitor, patience=epochs, mode="min", check_on_train_epoch_end=False, check_finite=False)
+        settings = {"check_on_train_epoch_end": False, "check_finite": False, "strict": False}
+        super().__init__(watch.monitor, patience=epochs, mode="min", **settings)
         self.watch = watch
         self._said = False
 
@@ -22,6 +25,17 @@ class Patience(EarlyStopping):
         """Restored with its count at the end."""
         if self.wait_count >= self.patience:
             trainer.should_stop = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Wait for a metric that is there."""
+        if fitting(trainer) and self.monitor not in trainer.callback_metrics:
+            raise UsageError(
+                "there is no such metric to wait for",
+                measured=f"{self.monitor}; the module logs {', '.join(sorted(trainer.callback_metrics)) or 'nothing'}",
+                allowed="a metric that validation_step logs",
+                remedy="name it with default_guards(data, monitor=…), or leave patience out",
+            )
+        super().on_validation_end(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say why it ends."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prep.training.advice import plateau
+from prep.training.course import plateau
 from prep.training.guards.guard import RuleGuard
 
 

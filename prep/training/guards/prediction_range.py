@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
@@ -54,13 +56,15 @@ class PredictionRange(Guard):
         seen, self._seen = self._seen, {}
         for name, found in seen.items():
             low, high = self._ranges[name]
-            lowest = min(float(each) for each, _ in found)
-            highest = max(float(each) for _, each in found)
+            # NaN, wherever it is, is lowest and highest.
+            lowest = float(torch.stack([each for each, _ in found]).amin())
+            highest = float(torch.stack([each for _, each in found]).amax())
             width = high - low
             if width <= 0 or trainer.sanity_checking:
                 continue
             beyond = max(low - lowest, highest - high) / width
-            what = f"predictions of {name} are far outside the range of the certified target"
+            ends = "are not finite" if math.isnan(beyond) else "are far outside the range of the certified target"
+            what = f"predictions of {name} {ends}"
             measured = f"{lowest:.4g} to {highest:.4g}"
             allowed = f"{low - _WARN * width:.4g} to {high + _WARN * width:.4g}; certified {low:.4g} to {high:.4g}"
             remedy = "see that the prediction is not scaled back before the loss, and lower the learning rate"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prep.training.advice import jumped, rising
+from prep.training.course import jumped, rising
 from prep.training.guards.guard import RuleGuard
 
 

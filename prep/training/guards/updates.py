@@ -11,9 +11,12 @@ from torch import Tensor
 from prep.training.guards.guard import Guard
 from prep.training.guards.watch import Watch
 
+_IDLE = 50  # steps
+
 
 class Updates(Guard):
-    """Stops where the first step (the first whose rate is above 0) has no gradient or leaves every parameter as it was.
+    """Stops where the first step (the first whose rate is above 0) has no gradient or leaves every parameter as it was,
+    and where no rate is above 0 in fifty steps; a schedule by epochs has until the second one.
 
     Weight decay alone would move parameters, so the gradient is asked too.
     """
@@ -24,6 +27,7 @@ class Updates(Guard):
         super().__init__(watch)
         self._before: Tensor | None = None
         self._made = False
+        self._idle = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """What is resumed has made its first step."""
@@ -32,13 +36,23 @@ class Updates(Guard):
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Any) -> None:
         """Its rate, before schedulers go on."""
         self._made = any(group["lr"] > 0 for group in optimizer.param_groups)
+        self._idle += not self._made
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Judge the first step that was made."""
-        if self._before is None or not self._made:
+        if self._before is None:
             return
+        if self._idle >= _IDLE and not self._made and (trainer.current_epoch or not trainer.lr_scheduler_configs):
+            raise self.refusal(
+                "the learning rate is 0",
+                measured=f"0 in each of the first {self._idle} steps",
+                allowed="above 0",
+                remedy="give the optimiser a learning rate, or see that its schedule raises it",
+            )
+        if not self._made or (pl_module.automatic_optimization and self.watch.loss is None):
+            return  # without a loss, Lightning makes a step of nothing
         if self.watch.norm is not None and float(self.watch.norm) == 0.0:
             raise self.refusal(
                 "the first step changed no parameter for the sake of the loss",

@@ -18,7 +18,10 @@ _SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 # What is minimised, the likeliest first; a score that is to rise (accuracy, R²) is none.
-_MEASURES = ("loss", "cost", "objective", "mse", "nmse", "rmse", "nll", "mae", "error", "crossentropy", "perplexity")
+_MEASURES = (
+    *("loss", "cost", "objective", "mse", "nmse", "rmse", "nll", "mae", "error", "err"),
+    *("crossentropy", "xent", "ce", "bce", "logloss", "perplexity"),
+)
 _COUNTERS = {
     "epoch": ("epoch", "epochs", "ep"),
     "step": ("step", "global_step", "steps", "iteration", "iter", "batch"),
@@ -26,6 +29,8 @@ _COUNTERS = {
 _RATES = ("lr", "learning_rate", "learningrate")
 _NORMS = ("grad_norm", "gradient_norm", "gradnorm", "grad_2_0_norm_total", "grad_2_norm_total", "grad_norm_total")
 _BLOCKS = 40
+# As in trainloss and lossval.
+_GLUED = re.compile(rf"\b({'|'.join(_SPLITS)})({'|'.join(_MEASURES)})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,11 @@ class Guess:
     gradient_norm: str = ""
     clip_factor: str = ""
 
+    @property
+    def held(self) -> str:
+        """The column of what is not trained on: that of val, else that of test."""
+        return self.val or self.test
+
     def named(self) -> dict[str, str]:
         """What was found, by what it is."""
         found = {name: getattr(self, name) for name in self.__slots__}
@@ -49,12 +59,12 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One value an epoch (or a block of rows), NaN where there is none; ``unit`` says which of them."""
+    """One value an epoch (or a block of rows), None where there is none; ``unit`` says which of them."""
 
     unit: str
-    columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    columns: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
-    def of(self, name: str) -> tuple[float, ...]:
+    def of(self, name: str) -> tuple[float | None, ...]:
         """A column, empty where nothing is known."""
         return self.columns.get(name, ())
 
@@ -66,19 +76,13 @@ def guess(names: Iterable[str]) -> Guess:
         return Guess(*("epoch", "", "train_loss", names[2], "", "learning_rate", "gradient_norm", "clip_factor"))
     known = {name: _tokens(name) for name in names}
     joined = {name: "_".join(tokens) for name, tokens in known.items()}
-    scores = {split: _best_loss(known, split) for split in ("train", "val", "test")}
-    if scores["train"] and scores["val"]:
-        # Beside each other only what is the same measure.
-        measure = _measure(known[scores["train"]])
-        same = {name: tokens for name, tokens in known.items() if _measure(tokens) == measure}
-        scores["val"] = _best_loss(same, "val") or scores["val"]
     return Guess(
         epoch=next((name for name, text in joined.items() if text in _COUNTERS["epoch"]), ""),
         step=next((name for name, text in joined.items() if text in _COUNTERS["step"]), ""),
         learning_rate=_first(joined, _RATES),
         gradient_norm=_first(joined, _NORMS),
         clip_factor=_first(joined, ("clip_factor",)),
-        **scores,
+        **_losses(known),
     )
 
 
@@ -96,8 +100,8 @@ def series(rows: Sequence[Row], columns: Guess) -> Series:
             for group in groups
         ]
     )
-    found = {what: tuple(line.get(what, math.nan) for line in lines) for what in named}
-    if len(lines) > 10 * _BLOCKS and "val" not in found:
+    found = {what: tuple(line.get(what) for line in lines) for what in named}
+    if len(lines) > 10 * _BLOCKS and not columns.held:
         found = {what: condensed(values, _BLOCKS) for what, values in found.items()}
         unit = f"block of {len(lines) // _BLOCKS} rows"
     return Series(unit, found)
@@ -114,12 +118,12 @@ def _groups(rows: Sequence[Row], columns: Guess) -> tuple[list[list[Row]], str]:
             groups.setdefault(last, []).append(row)
         if len(groups) > 2 or len(rows) <= 3 * len(groups):
             return list(groups.values()), "epoch"
-    validated = [place for place, row in enumerate(rows) if columns.val in row]
+    validated = [place for place, row in enumerate(rows) if columns.held in row]
     if len(validated) > 2 and len(validated) < len(rows):
         starts = [0, *(place + 1 for place in validated)]
         parts = [list(rows[start:stop]) for start, stop in pairwise(starts)]
         return parts, "validation"
-    counted = [row for row in rows if columns.train in row or columns.val in row]
+    counted = [row for row in rows if columns.train in row or columns.held in row]
     if len(counted) > _BLOCKS and not validated:
         edges = [round(place * len(counted) / _BLOCKS) for place in range(_BLOCKS + 1)]
         blocks = [counted[start:stop] for start, stop in pairwise(edges)]
@@ -148,8 +152,11 @@ def _value(what: str, values: Sequence[float]) -> float | None:
 
 def _tokens(name: str) -> list[str]:
     """The words of a name, in lower case."""
-    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name)
-    return [word for word in re.split(r"[^a-z0-9]+", spaced.lower()) if word]
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
+    words = " ".join(word for word in re.split(r"[^a-z0-9]+", spaced) if word)
+    for one, whole in (("cross entropy", "crossentropy"), ("log loss", "logloss")):
+        words = words.replace(one, whole)
+    return _GLUED.sub(r"\1 \2", words).split()
 
 
 def _measure(tokens: Sequence[str]) -> str:
@@ -160,20 +167,22 @@ def _split(tokens: Sequence[str]) -> str:
     return next((_SPLITS[token] for token in tokens if token in _SPLITS), "")
 
 
-def _best_loss(known: Mapping[str, Sequence[str]], split: str) -> str:
-    """The likeliest loss of a split: the overall one before its terms, means of epochs before single steps."""
-    best, least = "", (math.inf,) * 5
+def _losses(known: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """The column of each split, all of one measure: of those that train has, else val, else test, the likeliest of
+    those that the others have too.
+    """
+    found = [{split: _best_loss(known, split, measure) for split in ("train", "val", "test")} for measure in _MEASURES]
+    return max(found, key=lambda columns: [bool(column) for column in columns.values()])
+
+
+def _best_loss(known: Mapping[str, Sequence[str]], split: str, measure: str) -> str:
+    """The likeliest column: of the split by name, the overall one before its terms, means of epochs before steps."""
+    best, least = "", (math.inf,) * 4
     for name, tokens in known.items():
-        measure, owner = _measure(tokens), _split(tokens)
-        if not measure or (owner or "train") != split:
+        owner = _split(tokens)
+        if _measure(tokens) != measure or (owner or "train") != split:
             continue
-        rank = (
-            float(not owner),
-            float(_MEASURES.index(measure)),
-            float("step" in tokens),
-            float("epoch" not in tokens),
-            float(len(tokens)),
-        )
+        rank = (float(not owner), float("step" in tokens), float("epoch" not in tokens), float(len(tokens)))
         if rank < least:
             best, least = name, rank
     return best

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -55,16 +57,28 @@ def _located(path: Path) -> tuple[Path, str, Callable[[Path], list[dict[str, flo
 
 
 def _from_csv(path: Path) -> list[dict[str, float]]:
-    text = _text(path)
-    head = text[: 1 << 16]
+    text = _without_comments(_text(path))
+    head = text[: 1 << 16].splitlines()
     try:
-        dialect: Any = csv.Sniffer().sniff(head.splitlines()[0] if head.splitlines() else "", delimiters=",;\t|")
+        dialect: Any = csv.Sniffer().sniff(head[0] if head else "", delimiters=",;\t|")
     except csv.Error:
-        dialect = "excel"
+        dialect = csv.excel
+    # Where a comma does not separate columns, it may separate decimals.
+    decimal = "." if dialect.delimiter == "," else ","
     try:
-        return [_numbers(row) for row in csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)]
+        return [_numbers(row, decimal) for row in csv.DictReader(io.StringIO(text, newline=""), dialect=dialect)]
     except csv.Error as error:
         raise _no_log(path, str(error)) from error
+
+
+def _without_comments(text: str) -> str:
+    """What follows the lines that begin with #; the last of these is the head where only numbers follow."""
+    lines = text.splitlines(keepends=True)
+    first = next((place for place, line in enumerate(lines) if not line.startswith("#")), len(lines))
+    if 0 < first < len(lines) and not re.search("[a-df-z]", lines[first], re.IGNORECASE):
+        lines[first - 1] = lines[first - 1].lstrip("# ")
+        first -= 1
+    return "".join(lines[first:])
 
 
 def _from_state(path: Path) -> list[dict[str, float]]:
@@ -132,14 +146,14 @@ def _hushed() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _numbers(row: Mapping[Any, Any]) -> dict[str, float]:
+def _numbers(row: Mapping[Any, Any], decimal: str = ".") -> dict[str, float]:
     """The cells that are numbers; NaN and infinity are."""
     found: dict[str, float] = {}
     for name, cell in row.items():
         if not isinstance(name, str) or isinstance(cell, bool) or not isinstance(cell, str | int | float):
             continue
         try:
-            found[name.strip()] = float(cell)
+            found[name.strip()] = float(cell.replace(decimal, ".") if isinstance(cell, str) else cell)
         except (ValueError, OverflowError):
             continue
     return found
@@ -149,7 +163,8 @@ def _text(path: Path) -> str:
     try:
         if path.stat().st_size > _LIMIT:
             raise _no_log(path, f"{path.stat().st_size} bytes, more than {_LIMIT}")
-        return path.read_text(encoding="utf-8-sig")
+        raw = path.read_bytes()
+        return raw.decode("utf-16" if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise _no_log(path, "bytes that are no text") from error
     except OSError as error:

@@ -21,6 +21,12 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     write_atomically(folder / RECORD, json.dumps(body, indent=2, allow_nan=False).encode() + b"\n")
 
 
+def said_by(error: PrepError) -> dict[str, Any]:
+    """What the guard said that stopped the run, as the record keeps it under ``stopped``."""
+    told = {name: str(getattr(error, name)) for name in ("what", "measured", "allowed", "remedy")}
+    return {"guard": error.where.key, "field": error.where.field, **told}
+
+
 def read_record(folder: Path) -> Mapping[str, Any]:
     """What ``folder/run.json`` holds, empty where there is none; `IntegrityError` where it cannot be read."""
     place = folder / RECORD
