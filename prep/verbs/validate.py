@@ -5,7 +5,7 @@ the writer said.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from prep.errors import IntegrityError, PrepError, SchemaError, UnfinishedError,
 from prep.formats import ENDINGS, format_of, open_container
 from prep.formats.digests import ChunkDigests
 from prep.report import CheckResult, Report
+from prep.report.validation import Validation
 from prep.schema import Schema, structure
 from prep.schema.embedded import embedded, stated_raw
 from prep.transforms.original import Originals
@@ -31,22 +32,6 @@ from prep.verbs.stats import group_of
 
 DATASET_ENDINGS = tuple(ENDINGS)
 _SIDECARS = (".manifest", ".cert.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """What `validate` found at one path: a report, or the error that kept it from finishing."""
-
-    path: Path
-    report: Report | None
-    error: PrepError | None = None
-
-    def exit_code(self, *, strict: bool = False) -> int:
-        """Of this path alone."""
-        if self.report is not None:
-            return self.report.exit_code(strict=strict)
-        assert self.error is not None
-        return self.error.exit_code
 
 
 def validate(
@@ -154,7 +139,10 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
     with DatasetSource.open(path) as source:
         spec = source.spec
         judging = schema_for(spec, schema, verify=True)
-        results = [CheckResult(name, field, finding) for name, field, finding in structure(judging, spec)]
+        results = [
+            CheckResult(name, field, finding, line=_line(judging, field))
+            for name, field, finding in structure(judging, spec)
+        ]
         judges = [(plan, CHECKS.load(plan.name)()) for plan in judging.checks]
         originals = _originals(spec, [name for plan, check in judges for name in check.fields(plan.statistics)])
         judged = originals.spec
@@ -164,7 +152,8 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
             absent = [name for name in check.fields(plan.statistics) if name not in names]
             planned.append(() if absent else tuple(check.folds(judged, plan.statistics)))
             if absent:
-                results.append(CheckResult(plan.name, _about(plan.statistics), _unexamined(absent), plan.severity))
+                missing = _unexamined(absent)
+                results.append(CheckResult(plan.name, _about(plan.statistics), missing, plan.severity, line=plan.line))
         described = _described(source, judging)
         folds = [fold for group in planned for fold in group]
         folds += [fold for each in described for fold in (each.moments, each.quantiles)]
@@ -187,9 +176,12 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
     for (plan, check), group in zip(judges, planned, strict=True):
         if group:
             finding = check.judge(judged, plan.statistics, measured.results)
-            results.append(CheckResult(plan.name, _about(plan.statistics), finding, plan.severity))
+            results.append(CheckResult(plan.name, _about(plan.statistics), finding, plan.severity, line=plan.line))
     documents = {each.field.name: to_document(each, measured.results) for each in described}
-    results.extend(CheckResult(name, field, finding) for name, field, finding in embedded(judging, spec, documents))
+    results.extend(
+        CheckResult(name, field, finding, line=_line(judging, field))
+        for name, field, finding in embedded(judging, spec, documents)
+    )
     results.append(_stored_bytes(path, container, digests))
     if not judging.checks:
         raise SchemaError("the schema has no checks", where=Where(path=str(judging.path)), remedy="add checks to it")
@@ -203,6 +195,7 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
         values=spec.rows * sum(field.row_values for field in spec.fields),
         results=tuple(results),
         baselines=baselines(judging, described, relative, measured.results, results),
+        schema_path=str(judging.path),
     )
 
 
@@ -211,6 +204,11 @@ def _originals(spec: DatasetSpec, names: Sequence[str]) -> Originals:
         return Originals.bind(spec, names)
     except (KeyError, ValueError, TypeError, AttributeError):
         return Originals(spec, {})  # the comparison of the embedded transforms says what is wrong with them
+
+
+def _line(schema: Schema, field: str) -> int:
+    """Where the schema states a field, 0 where it does not."""
+    return schema.variables[field].line if field in schema.variables else 0
 
 
 def _about(statistics: Mapping[str, Any]) -> str:
