@@ -14,6 +14,9 @@ def validate(
     paths: Annotated[list[Path], typer.Argument(help="Datasets, or folders that hold normalised ones.")],
     schema: SchemaFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    changed_only: Annotated[
+        bool, typer.Option("--changed-only", help="Hash certified data, and measure only what is not as it was certified.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every check, also those that passed.")] = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
@@ -47,7 +50,7 @@ def validate(
     work = executor(workers, scheduler)
     try:
         with progress("validate " + ", ".join(path.name for path in paths)) as show:
-            found = verb(*paths, schema=schema, workers=work, progress=show)
+            found = verb(*paths, schema=schema, changed_only=changed_only, workers=work, progress=show)
     except PrepError as error:
         outputs.write(document([Validation(paths[0], None, error)], strict=strict))
         raise

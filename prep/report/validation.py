@@ -15,11 +15,14 @@ VALIDATION_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What `validate` found at one path: a report, or the error that kept it from finishing."""
+    """What `validate` found at one path: a report, or the error that kept it from finishing. ``unchanged`` is a report
+    that was not measured now, but is that of a certificate that holds.
+    """
 
     path: Path
     report: Report | None
     error: PrepError | None = None
+    unchanged: bool = False
 
     def exit_code(self, *, strict: bool = False) -> int:
         """Of this path alone."""
@@ -46,7 +49,8 @@ def _dataset(found: Validation, strict: bool) -> dict[str, Any]:
     about: dict[str, Any] = {"path": str(found.path), "exit_code": found.exit_code(strict=strict)}
     if found.report is not None:
         lines = [each.line for each in found.report.results]
-        about |= {"schema": found.report.schema_path, "lines": lines, "report": found.report.to_dict()}
+        about |= {"schema": found.report.schema_path, "lines": lines, "unchanged": found.unchanged}
+        about["report"] = found.report.to_dict()
     if found.error is not None:
         about["error"] = found.error.to_dict()
     return about
