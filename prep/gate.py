@@ -257,6 +257,8 @@ def admit(
             remedy="run `prep certify` on the dataset again",
         )
 
+    evidence.demand_meaning(contents.spec)
+
     # 6 the container matches the manifest
     match_container(files, contents)
     _demand_normalised(path, contents)

@@ -9,10 +9,12 @@ from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 
+from prep.blocks import DatasetSpec
 from prep.certificate import lock, moments
 from prep.certificate.envelope import Envelope
 from prep.certificate.policy import Level, Policy
 from prep.certificate.statement import Statement
+from prep.certificate.tree import meaning
 from prep.certificate.trust import Trust, TrustedKey
 from prep.errors import CertificateError, PrepError, Refusal, Where
 
@@ -114,6 +116,22 @@ class Evidence:
         _raise(reasons)
         signers = tuple(Signer(each.owner, each.key.id) for each in counted)
         return Standing("signed" if signed else "sealed", signers, pinned)
+
+    def demand_meaning(self, spec: DatasetSpec) -> None:
+        """`CertificateError` unless another certificate than the pinned one speaks of data that also mean the same."""
+        pin = self.pins.get(spec.name)
+        if pin is None or pin.certificate == self.sealed.digest or pin.meaning == meaning(spec):
+            return
+        raise CertificateError(
+            "the project's lock pins other data of this name",
+            where=Where(path=str(self.path), dataset=spec.name),
+            measured=f"the pinned values with other transforms, statistics or attributes, {meaning(spec)}"
+            if pin.meaning
+            else f"another certificate, {self.sealed.digest}, and a lock that does not say what the values mean",
+            allowed=f"{pin.meaning or pin.certificate}, as {self.lock_path} pins",
+            remedy=f"get the pinned data; to move on to these, run `prep certify {self.path}` and review the lock, "
+            "or take the entry out of the lock",
+        )
 
     def stands_behind(self, dataset: str, root: str) -> bool:
         """Whether the lock pins the payload for ``dataset``, or a trusted key that counts for it signed, and nobody

@@ -27,12 +27,15 @@ _SIZE_LIMIT = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """What is trusted of one dataset. ``certificate`` is the ``sha256:`` of the envelope's payload."""
+    """What is trusted of one dataset. ``certificate`` is the ``sha256:`` of the envelope's payload, ``meaning`` digests
+    what the root leaves out (`prep.certificate.tree.meaning`); without one only its very certificate is pinned.
+    """
 
     version: str
     root: str
     certificate: str
     created: str
+    meaning: str = ""
 
 
 def find(start: Path | None = None) -> Path:
@@ -42,11 +45,16 @@ def find(start: Path | None = None) -> Path:
     .git), whether the lock exists yet or not; without a project, of ``start``. Never one beyond the consumer's own
     project, where anybody may have put it.
     """
+    return project(start) / NAME
+
+
+def project(start: Path | None = None) -> Path:
+    """The nearest folder upwards from ``start`` (default: the current folder) that is a project, else ``start``."""
     origin = (start or Path.cwd()).resolve()
     for folder in (origin, *origin.parents):
         if any((folder / marker).exists() for marker in _MARKERS):
-            return folder / NAME
-    return origin / NAME
+            return folder
+    return origin
 
 
 def read(path: Path) -> dict[str, Pin]:
@@ -82,7 +90,10 @@ def _pin(path: Path, name: str, entry: Mapping[str, str]) -> Pin:
 
 
 def pin(path: Path, dataset: str, entry: Pin) -> None:
-    """Record ``entry``; other datasets stay. Safe against other processes doing the same."""
+    """Record ``entry``; other datasets stay. Safe against other processes doing the same. Of a link, what it points to
+    is changed.
+    """
+    path = path.resolve()
     with guard(path.parent):
         pins = read(path)
         if pins.get(dataset) != entry:

@@ -262,5 +262,5 @@ def _damaged(path: str, detail: str) -> IntegrityError:
     return IntegrityError(
         f"this manifest is damaged: {detail}",
         where=Where(path=path),
-        remedy="restore it, or run `prep certify` on a dataset you trust to write it again",
+        remedy="restore it, or make the dataset again with `prep normalize` (raw data: generate, ingest)",
     )

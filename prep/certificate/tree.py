@@ -6,9 +6,19 @@ import struct
 from collections.abc import Mapping
 
 from prep.blocks import DatasetSpec
-from prep.canonical import canonical_json, framed_digest
+from prep.canonical import canonical_json, framed_digest, value_digest
 from prep.formats.digests import ChunkDigests
 from prep.formats.layout import FieldLayout
+
+
+def meaning(spec: DatasetSpec) -> str:
+    """What the root leaves out of what values mean: the transforms and statistics that lead back to original units, and
+    the attributes of the dataset.
+
+    Values that differ by a power of two are equal when they are standardised: only their transforms tell them apart.
+    """
+    documents = {name: spec.documents.get(name, "") for name in ("transforms", "statistics")}
+    return value_digest("meaning", {**documents, "attributes": dict(spec.attributes)})
 
 
 def logical_root(spec: DatasetSpec, layouts: Mapping[str, FieldLayout], digests: Mapping[str, ChunkDigests]) -> str:

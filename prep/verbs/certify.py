@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from prep.canonical import canonical_json, parse_json
 from prep.certificate import envelope, keyfiles, lock, moments, statement, trust
 from prep.certificate.evidence import Evidence
 from prep.certificate.keys import PrivateKey, PublicKey
+from prep.certificate.tree import meaning
 from prep.engine import Progress, Workers, silent
 from prep.errors import CertificateError, DataError, IntegrityError, PrepError, Refusal, UsageError, Where
 from prep.report import Report, disagreement
@@ -123,8 +124,8 @@ def certify(
     dropped = len(found.signatures) if found is not None and found.digest != sealed.digest else 0
     sealed = sign(sealed, signing, path)
     digest, created = sealed.digest, stated.created
-    entry = lock.Pin(contents.spec.version, root, digest, created)
-    if locked and known != entry:
+    entry = lock.Pin(contents.spec.version, root, digest, created, meaning(contents.spec))
+    if locked and known != (entry if known is None or known.meaning else replace(entry, meaning="")):
         raise CertificateError(
             "certifying would change the lock, and it is locked",
             where=Where(path=str(chosen), dataset=contents.spec.name),

@@ -19,7 +19,7 @@ from prep.importers.minari import locate
 from prep.importers.sources import existing, tree_files
 from prep.schema import draft_schema, load_schema
 from prep.verbs.rawdata import Rows, demand_output, is_made, read_manifest, versions, write_dataset
-from prep.verbs.schemas import demand_name
+from prep.verbs.schemas import demand_name, in_project
 from prep.verbs.statistics import statistics_folds
 
 
@@ -66,7 +66,7 @@ def ingest(
     demand_name(name, path)
     demand_output(path, [place for place in (Path(source.removeprefix("minari:")),) if place.exists()])
     options = options or IngestOptions()
-    place = Path(schema) if schema else Path("schemas") / f"{name}.yaml"
+    place = Path(schema) if schema else in_project(Path("schemas") / f"{name}.yaml")
     if place.exists():
         _ = load_schema(place, verify=False)  # it judges what is written now, so it has to be one
     opened = open_source(source, layout, options)

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from prep.blocks import DatasetSpec
+from prep.certificate import lock
 from prep.certificate.policy import Policy
 from prep.errors import SchemaError, UsageError, Where
 from prep.gate import CertifiedDataset
@@ -16,12 +17,20 @@ from prep.schema import Schema, load_schema
 from prep.verbs.config import DEFAULT_PATH, load_config
 
 
+def in_project(place: Path) -> Path:
+    """A relative path as the caller's project means it, whose lock counts too: as it is where the caller works at its
+    top.
+    """
+    folder = lock.project()
+    return place if folder == Path.cwd().resolve() else folder / place
+
+
 def schema_for(spec: DatasetSpec, named: str | Path | None = None, *, verify: bool = False) -> Schema:
-    """The schema of a dataset: ``named``, else ``schemas/<dataset>.yaml`` of the working folder, else the embedded one.
+    """The schema of a dataset: ``named``, else ``schemas/<dataset>.yaml`` of the project, else the embedded one.
 
     ``verify`` also compares with vanilla pandera. Raises `SchemaError` where there is none or it is of another dataset.
     """
-    place = Path(named) if named else Path("schemas") / f"{spec.name}.yaml"
+    place = Path(named) if named else in_project(Path("schemas") / f"{spec.name}.yaml")
     if named or place.exists():
         schema = load_schema(place, verify=verify)
     elif "schema" in spec.documents:
@@ -48,10 +57,10 @@ def demand_present_schema(data: CertifiedDataset, config: str | Path | None = No
     """`CertificateError` where the project that the caller works in has a schema of this dataset now, and another one
     than the data were certified by: they may not pass it any more.
     """
-    place = Path("schemas") / f"{data.id}.yaml"
-    if config or DEFAULT_PATH.exists():
-        entry = load_config(config).datasets.get(data.id)
-        place = entry.schema if entry else place
+    place = in_project(Path("schemas") / f"{data.id}.yaml")
+    if config or in_project(DEFAULT_PATH).exists():
+        entry = load_config(config or in_project(DEFAULT_PATH)).datasets.get(data.id)
+        place = in_project(entry.schema) if entry and not config else entry.schema if entry else place
     if place.exists():
         digest = load_schema(place, verify=False).digest
         reasons = Policy(schema=digest).judge(data.statement, str(data.path))

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from securesystemslib.dsse import Envelope as PlainEnvelope
 from securesystemslib.signer import SSlibKey
 
 import prep
-from prep.certificate import envelope
+from prep.certificate import envelope, manifest
 from prep.certificate.keyfiles import read_private
 from tests.attacks.outcomes import command, refused
-from tests.attacks.tiny import Tiny, build
+from tests.attacks.tiny import Tiny, arrays, build
 
 
 @pytest.fixture
@@ -203,3 +205,49 @@ def test_a_trust_file_that_cannot_be_understood_trusts_nobody(signed: Tiny):
         refused(lambda: demand(signed), "", 2)
     trust.write_text(text)
     demand(signed)
+
+
+def test_a_signature_does_not_bring_back_the_units_of_another_day(signed: Tiny, tmp_path: Path):
+    """Beyond the page: raw data that differ by powers of two are bit-equal once they are standardised, so values and
+    root are the pinned ones; the transforms that lead back to original units are not.
+    """
+    raw = arrays()
+    other = build(
+        tmp_path / "another",
+        raw={**raw, "inputs": raw["inputs"] * np.float32(4), "targets": raw["targets"] * np.float32(1024)},
+    )
+    prep.certify(other.path, keys=[signed.folder / "one.pem"], lock_path=other.lock)
+    assert other.contents.root == signed.contents.root
+
+    for suffix in ("", manifest.SUFFIX, envelope.SUFFIX):
+        shutil.copy(f"{other.path}{suffix}", f"{signed.path}{suffix}")
+    refused(lambda: demand(signed), "pins other data", 3)
+    assert command(signed.folder, "verify", str(signed.path), "--deep", "--require", "signed").returncode == 3
+
+    body = json.loads(signed.lock.read_text())
+    del body["datasets"]["tiny"]["meaning"]  # a lock of an older prep stands for its very certificate
+    signed.lock.write_text(json.dumps(body))
+    refused(lambda: demand(signed), "pins other data", 3)
+
+
+def test_another_certificate_of_the_same_data_is_the_pinned_one(signed: Tiny):
+    """What the pin is about is the data: a certificate that is renewed elsewhere needs no review of the lock."""
+    before = signed.lock.read_bytes()
+    prep.certify(signed.path, keys=[signed.folder / "one.pem"], renew=True)
+    assert signed.lock.read_bytes() != before
+    signed.lock.write_bytes(before)
+
+    demand(signed)
+
+
+def test_a_lock_behind_a_link_is_the_one_that_is_changed(signed: Tiny, tmp_path: Path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    signed.lock.rename(shared / "prep.lock")
+    signed.lock.symlink_to(shared / "prep.lock")
+    before = (shared / "prep.lock").read_bytes()
+
+    prep.certify(signed.path, renew=True)
+
+    assert signed.lock.is_symlink()
+    assert (shared / "prep.lock").read_bytes() != before

@@ -19,7 +19,9 @@ from prep.canonical import canonical_json, parse_json
 from prep.certificate import envelope, keyfiles, lock, moments
 from prep.certificate.envelope import Envelope, Signature
 from prep.certificate.keys import PrivateKey
+from prep.certificate.tree import meaning
 from prep.errors import CertificateError, ConfigError, PrepError, Refusal, UsageError
+from prep.formats import open_container
 from tests.conftest import working_in
 from tests.signing import NAME, build_tiny, moved
 
@@ -60,6 +62,7 @@ class Scene:
         sealed = self.sealed()
         claims = parse_json(sealed.payload, path="x")["predicate"]
         entry = {"version": claims["version"], "root": claims["root"], "created": claims["created"]}
+        entry["meaning"] = meaning(open_container(self.copy).spec)
         entry |= {"certificate": sealed.digest, **changes}
         lock.pin(self.consumer / lock.NAME, NAME, lock.Pin(**entry))
 
@@ -668,3 +671,17 @@ def test_inspect_says_who_signed(scene: Scene, capsys: pytest.CaptureFixture[str
     found = prep.inspect(scene.copy).to_dict()
     assert (found["level"], found["pinned"]) == ("signed", False)
     assert found["signers"] == [{"owner": "ada", "key": scene.key("ada").public.id}]
+
+
+def test_the_schema_of_the_project_counts_in_its_folders_too(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    schema = scene.owner / f"schemas/{NAME}.yaml"
+    schema.write_text(schema.read_text() + "\n# reviewed again\n")
+    (scene.owner / "pyproject.toml").touch()
+    monkeypatch.chdir(scene.owner / "data")
+
+    with pytest.raises(CertificateError, match="schema"):
+        prep.verify(scene.dataset)
+    with pytest.raises(CertificateError, match="schema"):
+        prep.train(scene.dataset, run_dir=scene.owner / "run")
+    prep.certify(scene.dataset)
+    assert prep.verify(scene.dataset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 
 import pytest
 import yaml
@@ -51,6 +52,21 @@ def test_an_error_says_what_where_measured_allowed_and_the_remedy():
 )
 def test_the_most_serious_exit_code_stands_for_several(codes: tuple[int, ...], expected: int):
     assert errors.worst_exit_code(codes) == expected
+
+
+def test_what_a_stranger_wrote_is_shown_as_far_as_it_tells_anything():
+    error = DataError("no", measured="x" * 3_000_000, remedy="mend")
+    assert len(str(error)) < 3000
+    assert "3,000,000 characters" in str(error)
+    assert len(error.to_dict()["measured"]) < 3000
+
+
+def test_a_key_that_is_there_twice_is_found_at_once_among_very_many():
+    text = "{" + ",".join(f'"k{place}":1' for place in range(300_000)) + ',"k299999":1}'
+    begin = time.monotonic()
+    with pytest.raises(IntegrityError, match="duplicate key 'k299999'"):
+        parse_json(text.encode(), path="x")
+    assert time.monotonic() - begin < 30.0  # quadratic: an hour
 
 
 def test_a_refusal_lists_every_reason_and_takes_the_most_serious_code():
