@@ -22,8 +22,12 @@ def show_validations(found: Sequence[Validation], *, verbose: bool) -> None:
             say(f"{each.path}: not examined", "verdict-bad")
             report_error(each.error)
         if each.report is not None:
+            if each.unchanged:
+                say(f"{each.path}: as it was certified, every stored byte was hashed")
             for style, text in lines(each.report, verbose=verbose):
                 say(text, style)
+        if each.note:
+            say(f"{each.path}: {each.note}", "verdict-good")
     if len(found) > 1:
         good = sum(each.exit_code() == 0 for each in found)
         say(f"{good} of {len(found)} datasets passed", "verdict-good" if good == len(found) else "verdict-bad")

@@ -15,7 +15,8 @@ def validate(
     schema: SchemaFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
     changed_only: Annotated[
-        bool, typer.Option("--changed-only", help="Hash certified data, and measure only what is not as it was certified.")
+        bool,
+        typer.Option("--changed-only", help="Hash certified data, and measure only what is not as it was certified."),
     ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every check, also those that passed.")] = False,
     workers: Workers = None,

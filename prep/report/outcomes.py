@@ -54,7 +54,7 @@ class Outcome:
 def outcomes(document: Mapping[str, Any]) -> Iterator[Outcome]:
     """Every row of a validation document, dataset by dataset; within one, what to mend first comes first."""
     for each in document["datasets"]:
-        found = [*_errors(each), *_checks(each, strict=document["strict"])]
+        found = [*_errors(each), *_checks(each, strict=document["strict"]), *_notes(each)]
         yield from sorted(found, key=lambda row: ORDER.index(row.status))
 
 
@@ -75,6 +75,12 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             place=dataset["schema"] if line else dataset["path"],
             line=line,
         )
+
+
+def _notes(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
+    if "note" in dataset:
+        place = dataset["path"]
+        yield Outcome(place, place, "schema", "", "passed", dataset["note"], "", "", "", "", place, 0)
 
 
 def _errors(dataset: Mapping[str, Any]) -> Iterator[Outcome]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prep.errors import PrepError, worst_exit_code
+from prep.errors import EXIT_OK, PrepError, worst_exit_code
 from prep.report import Report
 
 VALIDATION_VERSION = 1
@@ -15,21 +15,21 @@ VALIDATION_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What `validate` found at one path: a report, or the error that kept it from finishing. ``unchanged`` is a report
-    that was not measured now, but is that of a certificate that holds.
+    """What `validate` found at one path: a report, the error that kept it from finishing, or of a schema without data a
+    ``note``. ``unchanged`` is a report that was not measured now, but is that of a certificate that holds.
     """
 
     path: Path
     report: Report | None
     error: PrepError | None = None
     unchanged: bool = False
+    note: str = ""
 
     def exit_code(self, *, strict: bool = False) -> int:
         """Of this path alone."""
         if self.report is not None:
             return self.report.exit_code(strict=strict)
-        assert self.error is not None
-        return self.error.exit_code
+        return self.error.exit_code if self.error is not None else EXIT_OK
 
 
 def document(found: Sequence[Validation], *, strict: bool) -> dict[str, Any]:
@@ -53,4 +53,6 @@ def _dataset(found: Validation, strict: bool) -> dict[str, Any]:
         about["report"] = found.report.to_dict()
     if found.error is not None:
         about["error"] = found.error.to_dict()
+    if found.note:
+        about["note"] = found.note
     return about

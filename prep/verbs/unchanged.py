@@ -34,8 +34,16 @@ def certified_report(
 
 
 def _report(stated: Mapping[str, Any], schema: Schema) -> Report:
-    lines = {(plan.name, _about(plan.statistics["var"])): plan.line for plan in schema.checks}
-    lines_of_fields = {name: variable.line for name, variable in schema.variables.items()}
+    lines: dict[tuple[str, str], list[int]] = {}
+    for plan in schema.checks:
+        lines.setdefault((plan.name, _about(plan.statistics["var"])), []).append(plan.line)
+
+    def line(check: str, field: str) -> int:
+        """A check may be asked for more than once, with other limits; results are in the order of the schema."""
+        if asked := lines.get((check, field)):
+            return asked.pop(0)
+        return schema.variables[field].line if field in schema.variables else 0
+
     return Report(
         dataset=stated["dataset"],
         version=stated["version"],
@@ -51,7 +59,7 @@ def _report(stated: Mapping[str, Any], schema: Schema) -> Report:
                 _finding(each),
                 each["severity"],
                 each["kind"],
-                lines.get((each["check"], each["field"])) or lines_of_fields.get(each["field"], 0),
+                line(each["check"], each["field"]),
             )
             for each in stated["checks"]
         ),

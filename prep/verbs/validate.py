@@ -21,17 +21,19 @@ from prep.formats import ENDINGS, format_of, open_container
 from prep.formats.digests import ChunkDigests
 from prep.report import CheckResult, Report
 from prep.report.validation import Validation
-from prep.schema import Schema, structure
+from prep.schema import Schema, load_schema, structure
 from prep.schema.embedded import embedded, stated_raw
 from prep.transforms.original import Originals
 from prep.verbs.baselines import baselines, relative_fold
+from prep.verbs.config import DEFAULT_PATH, load_config
 from prep.verbs.published import unreplaced
-from prep.verbs.schemas import schema_for
+from prep.verbs.schemas import in_project, schema_for
 from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
 from prep.verbs.unchanged import certified_report
 
 DATASET_ENDINGS = tuple(ENDINGS)
+_SCHEMA_ENDINGS = (".yaml", ".yml")
 _SIDECARS = (".manifest", ".cert.json")
 
 
@@ -43,16 +45,19 @@ def validate(
     progress: Progress = silent,
 ) -> tuple[Validation, ...]:
     """Validate datasets; a folder stands for every normalised dataset below it, a sidecar or a file inside a dataset
-    for the dataset, and a schema for the dataset of its name that the configuration builds.
+    for the dataset, a schema for the dataset of the configuration that it judges (without one, only the schema is).
 
     Each dataset is read once, whole; every check of its schema is judged on what was measured, structure and embedded
     statistics are compared, and every chunk is hashed against the manifest. A dataset that cannot be examined gives
     its error and does not keep the others from being examined. With ``changed_only`` a certified dataset whose bytes,
-    schema and checks are as they were is hashed and not measured again; its report is the certified one. Raises `UsageError` for a path that does not exist or a
-    folder without datasets.
+    schema and checks are as they were is hashed and not measured again; its report is the certified one. Raises
+    `UsageError` for a path that does not exist or a folder without datasets.
     """
     found = []
     for path in find_datasets(paths):
+        if path.suffix.lower() in _SCHEMA_ENDINGS:
+            found.append(_schema_alone(path))
+            continue
         if not path.exists():
             found.append(Validation(path, None, _gone(path)))
             continue
@@ -80,8 +85,9 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
                 where=Where(path=str(path)),
                 remedy="give the path of a dataset or of a folder that holds some",
             )
-        if path.is_file() or (path / "zarr.json").exists():
-            found.append(path)
+        if (whole := _dataset_of(path)) is not None:
+            known = {each.resolve() for each in found}
+            found.extend(each for each in _built_by(whole) if each.resolve() not in known)
             continue
         names = {each.with_name(each.name.removesuffix(end)) for end in _SIDECARS for each in path.rglob(f"*{end}")}
         names |= {each for each in path.rglob("*") if each.suffix.lower() in DATASET_ENDINGS}
@@ -99,6 +105,41 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
     if not found:
         raise UsageError("no path was given", remedy="name a dataset or a folder: prep validate data/")
     return found
+
+
+def _built_by(path: Path) -> list[Path]:
+    """A schema stands for the datasets of the configuration that it judges, where they are built; else for itself."""
+    if path.suffix.lower() not in _SCHEMA_ENDINGS or not in_project(DEFAULT_PATH).exists():
+        return [path]
+    settings = load_config(in_project(DEFAULT_PATH))
+    places = [
+        in_project(settings.normalized_path(entry))
+        for entry in settings.datasets.values()
+        if in_project(entry.schema).resolve() == path.resolve()
+    ]
+    return [each for each in places if each.exists()] or [path]
+
+
+def _schema_alone(path: Path) -> Validation:
+    try:
+        schema = load_schema(path, verify=True)
+    except PrepError as error:
+        return Validation(path, None, error)
+    note = f"the schema of {schema.name} loads: {len(schema.variables)} variables, {len(schema.checks)} checks"
+    return Validation(path, None, note=f"{note}; no dataset of it is built here")
+
+
+def _dataset_of(path: Path) -> Path | None:
+    """The dataset that a path names or is a part of (a sidecar, a file inside a folder); None for other folders."""
+    for folder in (path, *path.parents):
+        if folder.suffix.lower() == ".zarr" and (folder / "zarr.json").exists():
+            return folder
+    if path.is_dir():
+        return path if (path / "zarr.json").exists() else None
+    for end in _SIDECARS:
+        if path.name.endswith(end):
+            return path.with_name(path.name.removesuffix(end))
+    return path
 
 
 def registry_digest() -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from importlib.resources import files
@@ -13,6 +16,7 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 import sarif_pydantic
+import yaml
 
 import prep
 from prep.checks import Finding
@@ -23,6 +27,7 @@ from prep.report.junit import junit
 from prep.report.outcomes import outcomes
 from prep.report.sarif import sarif
 from prep.report.validation import Validation, document
+from prep.verbs.validate import find_datasets
 from tests.conftest import dataset_of
 
 DIGEST = "blake3:" + "ab" * 32
@@ -245,3 +250,115 @@ def test_an_output_on_stdout_is_alone_there(tmp_path: Path):
     done = run("validate", "no.h5", "--sarif", "-", "--github", cwd=tmp_path)
     assert json.loads(done.stdout)["version"] == "2.1.0"
     assert "::error" in done.stderr
+
+
+def test_certified_data_that_did_not_change_are_hashed_and_not_measured(
+    certified_copy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = dataset_of(certified_copy, "regression").relative_to(certified_copy)
+    measured = document(prep.validate(path), strict=False)
+    with monkeypatch.context() as patch:
+        patch.setattr("prep.verbs.validate.examine", lambda *_, **__: pytest.fail("it was measured again"))
+        found = prep.validate(path, changed_only=True)
+
+    recalled = document(found, strict=False)
+    assert recalled["datasets"][0].pop("unchanged") is True
+    assert measured["datasets"][0].pop("unchanged") is False
+    assert recalled == measured
+    demand_schema(document(found, strict=False))
+
+
+@pytest.mark.parametrize("what", ["a byte", "the schema", "the certificate"])
+def test_whatever_changed_is_measured(what: str, certified_copy: Path):
+    path = dataset_of(certified_copy, "regression")
+    if what == "a byte":
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    elif what == "the schema":
+        with (certified_copy / "schemas/regression.yaml").open("a") as file:
+            file.write("# changed\n")
+    else:
+        path.with_name(path.name + ".cert.json").unlink()
+
+    (found,) = prep.validate(path, changed_only=True)
+
+    assert not found.unchanged
+    assert found.exit_code() == (3 if what == "a byte" else 0)
+
+
+def test_what_belongs_to_a_dataset_stands_for_it(certified_copy: Path):
+    path, folder = dataset_of(certified_copy, "regression"), dataset_of(certified_copy, "covariance")
+    paths = [
+        path.with_name(path.name + ".manifest"),
+        path,
+        next(each for each in folder.rglob("c/*") if each.is_file()),
+        certified_copy / "schemas/regression.yaml",
+    ]
+    assert find_datasets(paths) == [path, folder]
+
+
+def test_a_schema_without_its_dataset_is_loaded_strictly(certified_copy: Path):
+    schema = certified_copy / "schemas/regression.yaml"
+    shutil.rmtree(certified_copy / "data/normalized")
+    (found,) = prep.validate(schema)
+    assert found.exit_code() == 0
+    assert "no dataset of it is built here" in found.note
+    demand_schema(document([found], strict=False))
+
+    schema.write_text(schema.read_text().replace("strict: true", "strict: maybe"))
+    (found,) = prep.validate(schema)
+    assert found.exit_code() == 2
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certified_copy: Path):
+    """The script of the action's last step, as the runner calls it."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    script = action["runs"]["steps"][-1]["run"]
+    (certified_copy / "schemas/regression.yaml").write_text("broken")
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "PATHS": "data/normalized/regression.h5\n\n",
+        "STRICT": "true",
+        "CHANGED_ONLY": "true",
+        "OUTPUT": "out put",
+        "GITHUB_OUTPUT": str(certified_copy / "outputs"),
+        "GITHUB_STEP_SUMMARY": str(certified_copy / "summary"),
+    }
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
+        cwd=certified_copy,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert (certified_copy / "outputs").read_text() == "exit-code=2\n"
+    assert sorted(each.name for each in (certified_copy / "out put").iterdir()) == [
+        "junit.xml",
+        "validation.json",
+        "validation.sarif",
+    ]
+    assert "not examined" in (certified_copy / "summary").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("data/normalized/control.h5", True),
+        ("data/normalized/control.h5.manifest", True),
+        ("data/normalized/x.zarr/inputs/c/0", True),
+        ("schemas/control.yaml", True),
+        ("data/raw/control.h5", False),
+        ("prep/report/sarif.py", False),
+    ],
+)
+def test_the_hook_runs_on_datasets_and_schemas(name: str, runs: bool):
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    assert (bool(re.search(hook["files"], name)) and not re.search(hook["exclude"], name)) is runs
