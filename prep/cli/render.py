@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from prep.cli.output import report_error, say, size, table
-from prep.errors import worst_exit_code
 from prep.report.text import lines
+from prep.report.validation import Validation
 from prep.verbs.compare import LABELS, Comparison
 from prep.verbs.inspect import Inspection, SummaryRow
 from prep.verbs.mutate import Failure
-from prep.verbs.validate import Validation
 
 
 def show_validations(found: Sequence[Validation], *, verbose: bool) -> None:
@@ -23,28 +22,15 @@ def show_validations(found: Sequence[Validation], *, verbose: bool) -> None:
             say(f"{each.path}: not examined", "verdict-bad")
             report_error(each.error)
         if each.report is not None:
+            if each.unchanged:
+                say(f"{each.path}: as it was certified, every stored byte was hashed")
             for style, text in lines(each.report, verbose=verbose):
                 say(text, style)
+        if each.note:
+            say(f"{each.path}: {each.note}", "verdict-good")
     if len(found) > 1:
         good = sum(each.exit_code() == 0 for each in found)
         say(f"{good} of {len(found)} datasets passed", "verdict-good" if good == len(found) else "verdict-bad")
-
-
-def validations_to_dict(found: Sequence[Validation], *, strict: bool) -> dict[str, Any]:
-    """The JSON form of `validate`."""
-    return {
-        "report_version": 1,
-        "exit_code": worst_exit_code(each.exit_code(strict=strict) for each in found),
-        "datasets": [
-            {
-                "path": str(each.path),
-                "exit_code": each.exit_code(strict=strict),
-                **({"report": each.report.to_dict()} if each.report is not None else {}),
-                **({"error": each.error.to_dict()} if each.error is not None else {}),
-            }
-            for each in found
-        ],
-    }
 
 
 def summary_to_dict(rows: Sequence[SummaryRow]) -> list[dict[str, Any]]:

@@ -14,32 +14,52 @@ def validate(
     paths: Annotated[list[Path], typer.Argument(help="Datasets, or folders that hold normalised ones.")],
     schema: SchemaFile = None,
     strict: Annotated[bool, typer.Option("--strict", help="Warnings fail too.")] = False,
+    changed_only: Annotated[
+        bool,
+        typer.Option("--changed-only", help="Hash certified data, and measure only what is not as it was certified."),
+    ] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show every check, also those that passed.")] = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
     json: Json = None,
+    junit: Annotated[
+        str | None, typer.Option(metavar="FILE", help="JUnit XML, a test case for each check and field; - is stdout.")
+    ] = None,
+    sarif: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="SARIF 2.1.0, at the lines of the schema; - is stdout."),
+    ] = None,
+    github: Annotated[
+        bool, typer.Option("--github", help="Annotations, and a table in the summary of the step.")
+    ] = False,
 ) -> None:
     """Re-measure datasets from their stored bytes and judge them by their schema.
 
     Exit code: 0 all passed, 1 data failed, 2 usage or schema, 3 stored bytes or certificate, 4 not finished.
 
-    Examples: `prep validate data/` · `prep validate data/normalized/control.h5 -v --json report.json`
+    Examples: `prep validate data/` · `prep validate data/ --strict --junit junit.xml --github`
     """
     from prep.cli.options import executor
-    from prep.cli.output import progress, write_json
-    from prep.cli.render import show_validations, validations_to_dict
-    from prep.errors import worst_exit_code
+    from prep.cli.output import progress
+    from prep.cli.outputs import Outputs
+    from prep.cli.render import show_validations
+    from prep.errors import PrepError
+    from prep.report.validation import Validation, document
     from prep.verbs.validate import validate as verb
 
+    outputs = Outputs(json=json, junit=junit, sarif=sarif, github=github)
     work = executor(workers, scheduler)
-    with progress("validate " + ", ".join(path.name for path in paths)) as show:
-        found = verb(*paths, schema=schema, workers=work, progress=show)
-    code = worst_exit_code(each.exit_code(strict=strict) for each in found)
-    if json:
-        write_json(validations_to_dict(found, strict=strict), json)
-    if json != "-":
+    try:
+        with progress("validate " + ", ".join(path.name for path in paths)) as show:
+            found = verb(*paths, schema=schema, changed_only=changed_only, workers=work, progress=show)
+    except PrepError as error:
+        outputs.write(document([Validation(paths[0], None, error)], strict=strict))
+        raise
+    told = document(found, strict=strict)
+    outputs.write(told)
+    if not outputs.take_stdout:
         show_validations(found, verbose=verbose)
-    raise typer.Exit(code)
+    raise typer.Exit(told["exit_code"])
 
 
 def certify(

@@ -17,13 +17,16 @@ Verdict = Literal["passed", "warnings", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check on one field. ``kind`` says what a failure means: the data are wrong, or the stored bytes are."""
+    """One check on one field. ``kind`` says what a failure means: the data are wrong, or the stored bytes are. ``line``
+    is where the schema asks for it (1-based), 0 where it does not.
+    """
 
     check: str
     field: str
     finding: Finding
     severity: Severity = "error"
     kind: Literal["data", "integrity"] = "data"
+    line: int = 0
 
     @property
     def passed(self) -> bool:
@@ -36,7 +39,8 @@ class Report:
     """Every check of one dataset, as measured from its stored bytes in one pass.
 
     ``root`` is the logical root of what was read, ``schema_digest`` and ``registry_digest`` what it was judged by,
-    ``baselines`` what trivial predictors score on it. ``rows`` and ``values`` count what was examined.
+    ``baselines`` what trivial predictors score on it. ``rows`` and ``values`` count what was examined. ``schema_path``
+    is where the schema was read; like the lines in it, it is no part of what the report says of the data.
     """
 
     dataset: str
@@ -48,6 +52,7 @@ class Report:
     values: int
     results: tuple[CheckResult, ...]
     baselines: Mapping[str, Any] = field(default_factory=dict)
+    schema_path: str = ""
 
     @property
     def failed(self) -> tuple[CheckResult, ...]:

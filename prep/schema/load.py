@@ -165,7 +165,12 @@ def _schema(document: Document, path: str) -> Schema:
         text=document.text,
         path=path,
         variables={
-            key: VariablePlan(np.dtype(entry["dtype"]), tuple(entry["dims"]), entry.get("required", True))
+            key: VariablePlan(
+                np.dtype(entry["dtype"]),
+                tuple(entry["dims"]),
+                entry.get("required", True),
+                document.line("data_vars", key),
+            )
             for key, entry in body["data_vars"].items()
         },
         sizes=dict(body["sizes"]),

@@ -19,11 +19,14 @@ _ROWS = {"train": (0, 1), "val": (1, 2), "test": (2, 3)}
 
 @dataclass(frozen=True, slots=True)
 class VariablePlan:
-    """Structure of one variable. ``dims`` starts with ``"sample"`` unless the field is a constant."""
+    """Structure of one variable. ``dims`` starts with ``"sample"`` unless the field is a constant; ``line`` is where
+    the schema states it (1-based).
+    """
 
     dtype: np.dtype[Any]
     dims: tuple[str, ...]
     required: bool = True
+    line: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ the writer said.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,54 +20,53 @@ from prep.errors import IntegrityError, PrepError, SchemaError, UnfinishedError,
 from prep.formats import ENDINGS, format_of, open_container
 from prep.formats.digests import ChunkDigests
 from prep.report import CheckResult, Report
-from prep.schema import Schema, structure
+from prep.report.validation import Validation
+from prep.schema import Schema, load_schema, structure
 from prep.schema.embedded import embedded, stated_raw
 from prep.transforms.original import Originals
 from prep.verbs.baselines import baselines, relative_fold
+from prep.verbs.config import DEFAULT_PATH, load_config
 from prep.verbs.published import unreplaced
-from prep.verbs.schemas import schema_for
+from prep.verbs.schemas import in_project, schema_for
 from prep.verbs.statistics import FieldFolds, statistics_folds, to_document
 from prep.verbs.stats import group_of
+from prep.verbs.unchanged import certified_report
 
 DATASET_ENDINGS = tuple(ENDINGS)
+_SCHEMA_ENDINGS = (".yaml", ".yml")
 _SIDECARS = (".manifest", ".cert.json")
-
-
-@dataclass(frozen=True, slots=True)
-class Validation:
-    """What `validate` found at one path: a report, or the error that kept it from finishing."""
-
-    path: Path
-    report: Report | None
-    error: PrepError | None = None
-
-    def exit_code(self, *, strict: bool = False) -> int:
-        """Of this path alone."""
-        if self.report is not None:
-            return self.report.exit_code(strict=strict)
-        assert self.error is not None
-        return self.error.exit_code
 
 
 def validate(
     *paths: str | Path,
     schema: str | Path | None = None,
+    changed_only: bool = False,
     workers: Workers = None,
     progress: Progress = silent,
 ) -> tuple[Validation, ...]:
-    """Validate datasets; a folder stands for every normalised dataset below it.
+    """Validate datasets; a folder stands for every normalised dataset below it, a sidecar or a file inside a dataset
+    for the dataset, a schema for the dataset of the configuration that it judges (without one, only the schema is).
 
     Each dataset is read once, whole; every check of its schema is judged on what was measured, structure and embedded
     statistics are compared, and every chunk is hashed against the manifest. A dataset that cannot be examined gives
-    its error and does not keep the others from being examined. Raises `UsageError` for a path that does not exist or a
-    folder without datasets.
+    its error and does not keep the others from being examined. With ``changed_only`` a certified dataset whose bytes,
+    schema and checks are as they were is hashed and not measured again; its report is the certified one. Raises
+    `UsageError` for a path that does not exist or a folder without datasets.
     """
     found = []
     for path in find_datasets(paths):
+        if path.suffix.lower() in _SCHEMA_ENDINGS:
+            found.append(_schema_alone(path))
+            continue
         if not path.exists():
             found.append(Validation(path, None, _gone(path)))
             continue
         try:
+            if changed_only and (
+                known := certified_report(path, schema, registry_digest(), workers=workers, progress=progress)
+            ):
+                found.append(Validation(path, known, unchanged=True))
+                continue
             found.append(Validation(path, examine(path, schema=schema, workers=workers, progress=progress)))
         except PrepError as error:
             found.append(Validation(path, None, error))
@@ -86,8 +85,9 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
                 where=Where(path=str(path)),
                 remedy="give the path of a dataset or of a folder that holds some",
             )
-        if path.is_file() or (path / "zarr.json").exists():
-            found.append(path)
+        if (whole := _dataset_of(path)) is not None:
+            known = {each.resolve() for each in found}
+            found.extend(each for each in _built_by(whole) if each.resolve() not in known)
             continue
         names = {each.with_name(each.name.removesuffix(end)) for end in _SIDECARS for each in path.rglob(f"*{end}")}
         names |= {each for each in path.rglob("*") if each.suffix.lower() in DATASET_ENDINGS}
@@ -105,6 +105,41 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
     if not found:
         raise UsageError("no path was given", remedy="name a dataset or a folder: prep validate data/")
     return found
+
+
+def _built_by(path: Path) -> list[Path]:
+    """A schema stands for the datasets of the configuration that it judges, where they are built; else for itself."""
+    if path.suffix.lower() not in _SCHEMA_ENDINGS or not in_project(DEFAULT_PATH).exists():
+        return [path]
+    settings = load_config(in_project(DEFAULT_PATH))
+    places = [
+        in_project(settings.normalized_path(entry))
+        for entry in settings.datasets.values()
+        if in_project(entry.schema).resolve() == path.resolve()
+    ]
+    return [each for each in places if each.exists()] or [path]
+
+
+def _schema_alone(path: Path) -> Validation:
+    try:
+        schema = load_schema(path, verify=True)
+    except PrepError as error:
+        return Validation(path, None, error)
+    note = f"the schema of {schema.name} loads: {len(schema.variables)} variables, {len(schema.checks)} checks"
+    return Validation(path, None, note=f"{note}; no dataset of it is built here")
+
+
+def _dataset_of(path: Path) -> Path | None:
+    """The dataset that a path names or is a part of (a sidecar, a file inside a folder); None for other folders."""
+    for folder in (path, *path.parents):
+        if folder.suffix.lower() == ".zarr" and (folder / "zarr.json").exists():
+            return folder
+    if path.is_dir():
+        return path if (path / "zarr.json").exists() else None
+    for end in _SIDECARS:
+        if path.name.endswith(end):
+            return path.with_name(path.name.removesuffix(end))
+    return path
 
 
 def registry_digest() -> str:
@@ -154,7 +189,10 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
     with DatasetSource.open(path) as source:
         spec = source.spec
         judging = schema_for(spec, schema, verify=True)
-        results = [CheckResult(name, field, finding) for name, field, finding in structure(judging, spec)]
+        results = [
+            CheckResult(name, field, finding, line=_line(judging, field))
+            for name, field, finding in structure(judging, spec)
+        ]
         judges = [(plan, CHECKS.load(plan.name)()) for plan in judging.checks]
         originals = _originals(spec, [name for plan, check in judges for name in check.fields(plan.statistics)])
         judged = originals.spec
@@ -164,7 +202,8 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
             absent = [name for name in check.fields(plan.statistics) if name not in names]
             planned.append(() if absent else tuple(check.folds(judged, plan.statistics)))
             if absent:
-                results.append(CheckResult(plan.name, _about(plan.statistics), _unexamined(absent), plan.severity))
+                missing = _unexamined(absent)
+                results.append(CheckResult(plan.name, _about(plan.statistics), missing, plan.severity, line=plan.line))
         described = _described(source, judging)
         folds = [fold for group in planned for fold in group]
         folds += [fold for each in described for fold in (each.moments, each.quantiles)]
@@ -187,9 +226,12 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
     for (plan, check), group in zip(judges, planned, strict=True):
         if group:
             finding = check.judge(judged, plan.statistics, measured.results)
-            results.append(CheckResult(plan.name, _about(plan.statistics), finding, plan.severity))
+            results.append(CheckResult(plan.name, _about(plan.statistics), finding, plan.severity, line=plan.line))
     documents = {each.field.name: to_document(each, measured.results) for each in described}
-    results.extend(CheckResult(name, field, finding) for name, field, finding in embedded(judging, spec, documents))
+    results.extend(
+        CheckResult(name, field, finding, line=_line(judging, field))
+        for name, field, finding in embedded(judging, spec, documents)
+    )
     results.append(_stored_bytes(path, container, digests))
     if not judging.checks:
         raise SchemaError("the schema has no checks", where=Where(path=str(judging.path)), remedy="add checks to it")
@@ -203,6 +245,7 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
         values=spec.rows * sum(field.row_values for field in spec.fields),
         results=tuple(results),
         baselines=baselines(judging, described, relative, measured.results, results),
+        schema_path=str(judging.path),
     )
 
 
@@ -211,6 +254,11 @@ def _originals(spec: DatasetSpec, names: Sequence[str]) -> Originals:
         return Originals.bind(spec, names)
     except (KeyError, ValueError, TypeError, AttributeError):
         return Originals(spec, {})  # the comparison of the embedded transforms says what is wrong with them
+
+
+def _line(schema: Schema, field: str) -> int:
+    """Where the schema states a field, 0 where it does not."""
+    return schema.variables[field].line if field in schema.variables else 0
 
 
 def _about(statistics: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ import prep
 from prep.engine import DatasetSource
 from prep.errors import CertificateError, DataError, Refusal, SchemaError
 from prep.formats import create
+from prep.report.validation import document
 from prep.schema import load_schema
 from prep.verbs.rawdata import commit
 from tests.conftest import dataset_of, make_project, working_in
@@ -200,12 +201,8 @@ def pass_all(report: Document) -> None:
 
 @pytest.fixture
 def written_report(certified_copy: Path) -> Path:
-    from prep.cli.render import validations_to_dict
-
     place = certified_copy / "report.json"
-    place.write_text(
-        json.dumps(validations_to_dict(prep.validate(dataset_of(certified_copy, "regression")), strict=False))
-    )
+    place.write_text(json.dumps(document(prep.validate(dataset_of(certified_copy, "regression")), strict=False)))
     return place
 
 
@@ -234,12 +231,10 @@ def test_an_edited_report_is_refused(edit: Callable[[Document], None], certified
 
 
 def test_a_report_cannot_make_failing_data_pass(certified_copy: Path):
-    from prep.cli.render import validations_to_dict
-
     path = dataset_of(certified_copy, "regression")
     edit_schema("regression", "var: targets, low: -10.0, high: 10.0", "var: targets, low: -0.5, high: 0.5")
     place = certified_copy / "report.json"
-    place.write_text(json.dumps(validations_to_dict(prep.validate(path), strict=False)))
+    place.write_text(json.dumps(document(prep.validate(path), strict=False)))
 
     with pytest.raises(DataError, match="in_bounds"):
         prep.certify(path, report=place)

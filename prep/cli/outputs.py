@@ -1,0 +1,66 @@
+"""The outputs of `prep validate` for machines: all made of one document, each written whole or not at all."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prep.cli.output import write_json
+from prep.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where each output goes: a file, ``-`` for stdout, None for nowhere. `UsageError` where two go to one place."""
+
+    json: str | None = None
+    junit: str | None = None
+    sarif: str | None = None
+    github: bool = False
+
+    def __post_init__(self) -> None:
+        named = [place for place in (self.json, self.junit, self.sarif) if place]
+        twice = next((place for place in named if named.count(place) > 1), None)
+        if twice:
+            raise UsageError(
+                "two outputs cannot go to one place",
+                measured="stdout" if twice == "-" else twice,
+                allowed="a place for each of --json, --junit and --sarif",
+                remedy="name another file for one of them",
+            )
+
+    @property
+    def take_stdout(self) -> bool:
+        """Whether stdout belongs to an output, so that nothing else is said there."""
+        return "-" in (self.json, self.junit, self.sarif)
+
+    def write(self, document: Mapping[str, Any]) -> None:
+        """Write every output; `StorageError` where a file cannot be."""
+        if self.json:
+            write_json(document, self.json)
+        if self.junit:
+            from prep.report.junit import junit
+
+            _write(junit(document), self.junit)
+        if self.sarif:
+            from prep.report.sarif import sarif
+
+            _write(sarif(document), self.sarif)
+        if self.github:
+            from prep.report.github import append_summary, commands
+
+            append_summary(document)
+            for line in commands(document):
+                print(line, file=sys.stderr if self.take_stdout else sys.stdout)
+
+
+def _write(data: bytes, target: str) -> None:
+    if target == "-":
+        sys.stdout.write(data.decode())
+        return
+    from prep.formats.commit import write_atomically
+
+    write_atomically(Path(target), data)
