@@ -22,6 +22,7 @@ from prep.training.differences import described, differences
 
 KEY = "prep"
 _IDENTITY = frozenset({"dataset", "version", "root", "certificate", "transforms"})
+_RECORD = _IDENTITY | {"statistics", "spec", "constants", "baselines", "system", "run", "epochs", "history", "step0"}
 _YOUR_OWN = (
     "load a checkpoint of your own module with that module (`load_from_checkpoint`, or ckpt_path of its Trainer); its"
     " CertifiedDataModule compares the data"
@@ -65,6 +66,9 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
             allowed="best.ckpt or last.ckpt of a run of `prep train`",
             remedy=_YOUR_OWN,
         )
+    found = content[KEY]
+    if not isinstance(found, dict) or not set(found) >= _RECORD or not isinstance(found["run"], dict):
+        raise _damaged(path, f"the record {KEY!r} lacks parts")
     return content
 
 
@@ -115,18 +119,21 @@ def demand_data(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any],
     """`CertificateError` unless ``wanted`` (dataset, root, transforms) are the data of the checkpoint's record
     ``found``; it shows which fitted statistics differ, and by how much.
     """
-    for name in ("dataset", "root"):
-        if found[name] != wanted[name]:
-            apart = differences(found["transforms"], wanted["transforms"])
-            raise CertificateError(
-                what,
-                where=Where(path=str(path), dataset=wanted["dataset"], field=apart[0].field if apart else ""),
-                measured="; ".join(
-                    [f"{name} {wanted[name]}", described(apart) if apart else "its transforms are the same"]
-                ),
-                allowed=f"{name} {found[name]}, as in the checkpoint",
-                remedy=remedy,
-            )
+    name = next((each for each in ("dataset", "root", "transforms") if found[each] != wanted[each]), None)
+    if name is None:
+        return
+    apart = differences(found["transforms"], wanted["transforms"])
+    same_text = found["transforms"] == wanted["transforms"]
+    how = described(apart) if apart else "its transforms are " + ("the same" if same_text else "written otherwise")
+    raise CertificateError(
+        what,
+        where=Where(path=str(path), dataset=wanted["dataset"], field=apart[0].field if apart else ""),
+        measured=how if name == "transforms" else f"{name} {wanted[name]}; {how}",
+        allowed="the transforms of the checkpoint"
+        if name == "transforms"
+        else f"{name} {found[name]}, as in the checkpoint",
+        remedy=remedy,
+    )
 
 
 def demand_own(data: CertifiedDataset, found: Mapping[str, Any]) -> None:
@@ -153,7 +160,8 @@ def demand_checkpoint(data: CertifiedDataset, path: str | os.PathLike[str] | Non
         roots = {each.get("batches", each).get("root", data.root) for each in states}
     except (RuntimeError, EOFError, ValueError, OSError, pickle.UnpicklingError, AttributeError):
         return
-    if records and data.root not in (each["root"] for each in records):
+    mine = identity(data)
+    if records and not any(all(each[name] == mine[name] for name in ("root", "transforms")) for each in records):
         demand_own(data, records[0])
     if not records and roots and data.root not in roots:
         raise CertificateError(

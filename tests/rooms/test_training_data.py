@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -16,6 +18,7 @@ from torch import Tensor
 
 import prep
 from prep.errors import CertificateError, IntegrityError, UsageError
+from prep.training.checkpoint import demand_checkpoint
 from prep.training.data import CertifiedDataModule, Pieces
 from prep.training.systems import SYSTEMS
 from tests.conftest import dataset_of
@@ -206,6 +209,16 @@ def test_a_checkpoint_of_ones_own_module_is_not_called_damaged(data: prep.Certif
     assert "remove" not in refusal.value.remedy + refused.value.remedy
 
 
+def scaled(found: Any, factor: float) -> Any:
+    """Transforms with every standard deviation ``factor`` times as large."""
+    if isinstance(found, dict):
+        return {
+            name: (np.asarray(value) * factor).tolist() if name == "std" else scaled(value, factor)
+            for name, value in found.items()
+        }
+    return [scaled(each, factor) for each in found] if isinstance(found, list) else found
+
+
 @pytest.mark.filterwarnings("ignore:::lightning", "ignore::FutureWarning")
 def test_a_checkpoint_says_on_which_data_and_refuses_others(
     data: prep.CertifiedDataset, certified_project: Path, tmp_path: Path
@@ -221,6 +234,17 @@ def test_a_checkpoint_says_on_which_data_and_refuses_others(
     assert kept["transforms"] == data.documents["transforms"]
     with pytest.raises(CertificateError, match="trained on other data"):
         CertifiedDataModule(other).load_state_dict(kept)
+
+    # Standardised values of raw data in other units can be bit-equal: then the root is the same, and the units are not.
+    transforms = json.loads(kept["transforms"])
+    kept["transforms"] = json.dumps(scaled(transforms, 1024.0))
+    with pytest.raises(CertificateError, match="trained on other data") as caught:
+        CertifiedDataModule(data).load_state_dict(kept)
+    assert "std" in str(caught.value.measured)
+    checkpoint = torch.load(tmp_path / "one.ckpt", weights_only=True) | {"CertifiedDataModule": kept}
+    torch.save(checkpoint, tmp_path / "one.ckpt")
+    with pytest.raises(CertificateError, match="trained on other data"):
+        demand_checkpoint(data, tmp_path / "one.ckpt")
 
 
 def test_pieces_of_batches_go_on_with_the_next_piece(certified_project: Path):

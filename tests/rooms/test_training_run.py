@@ -261,6 +261,15 @@ def test_a_damaged_checkpoint_is_an_integrity_error(
         prep.train(regression, run_dir=tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("record", [{}, [], {"dataset": "regression"}])
+def test_a_checkpoint_whose_record_lacks_parts_is_an_integrity_error(
+    record: Any, regression: prep.CertifiedDataset, finished: Path, tmp_path: Path
+):
+    torch.save(torch.load(finished / "last.ckpt", weights_only=True) | {KEY: record}, tmp_path / "last.ckpt")
+    with pytest.raises(IntegrityError, match="not a whole checkpoint"):
+        prep.train(regression, run_dir=tmp_path, resume=True)
+
+
 def test_a_pickled_object_in_a_checkpoint_is_never_run(regression: prep.CertifiedDataset, tmp_path: Path):
     torch.save({KEY: Trap()}, tmp_path / "last.ckpt")
 
