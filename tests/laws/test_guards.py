@@ -13,7 +13,7 @@ from prep.training.guards.guard import Guard
 from prep.training.systems import SYSTEMS as KNOWN
 from tests.conftest import SYSTEMS, dataset_of
 
-EPOCHS = {"control": 2, "covariance": 2, "peptide": 12, "regression": 24, "tones": 3}
+EPOCHS = {"control": 2, "covariance": 2, "peptide": 12, "regression": 12, "tones": 3}
 # Guards that need what not every system has.
 NOT_FOR = {
     "control": {"flow_balance"},

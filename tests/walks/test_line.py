@@ -24,7 +24,13 @@ def run(*arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     return done
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+# The workflow builds all five in the short suite too (test_workflow.py).
+SLOW = ("covariance", "peptide")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.long if each in SLOW else ()) for each in SYSTEMS]
+)
 def test_the_line_from_nothing_to_a_certificate(name: str, project: Path):
     ending = FORMATS[name]
     raw, stats, out = f"data/raw/{name}{ending}", f"data/stats/{name}.json", f"data/normalized/{name}{ending}"
