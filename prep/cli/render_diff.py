@@ -8,9 +8,10 @@ from typing import Any
 from prep.cli.output import say, table
 from prep.verbs.changed import Range, Rows
 from prep.verbs.diff import Diff
-from prep.verbs.drift import Breach, Feature, Groups
+from prep.verbs.drift import Breach
+from prep.verbs.features import Feature, Groups
 
-_LINES = 8
+_ROWS, _LINES = 8, 5
 _RANGES = 4
 _NOTICED = 5e-4
 _LABELS = {
@@ -48,28 +49,28 @@ def _verdict(found: Diff) -> tuple[str, str]:
     within = f"the limits of {found.limits}"
     if found.breaches:
         names = dict.fromkeys(each.feature for each in found.breaches)
-        return "verdict-bad", f"DRIFT: B is beyond {within} in {len(names)} places"
+        return "verdict-bad", f"DRIFT: B is beyond {within} in {_count(len(names), 'place')}"
     if found.same:
         return "verdict-good", f"the same: descriptions, and {found.samples.rows:,} samples by digest"
-    noticed = sum(map(_noticed, found.features))
+    rows, described = found.samples, len(found.changes) + len(found.constants)
+    apart = [each for each in found.features if each.beyond_chance]
     parts = [
-        f"{noticed} features distributed otherwise" if noticed else "",
-        f"{found.samples.changed.count:,} of {found.samples.rows:,} samples changed"
-        if found.samples.changed.count
+        f"{len(apart)} of {_count(len(found.features), 'feature')} apart beyond chance, {apart[0].name} farthest"
+        if apart
         else "",
-        *(
-            f"{_total(each):,} {word}"
-            for word, each in (("added", found.samples.added), ("removed", found.samples.removed))
-            if each
-        ),
-        f"{len(found.changes) + len(found.constants)} changes of description"
-        if found.changes or found.constants
-        else "",
+        f"{rows.changed.count:,} of {_count(rows.rows, 'sample')} changed" if rows.changed.count else "",
+        f"{_count(_total(rows.added), 'sample')} added" if rows.added else "",
+        f"{_count(_total(rows.removed), 'sample')} removed" if rows.removed else "",
+        f"{_count(described, 'difference')} in the description" if described else "",
     ]
     told = ", ".join(filter(None, parts))
     if found.limits:
         return "verdict-good", f"within {within}: {told}"
     return "bold", f"B differs from A: {told} (no limits stated)"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _beyond(each: Breach) -> str:
@@ -85,17 +86,17 @@ def _show_features(found: Diff, verbose: bool) -> None:
     shown.sort(key=lambda each: each.name not in beyond)
     of = f" ({found.split})" if found.split else ""
     if not shown and found.features:
-        say(f"distributions{of}: {len(found.features)} features measured, none differs by {_NOTICED:g} or more")
+        measured = _count(len(found.features), "feature")
+        say(f"distributions{of}: {measured} measured, none differs by {_NOTICED:g} or more")
     if shown:
-        columns = [(f"feature{of}", "left"), *((each, "right") for each in ("JS", "PSI", "L∞", "shift"))]
+        columns = [(f"feature{of}", "left"), *((each, "right") for each in ("JS", "PSI", "L∞", "shift/std"))]
         columns += [(each, "right") for each in ("mean A", "mean B", "std A", "std B", "NaN/Inf A", "B")]
         if not any(each.a["nonfinite"] or each.b["nonfinite"] for each in shown):
             columns = columns[:-2]
-        rows = [_row(each)[: len(columns)] for each in (shown if verbose else shown[:_LINES])]
+        rows = [_row(each)[: len(columns)] for each in (shown if verbose else shown[:_ROWS])]
         say(table("", columns, rows))
-        _more(len(shown) - len(rows), "features")
-    for name, why in found.apart.items():
-        say(f"  {name}: not compared, {why}", "warn")
+        _more(len(shown) - len(rows), "feature")
+    _some("", [f"  {name}: not compared, {why}" for name, why in found.apart.items()], verbose, "warn")
     if verbose and found.unread:
         say(f"the same by digest, not read: {', '.join(found.unread)}")
 
@@ -165,9 +166,9 @@ def _some(title: str, texts: Sequence[Any], verbose: bool, style: str = "") -> N
     shown = texts if verbose else texts[:_LINES]
     for text in shown:
         say(text if text.startswith("  ") else f"  {text}", style)
-    _more(len(texts) - len(shown), "")
+    _more(len(texts) - len(shown))
 
 
-def _more(count: int, what: str) -> None:
+def _more(count: int, what: str = "line") -> None:
     if count > 0:
-        say(f"  … and {count:,} more{' ' if what else ''}{what} (-v shows all)")
+        say(f"  … and {count:,} more {what}{'' if count == 1 else 's'} (-v shows all)")

@@ -27,7 +27,7 @@ def drift_problems(schema: Schema) -> Iterator[tuple[Place, str, object, str, st
     named += [(("prep", "drift", "ignore", index), name) for index, name in enumerate(drift.get("ignore", ()))]
     for place, name in named:
         roles = ("id",) if place[2] == "groups" else ("input", "target", "aux", "mask")
-        allowed = [each for each, plan in schema.fields.items() if plan.role in roles]
+        allowed = [each for each, plan in schema.fields.items() if plan.role in roles and not plan.companion_of]
         if name not in allowed:
             yield (
                 place,

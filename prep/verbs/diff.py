@@ -12,7 +12,6 @@ import numpy as np
 
 from prep.blocks import SPLITS, DatasetSpec
 from prep.certificate import manifest
-from prep.certificate.matching import manifest_bytes, match_container
 from prep.certificate.tree import logical_root
 from prep.engine import DatasetSource, Progress, Workers, silent
 from prep.errors import EXIT_DATA, EXIT_OK, SchemaError, UsageError, Where
@@ -22,8 +21,10 @@ from prep.schema import Schema
 from prep.verbs.changed import Samples, Side, changed_samples
 from prep.verbs.described import Change, changes
 from prep.verbs.diff_plan import Plan
-from prep.verbs.drift import Breach, Feature, Groups, breaches, features, groups, to_dict
+from prep.verbs.drift import Breach, breaches
+from prep.verbs.features import Feature, Groups, features, groups, to_dict
 from prep.verbs.published import unreplaced
+from prep.verbs.rawdata import read_manifest
 from prep.verbs.schemas import in_project, schema_for
 
 DIFF_VERSION = 1
@@ -92,7 +93,15 @@ class Diff:
             "constants": dict(self.constants),
             "split": self.split,
             "features": [
-                to_dict({**asdict(each), "index": list(each.index), "name": each.name}) for each in self.features
+                to_dict(
+                    {
+                        **asdict(each),
+                        "index": list(each.index),
+                        "name": each.name,
+                        "beyond_chance": each.beyond_chance,
+                    }
+                )
+                for each in self.features
             ],
             "fields_unread": list(self.unread),
             "fields_apart": dict(self.apart),
@@ -143,9 +152,9 @@ def diff(
         for path in paths:
             if not path.exists():
                 raise no_such_dataset(path)
-        known = [_manifest(path) for path in paths]
         for path in paths:
             stack.enter_context(unreplaced(path))
+        known = [_manifest(path) for path in paths]
         sources = [stack.enter_context(DatasetSource.open(path, each)) for path, each in zip(paths, known, strict=True)]
         specs = [source.spec for source in sources]
         limited = _limits(specs[0], schema, check)
@@ -202,12 +211,7 @@ def _apart(feature: Feature) -> tuple[float, ...]:
 
 def _manifest(path: Path) -> Mapping[str, ChunkDigests] | None:
     """The digests that the manifest beside a dataset tells, None where there is no manifest."""
-    place = manifest.path_of(path)
-    if not place.exists():
-        return None
-    contents = manifest.parse(manifest_bytes(path), path=str(place))
-    match_container(path, contents)
-    return contents.digests
+    return read_manifest(path).digests if manifest.path_of(path).exists() else None
 
 
 def _limits(spec: DatasetSpec, named: str | Path | None, demanded: bool) -> Schema | None:

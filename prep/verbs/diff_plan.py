@@ -13,7 +13,7 @@ from prep.folds.ids import Ids
 from prep.formats.digests import ChunkDigests
 from prep.transforms.original import SUFFIX, Originals
 from prep.verbs.changed import Side, same_bytes
-from prep.verbs.drift import Measure, Pair, folds_of, id_folds, measured_as, pairs, pivots
+from prep.verbs.features import Measure, Pair, folds_of, id_folds, measured_as, pairs, pivots
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,8 @@ class Plan:
     ) -> Plan:
         """For two datasets and the digests that are known of them; where some are not, or ``deep``, all is measured."""
         a, b = sources
-        compared, apart = pairs(a.spec, b.spec)
-        originals = _originals(a, compared), _originals(b, compared)
+        originals = _originals(a), _originals(b)
+        compared, apart = pairs(a.spec, b.spec, _companions(originals[0]) | _companions(originals[1]))
         sure = not deep and None not in known
         sides = Side(a, known[0] or {}), Side(b, known[1] or {})
         scopes = [source.spec.splits.get(split, (0, source.spec.rows)) for source in sources]
@@ -99,12 +99,12 @@ def _same(sides: tuple[Side, Side], originals: tuple[Originals, Originals], pair
     )
 
 
-def _originals(source: DatasetSource, compared: tuple[Pair, ...]) -> Originals:
+def _originals(source: DatasetSource) -> Originals:
     """What undoes the transforms of a dataset; those that leave values as they are need not be undone."""
     spec = source.spec
     try:
         stated = json.loads(spec.documents.get("transforms", "{}"))
-        names = [each.name for each in compared if stated.get(each.name, {}).get("name", "identity") != "identity"]
+        names = [name for name, entry in stated.items() if entry["name"] != "identity"]
         return Originals.bind(spec, [name + SUFFIX for name in names])
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise IntegrityError(
@@ -114,3 +114,8 @@ def _originals(source: DatasetSource, compared: tuple[Pair, ...]) -> Originals:
             allowed="transforms as `prep normalize` writes them",
             remedy="restore the dataset or run `prep normalize` again; compare the raw datasets meanwhile",
         ) from error
+
+
+def _companions(originals: Originals) -> frozenset[str]:
+    bound = filter(None, originals.inverses.values())
+    return frozenset(companion.name for each in bound for companion in each.outputs()[1:])
