@@ -32,8 +32,8 @@ class Feature:
     ``measures`` are those of `MEASURES`: three distances (`prep.folds.distance`), the difference of the means in units
     of the root mean square of both standard deviations, the larger standard deviation over the smaller, and the share
     of counted values that are not finite in B beyond that in A. ``a`` and ``b`` hold count, finite, nonfinite, mean,
-    std, min and max. ``chance`` is the L∞ distance that two lots of as many independent samples of one distribution exceed once
-    in a hundred times (N. Smirnov, Ann. Math. Stat. 19, 1948); values of one sample are taken for one.
+    std, min and max. ``chance`` is the L∞ distance that two lots of as many independent samples of one distribution
+    exceed once in a hundred times (N. Smirnov, Ann. Math. Stat. 19, 1948); values of one sample are taken for one.
     """
 
     field: str
