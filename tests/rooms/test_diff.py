@@ -136,6 +136,15 @@ def test_samples_appended_to_a_split_move_no_other(a: Path, tmp_path: Path):
     assert (rows.changed.count, rows.added, rows.removed) == (0, {"train": (64, 73)}, {"test": (90, 95)})
 
 
+def test_the_same_rows_in_other_splits_are_other_samples(a: Path, tmp_path: Path):
+    b = store(tmp_path / "b.h5", values(), splits={"train": (0, 72), "val": (72, 88), "test": (88, 96)})
+    found = prep.diff(a, b)
+
+    assert (found.samples.fields["states"].ranges, found.samples.added) == ([(72, 95)], {"train": (64, 71)})
+    assert "states" in found.unread
+    assert prep.diff(a, b, split="val").features[0].b["count"] > 0
+
+
 def test_what_drifted_most_comes_first_and_what_is_masked_does_not_count(a: Path, tmp_path: Path):
     changed = values(1)
     changed["states"][..., 1] += 4
@@ -220,6 +229,17 @@ def test_normalised_datasets_are_compared_in_original_units(tmp_path: Path):
     assert raw.samples.apart == ("inputs", "targets")
 
 
+def test_values_that_were_rounded_on_the_way_are_no_drift(tmp_path: Path):
+    """Zeros and ones, half and half, lie as far from their mean as the borders of buckets do."""
+    arrays = tiny.arrays()
+    arrays["inputs"][:] = (np.arange(tiny.ROWS) % 4 < 2)[:, np.newaxis]
+    arrays["visible"][:] = True
+    made = tiny.build(tmp_path / "project", raw=arrays, certify=False)
+
+    found = prep.diff(made.raw, made.path)
+    assert max(each.measures["l_inf"] for each in found.features if each.field == "inputs") == 0
+
+
 def limited(a: Path, section: str) -> Path:
     """A schema of ``demo`` with this section ``drift``."""
     text = (
@@ -288,6 +308,8 @@ def test_stored_bytes_that_changed_are_no_drift(a: Path, tmp_path: Path, capsys:
     tiny.flip(b, int(contents.layouts["matrices"].offsets[1]))
     assert cli.run(["diff", str(a), str(b)]) == 0, "what the manifests call equal is not read"
     assert cli.run(["diff", str(a), str(b), "--deep"]) == 3
+    assert not prep.diff(a, a).features
+    assert {each.field for each in prep.diff(a, a, deep=True).features} == {"states", "mask", *values()} - {"system"}
 
 
 def test_without_a_manifest_every_chunk_is_hashed(a: Path, tmp_path: Path):
