@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prep.blocks import Array, Block, DatasetSpec, FieldSpec
+from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.engine import DatasetSource, Measurements
 from prep.folds import Fold, Scope
 from prep.folds.distance import distances
@@ -139,32 +139,37 @@ def measured_as(spec: DatasetSpec, originals: Originals, field: FieldSpec, split
 
 
 def pivots(source: DatasetSource, originals: Originals, measure: Measure) -> tuple[float, ...]:
-    """Where the sketches of a field count from: near the middle of its first rows, so that their buckets are narrow
-    where its values are; () where it has no rows.
+    """Where the sketches of a field count from: near the median of its first rows, feature by feature, so that their
+    buckets are narrow where its values are; () where it has no rows.
     """
-    fold = measure.moments
-    names = fold.fields - {fold.field.name} | {fold.field.name.removesuffix(SUFFIX)}
-    bound = originals.inverses.get(fold.field.name.removesuffix(SUFFIX))
-    names |= bound.reads if bound is not None else frozenset()
-    rows = min(_FIRST_ROWS, max(1, _FIRST_BYTES // max(sum(source.spec[name].row_bytes for name in names), 1)))
+    fold = measure.quantiles
+    name = fold.field.name
+    bound = originals.inverses.get(name.removesuffix(SUFFIX))
+    names = fold.fields - {name} | {name.removesuffix(SUFFIX)} | (bound.reads if bound is not None else frozenset())
+    rows = min(_FIRST_ROWS, max(1, _FIRST_BYTES // max(sum(source.spec[each].row_bytes for each in names), 1)))
     start, stop = fold.scope.start, min(fold.scope.start + rows, fold.scope.stop)
     if stop <= start:
         return ()
-    arrays: dict[str, Array] = {name: source.reader.rows(name, start, stop) for name in names}
+    arrays: Mapping[str, Array] = {each: source.reader.rows(each, start, stop) for each in names}
+    layout = fold.layout
     with np.errstate(all="ignore"):
         if bound is not None:
-            arrays = {
-                **arrays,
-                fold.field.name: Originals(originals.spec, {bound.field.name: bound})(arrays)[fold.field.name],
-            }
-        elif fold.field.name not in arrays:
-            plain = fold.field.name.removesuffix(SUFFIX)
-            arrays[fold.field.name] = arrays[plain].astype(fold.field.dtype)
-        first: MomentsResult = fold.finish(fold.absorb(fold.empty(), Block(start, stop, arrays)))
-    mean, std = (np.nan_to_num(each.ravel(), nan=0.0, posinf=0.0, neginf=0.0) for each in (first.mean, first.std))
-    unit = np.where(std > 0, std, np.where(mean != 0, np.exp2(np.floor(np.log2(np.abs(mean) + (mean == 0)))), 1.0))
-    found = mean + _OFF * unit
-    return tuple(np.where(np.isfinite(found), found, 0.0).tolist())
+            arrays = Originals(originals.spec, {bound.field.name: bound})(arrays)
+        lines = layout.values(arrays[name]).astype(np.float64)
+        counted = np.isfinite(lines)
+        if fold.mask is not None:
+            counted &= layout.lines(layout.counted(arrays[fold.mask.name], fold.mask))
+        found = [_middle(line[keep]) for line, keep in zip(lines.T, counted.T, strict=True)]
+    return tuple(found)
+
+
+def _middle(values: Array) -> float:
+    if not len(values):
+        return 0.0
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    unit = high - low or float(values.std()) or 2.0 ** np.floor(np.log2(abs(median) or 1.0))
+    middle = median + _OFF * unit
+    return float(middle) if np.isfinite(middle) else 0.0
 
 
 def features(name: str, a: Measure, b: Measure, one: Measurements, other: Measurements) -> Iterator[Feature]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import ks_2samp
 
 import prep
 from prep import cli
@@ -171,6 +172,16 @@ def test_complex_constant_and_empty_fields_are_compared(a: Path, tmp_path: Path)
     assert (measure(found, "empty")["l_inf"], measure(found, "empty")["psi"]) == (1.0, np.inf)
     assert (measure(found, "constant")["l_inf"], measure(found, "constant")["mean_shift"]) == (1.0, np.inf)
     assert json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_heavy_tail_does_not_hide_what_small_values_do(tmp_path: Path):
+    random = np.random.default_rng(0)
+    wide = {"constant": 10.0 ** random.uniform(-1, 4, ROWS)}
+    moved = {"constant": np.where(wide["constant"] < 10, wide["constant"] / 3, wide["constant"])}
+    found = prep.diff(store(tmp_path / "a.h5", wide), store(tmp_path / "b.h5", moved))
+
+    exact = ks_2samp(wide["constant"], moved["constant"]).statistic
+    assert measure(found, "constant")["l_inf"] == pytest.approx(exact, abs=0.03)
 
 
 def test_values_that_became_nan_are_counted(a: Path, tmp_path: Path):
