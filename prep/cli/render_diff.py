@@ -37,6 +37,8 @@ def show_diff(found: Diff, *, verbose: bool) -> None:
     if found.same and not verbose:
         return
     _some("", [_beyond(each) for each in found.breaches], verbose, "bad")
+    if found.breaches:
+        say("  remedy: find what changed in how B was made; where that is meant, state it in prep.drift of the schema")
     _show_features(found, verbose)
     _some("groups", list(_groups(found.groups, verbose)), verbose)
     _some("samples", list(_samples(found, verbose)), verbose)

@@ -14,12 +14,13 @@ from scipy.stats import ks_2samp
 
 import prep
 from prep import cli
-from prep.blocks import Array, DatasetSpec
+from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.certificate import manifest
 from prep.errors import PrepError, Refusal, SchemaError, UsageError
 from prep.formats import create
 from prep.schema import load_schema
 from prep.schema.drift import limits_of
+from prep.verbs.described import changes
 from prep.verbs.diff import Diff
 from prep.verbs.rawdata import commit
 from tests.attacks import tiny
@@ -223,6 +224,38 @@ def test_descriptions_that_differ_are_named(a: Path, tmp_path: Path):
         "field constant dtype: float64 → float32",
         "field empty: only in A, float64 (sample) in 1, aux",
     }
+
+
+def test_checks_and_recipes_that_differ_are_named():
+    added = "- {var: y, low: 0.0, high: 1.0, options: {check_name: in_bounds}}\nprep:\n"
+    embedded = GOOD.replace("low: -9.0", "low: -3.0").replace("prep:\n", added)
+    one, other = (
+        DatasetSpec("demo", FIELDS, SPLITS, documents={"schema": schema, "recipe": recipe})
+        for schema, recipe in ((GOOD, '{"seed": 1, "parameters": {"n": 3}}'), (embedded, '{"seed": 2}'))
+    )
+
+    assert [str(each) for each in changes(one, other)] == [
+        "recipe seed: 1 → 2",
+        "recipe n: only in A, 3",
+        "check in_bounds on x low: -9.0 → -3.0",
+        "check in_bounds on y: only in B, low 0.0, high 1.0 (error)",
+    ]
+
+
+def test_constants_that_differ_are_named(tmp_path: Path):
+    scene = FieldSpec("scene", np.dtype("c8"), ("point",), (), "constant")
+    paths = []
+    for name, numbers in (("a.h5", [1, 2, 3]), ("b.zarr", [1, 2, 3 + 4j])):
+        spec = DatasetSpec("demo", FIELDS[-1:], {"train": (0, 4)}, constants=(scene,))
+        with create(tmp_path / name, spec) as writer:
+            writer.write_constant(scene, np.asarray(numbers, "c8"))
+            writer.write("split", np.zeros(4, "u1"))
+            commit(writer, tmp_path / name, spec)
+        paths.append(tmp_path / name)
+    found = prep.diff(*paths)
+
+    assert found.constants == {"scene": "1 of 3 values changed, by up to 4"}
+    assert not found.same
 
 
 def test_normalised_datasets_are_compared_in_original_units(tmp_path: Path):
