@@ -10,6 +10,8 @@ The line, as functions and as commands of the same name::
     prep.validate("data/normalized/control.h5")                  # one pass over the stored bytes, every check
     prep.certify("data/normalized/control.h5")                   # sealed, pinned in prep.lock
 
+    prep.diff("last/control.h5", "data/normalized/control.h5")   # what changed, and whether it is beyond limits
+
     prep.train("control")                                        # Lightning, on certified data and nothing else
     prep.diagnose("runs/control")                                # cause, evidence, next step; of other logs too
     prep.evaluate("runs/control")                                # frozen weights, in both units, and a verdict
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from prep.verbs.certify import certify as certify
     from prep.verbs.compare import compare as compare
     from prep.verbs.diagnose import diagnose as diagnose
+    from prep.verbs.diff import diff as diff
     from prep.verbs.evaluate import evaluate as evaluate
     from prep.verbs.export import export as export
     from prep.verbs.generate import generate as generate
@@ -77,6 +80,7 @@ _API = Table(
         "certify": "prep.verbs.certify:certify",
         "compare": "prep.verbs.compare:compare",
         "diagnose": "prep.verbs.diagnose:diagnose",
+        "diff": "prep.verbs.diff:diff",
         "evaluate": "prep.verbs.evaluate:evaluate",
         "export": "prep.verbs.export:export",
         "generate": "prep.verbs.generate:generate",
@@ -103,6 +107,7 @@ __all__ = [
     "certify",
     "compare",
     "diagnose",
+    "diff",
     "evaluate",
     "export",
     "generate",

@@ -180,6 +180,7 @@ def _schema(document: Document, path: str) -> Schema:
         body=body,
         loss=body["prep"].get("loss"),
         learnability=body["prep"].get("learnability", {}),
+        drift=body["prep"].get("drift", {}),
     )
 
 

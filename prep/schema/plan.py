@@ -61,7 +61,8 @@ class Schema:
     """A schema that was loaded strictly. ``name`` is the dataset's id, ``text`` the YAML as it was read from ``path``.
 
     ``body`` is the parsed YAML; ``sizes`` gives every dimension but ``sample``. ``learnability`` states, for a target
-    that no probe can judge, the score that is expected of one and why: {target: {floor, why}}.
+    that no probe can judge, the score that is expected of one and why: {target: {floor, why}}. ``drift`` holds the
+    limits of `prep diff`: {limits, fields, ignore, groups}, empty where none are stated.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Schema:
     body: Mapping[str, Any]
     loss: Mapping[str, Any] | None = None
     learnability: Mapping[str, Any] = field(default_factory=dict)
+    drift: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:

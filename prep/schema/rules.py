@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from prep.blocks import FieldSpec
 from prep.checks import CHECKS
 from prep.errors import PrepError, SchemaError, Where
+from prep.schema.drift import drift_problems
 from prep.schema.plan import FieldPlan, Schema
 from prep.strict_yaml import Document, Place
 from prep.transforms import TRANSFORMS, settle
@@ -96,6 +97,7 @@ def _fields(schema: Schema, _: Document) -> Iterator[Problem]:
         yield from _transform(schema, name, plan, place)
     if schema.loss is not None:
         yield from _loss(schema)
+    yield from drift_problems(schema)
 
 
 def _mask_and_features(schema: Schema, name: str, plan: FieldPlan, place: Place) -> Iterator[Problem]:

@@ -18,6 +18,7 @@ from prep.folds.autocorrelation import Autocorrelation
 from prep.folds.duplicates import Part, RowHashes
 from prep.folds.gram import Gram, GramResult
 from prep.folds.histograms import Histograms
+from prep.folds.ids import Ids
 from prep.folds.intervals import Intervals
 from prep.folds.lagged import LaggedGram
 from prep.folds.moments import Moments
@@ -86,6 +87,7 @@ class Case:
 CASES = {
     "autocorrelation": Case(Autocorrelation("energy", "group", 5, SCOPE), "energy"),
     "histograms": Case(Histograms("energy", "label", (1.0, 2.0), "group", 0.5, SCOPE), "energy", exact=True),
+    "ids": Case(Ids("trajectory", Scope("", 0, ROWS)), "trajectory", exact=True, scoped=False),
     "intervals": Case(Intervals("energy", "group", SPLITS, 0.5), "energy", exact=True, scoped=False),
     "intervals of one group": Case(Intervals("energy", "", SPLITS, 0.05), "energy", exact=True, scoped=False),
     "moments": Case(Moments(STATES, SCOPE), "states"),

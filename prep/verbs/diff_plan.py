@@ -1,0 +1,121 @@
+"""What has to be measured to compare two datasets: not what has the same values by digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from prep.blocks import DatasetSpec
+from prep.engine import DatasetSource, Measurements, Progress, Workers, run
+from prep.errors import IntegrityError, Where
+from prep.folds.ids import Ids
+from prep.formats.digests import ChunkDigests
+from prep.transforms.original import SUFFIX, Originals
+from prep.verbs.changed import Side, same_bytes
+from prep.verbs.features import Measure, Pair, folds_of, id_folds, measured_as, pairs, pivots
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is measured of each side: the folds of each field, and of each group; all else holds the same values."""
+
+    sources: tuple[DatasetSource, DatasetSource]
+    originals: tuple[Originals, Originals]
+    measures: tuple[dict[str, Measure], dict[str, Measure]]
+    ids: tuple[dict[str, Ids], dict[str, Ids]]
+    unread: tuple[str, ...]
+    apart: dict[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        sources: Sequence[DatasetSource],
+        known: Sequence[Mapping[str, ChunkDigests] | None],
+        split: str,
+        deep: bool,
+    ) -> Plan:
+        """For two datasets and the digests that are known of them; where some are not, or ``deep``, all is measured."""
+        a, b = sources
+        originals = _originals(a), _originals(b)
+        compared, apart = pairs(a.spec, b.spec, _companions(originals[0]) | _companions(originals[1]))
+        sure = not deep and None not in known
+        sides = Side(a, known[0] or {}), Side(b, known[1] or {})
+        scopes = [source.spec.splits.get(split, (0, source.spec.rows)) for source in sources]
+        alike = sure and scopes[0] == scopes[1]
+        unread = []
+        measures: tuple[dict[str, Measure], dict[str, Measure]] = ({}, {})
+        for pair in compared:
+            if alike and _same(sides, originals, pair):
+                unread.append(pair.name)
+                continue
+            folds = [
+                measured_as(source.spec, each, field, split)
+                for source, each, field in zip(sources, originals, (pair.a, pair.b), strict=True)
+            ]
+            pivot = pivots(a, originals[0], folds[0]) or pivots(b, originals[1], folds[1])
+            for side, fold in zip(measures, folds, strict=True):
+                side[pair.name] = replace(fold, quantiles=replace(fold.quantiles, pivot=pivot))
+        both = _ids(a.spec) & _ids(b.spec)
+        same = {name for name in both if alike and same_bytes(*sides, name)}
+        ids = id_folds(a.spec, both - same, split), id_folds(b.spec, both - same, split)
+        return cls((a, b), originals, measures, ids, (*unread, *sorted(same)), apart)
+
+    def measure(self, side: int, whole: bool, workers: Workers, progress: Progress) -> Measurements:
+        """One pass over a side: its folds; ``whole`` also hashes what they do not look at."""
+        source, originals = self.sources[side], self.originals[side]
+        folds = folds_of(self.measures[side], self.ids[side])
+        wanted = frozenset().union(*(fold.fields for fold in folds)) if folds else frozenset()
+        inverses = {name: each for name, each in originals.inverses.items() if name + SUFFIX in wanted}
+        names = {name.removesuffix(SUFFIX) for name in wanted}
+        for each in inverses.values():
+            names |= each.reads if each is not None else frozenset()
+        if not whole:
+            fields = tuple(field for field in source.spec.fields if field.name in names)
+            container = replace(source.container, spec=source.spec.with_fields(fields))
+            source = replace(source, container=container)
+        apply = Originals(originals.spec, inverses) if inverses else None
+        if not names and not whole:
+            return Measurements({fold.key: fold.finish(fold.empty()) for fold in folds}, {}, 0)
+        return run(source, folds, transform=apply, digests=whole, workers=workers, progress=progress)
+
+
+def _ids(spec: DatasetSpec) -> frozenset[str]:
+    return frozenset(
+        each.name for each in spec.fields if each.role == "id" and each.dtype.kind in "iu" and not each.shape
+    )
+
+
+def _same(sides: tuple[Side, Side], originals: tuple[Originals, Originals], pair: Pair) -> bool:
+    """Whether a field has the same values, counted the same way, in the same units."""
+    needed = {pair.name, *filter(None, (pair.a.mask, pair.b.mask))}
+    bound = [each.inverses.get(pair.name) for each in originals]
+    if bound[0] != bound[1] or replace(pair.a, units="", long_name="") != replace(pair.b, units="", long_name=""):
+        return False
+    for each in bound:
+        needed |= each.reads if each is not None else frozenset()
+    return all(name in side.source.spec for name in needed for side in sides) and all(
+        same_bytes(*sides, name) for name in needed
+    )
+
+
+def _originals(source: DatasetSource) -> Originals:
+    """What undoes the transforms of a dataset; those that leave values as they are need not be undone."""
+    spec = source.spec
+    try:
+        stated = json.loads(spec.documents.get("transforms", "{}"))
+        names = [name for name, entry in stated.items() if entry["name"] != "identity"]
+        return Originals.bind(spec, [name + SUFFIX for name in names])
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise IntegrityError(
+            "the transforms that the dataset carries cannot be read",
+            where=Where(path=str(source.container.path), dataset=spec.name),
+            measured=f"{type(error).__name__}: {error}",
+            allowed="transforms as `prep normalize` writes them",
+            remedy="restore the dataset or run `prep normalize` again; compare the raw datasets meanwhile",
+        ) from error
+
+
+def _companions(originals: Originals) -> frozenset[str]:
+    bound = filter(None, originals.inverses.values())
+    return frozenset(companion.name for each in bound for companion in each.outputs()[1:])

@@ -1,0 +1,261 @@
+"""What is measured of the fields of two datasets to compare them: folds on common buckets, feature by feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array, DatasetSpec, FieldSpec
+from prep.engine import DatasetSource, Measurements
+from prep.folds import Fold, Scope
+from prep.folds.distance import distances
+from prep.folds.ids import Ids, IdsState
+from prep.folds.moments import Moments, MomentsResult
+from prep.folds.sketch import Quantiles
+from prep.transforms.original import SUFFIX, Originals
+
+MEASURES = ("jensen_shannon", "psi", "l_inf", "mean_shift", "std_ratio", "nonfinite")
+_FIRST_BYTES = 8 << 20
+_FIRST_ROWS = 256
+_OWN_FEATURES = 64
+# No round number, so that values which are the same but for rounding are not parted by the border of a bucket.
+_OFF = (1 + 1 / 256) / 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One feature of a field on both sides: ``index`` over its feature dims (and re/im of a complex field, ``part``).
+
+    ``measures`` are those of `MEASURES`: three distances (`prep.folds.distance`), the difference of the means in units
+    of the root mean square of both standard deviations, the larger standard deviation over the smaller, and the share
+    of counted values that are not finite in B beyond that in A. ``a`` and ``b`` hold count, finite, nonfinite, mean,
+    std, min and max. ``chance`` is the L∞ distance that two lots of as many independent samples of one distribution
+    exceed once in a hundred times (N. Smirnov, Ann. Math. Stat. 19, 1948); values of one sample are taken for one.
+    """
+
+    field: str
+    index: tuple[int, ...]
+    part: str
+    measures: Mapping[str, float]
+    a: Mapping[str, float]
+    b: Mapping[str, float]
+    chance: float
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether the two sides are farther apart than two draws of one distribution are."""
+        return self.measures["l_inf"] > self.chance or self.measures["nonfinite"] > 0
+
+    @property
+    def name(self) -> str:
+        """As a person names it: ``states[3]``, ``snapshots.re``."""
+        index = f"[{', '.join(map(str, self.index))}]" if self.index else ""
+        return f"{self.field}{index}{'.' if self.part else ''}{self.part}"
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """The ids of a field that only B has (``new``) and only A has (``lost``): id → samples. Not ``complete`` where
+    there are more than a million ids.
+    """
+
+    field: str
+    a: int
+    b: int
+    new: Mapping[int, int]
+    lost: Mapping[int, int]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A field as it is measured on both sides: in original units, with one set of features."""
+
+    name: str
+    a: FieldSpec
+    b: FieldSpec
+
+
+def pairs(a: DatasetSpec, b: DatasetSpec, companions: frozenset[str]) -> tuple[tuple[Pair, ...], dict[str, str]]:
+    """The fields whose distributions can be compared, and why others cannot: every number that is no id, constant or
+    split flag, nor a part of another field's original values (``companions``). Features and masks are those that
+    either side states; a field without has those of its one short dimension.
+    """
+    found, reasons = [], {}
+    for field in a.fields:
+        if (
+            field.name in companions
+            or field.role in ("id", "split")
+            or field.dtype.kind not in "biufc"
+            or not field.row_values
+        ):
+            continue
+        if field.name not in b:
+            reasons[field.name] = "B does not have it"
+            continue
+        other = b[field.name]
+        features = field.features or other.features or _own(field)
+        mask = field.mask or other.mask
+        one, two = (replace(each, features=features, mask=mask) for each in (field, other))
+        if (one.dtype.kind == "c") != (two.dtype.kind == "c"):
+            reasons[field.name] = f"{one.dtype} in A, {two.dtype} in B"
+        elif one.dims != two.dims or _sizes(one) != _sizes(two):
+            reasons[field.name] = f"{_shape(one)} in A, {_shape(two)} in B"
+        else:
+            found.append(Pair(field.name, one, two))
+    return tuple(found), reasons
+
+
+def _own(field: FieldSpec) -> tuple[str, ...]:
+    return field.dims[1:] if len(field.shape) == 1 and field.shape[0] <= _OWN_FEATURES else ()
+
+
+def _sizes(field: FieldSpec) -> list[int]:
+    return [size for dim, size in zip(field.dims[1:], field.shape, strict=True) if dim in field.features]
+
+
+def _shape(field: FieldSpec) -> str:
+    return f"({', '.join(f'{dim} {size}' for dim, size in zip(field.dims[1:], field.shape, strict=True))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """The folds of one field of one dataset."""
+
+    moments: Moments
+    quantiles: Quantiles
+
+
+def measured_as(spec: DatasetSpec, originals: Originals, field: FieldSpec, split: str) -> Measure:
+    """The folds of ``field`` of a dataset, of the values before its transform where it has one; no pivot yet."""
+    name = field.name + SUFFIX if field.name in originals.inverses else field.name
+    kept = replace(originals.spec[name], features=field.features)
+    mask = spec[field.mask] if field.mask and field.mask in spec else None
+    scope = Scope.of(spec, split)
+    return Measure(Moments(kept, scope, mask), Quantiles(kept, scope, mask))
+
+
+def pivots(source: DatasetSource, originals: Originals, measure: Measure) -> tuple[float, ...]:
+    """Where the sketches of a field count from: near the median of its first rows, feature by feature, so that their
+    buckets are narrow where its values are; () where it has no rows.
+    """
+    fold = measure.quantiles
+    name = fold.field.name
+    bound = originals.inverses.get(name.removesuffix(SUFFIX))
+    names = fold.fields - {name} | {name.removesuffix(SUFFIX)} | (bound.reads if bound is not None else frozenset())
+    rows = min(_FIRST_ROWS, max(1, _FIRST_BYTES // max(sum(source.spec[each].row_bytes for each in names), 1)))
+    start, stop = fold.scope.start, min(fold.scope.start + rows, fold.scope.stop)
+    if stop <= start:
+        return ()
+    arrays: Mapping[str, Array] = {each: source.reader.rows(each, start, stop) for each in names}
+    layout = fold.layout
+    with np.errstate(all="ignore"):
+        if bound is not None:
+            arrays = Originals(originals.spec, {bound.field.name: bound})(arrays)
+        lines = layout.values(arrays[name]).astype(np.float64)
+        counted = np.isfinite(lines)
+        if fold.mask is not None:
+            counted &= layout.lines(layout.counted(arrays[fold.mask.name], fold.mask))
+        found = [_middle(line[keep]) for line, keep in zip(lines.T, counted.T, strict=True)]
+    return tuple(found)
+
+
+def _middle(values: Array) -> float:
+    if not len(values):
+        return 0.0
+    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
+    unit = high - low or float(values.std()) or 2.0 ** np.floor(np.log2(abs(median) or 1.0))
+    middle = median + _OFF * unit
+    return float(middle) if np.isfinite(middle) else 0.0
+
+
+def features(name: str, a: Measure, b: Measure, one: Measurements, other: Measurements) -> Iterator[Feature]:
+    """What both passes found of one field, feature by feature."""
+    sketches = one.results[a.quantiles.key], other.results[b.quantiles.key]
+    apart = distances(*sketches)
+    left: MomentsResult = one.results[a.moments.key]
+    right: MomentsResult = other.results[b.moments.key]
+    is_complex = a.moments.field.dtype.kind == "c"
+    samples = [max(each.moments.scope.stop - each.moments.scope.start, 0) for each in (a, b)]
+    for place in np.ndindex(*apart.psi.shape):
+        sides: list[dict[str, Any]] = [
+            {
+                "count": int(each.count[place]),
+                "finite": int(each.finite[place]),
+                "nonfinite": int(each.nan[place] + each.inf[place]),
+                **{key: float(getattr(each, key)[place]) for key in ("mean", "std", "min", "max")},
+            }
+            for each in (left, right)
+        ]
+        index = place[1:]
+        part = ("re", "im")[index[-1]] if is_complex else ""
+        yield Feature(
+            name,
+            index[:-1] if is_complex else index,
+            part,
+            {
+                **{key: float(getattr(apart, key)[place]) for key in ("jensen_shannon", "psi", "l_inf")},
+                **_moments_apart(*sides),
+            },
+            sides[0],
+            sides[1],
+            _chance(*(min(side["finite"], rows) for side, rows in zip(sides, samples, strict=True))),
+        )
+
+
+def _chance(n: int, m: int) -> float:
+    return float(1.628 * np.sqrt((n + m) / (n * m))) if n and m else 0.0
+
+
+def _moments_apart(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    gone = [max(each["nonfinite"] / each["count"], 0.0) if each["count"] else 0.0 for each in (a, b)]
+    found = {"mean_shift": 0.0, "std_ratio": 1.0, "nonfinite": max(gone[1] - gone[0], 0.0)}
+    if np.isnan(a["mean"]) or np.isnan(b["mean"]):
+        if np.isnan(a["mean"]) != np.isnan(b["mean"]):
+            found |= {"mean_shift": np.inf, "std_ratio": np.inf}
+        return found
+    spread, shift = np.hypot(a["std"], b["std"]) / np.sqrt(2), abs(b["mean"] - a["mean"])
+    # Of two constants that differ by rounding there is no spread to measure by.
+    rounding = 1e-6 * max(abs(a["mean"]), abs(b["mean"]))
+    found["mean_shift"] = (
+        0.0 if shift == 0 or spread + shift <= rounding else float(shift / spread) if spread else np.inf
+    )
+    low, high = sorted((a["std"], b["std"]))
+    found["std_ratio"] = 1.0 if high == low or high <= rounding else float(high / low) if low else np.inf
+    return found
+
+
+def groups(fold: Ids, a: IdsState, b: IdsState) -> Groups:
+    """The ids of one field that only one side has."""
+    new, lost = ~np.isin(b.ids, a.ids), ~np.isin(a.ids, b.ids)
+    return Groups(
+        fold.field,
+        len(a.ids),
+        len(b.ids),
+        dict(zip(b.ids[new].tolist(), b.counts[new].tolist(), strict=True)),
+        dict(zip(a.ids[lost].tolist(), a.counts[lost].tolist(), strict=True)),
+        a.complete and b.complete,
+    )
+
+
+def id_folds(spec: DatasetSpec, names: frozenset[str], split: str) -> dict[str, Ids]:
+    """A fold for each of the ids ``names``."""
+    return {name: Ids(name, Scope.of(spec, split)) for name in sorted(names)}
+
+
+def folds_of(measures: Mapping[str, Measure], ids: Mapping[str, Ids]) -> list[Fold]:
+    """All folds of one pass."""
+    found: list[Fold] = [fold for each in measures.values() for fold in (each.moments, each.quantiles)]
+    return found + list(ids.values())
+
+
+def to_dict(value: Any) -> Any:
+    """Numbers as JSON has them: NaN is None, infinity ``"inf"``."""
+    if isinstance(value, dict):
+        return {key: to_dict(each) for key, each in value.items()}
+    if isinstance(value, float) and not np.isfinite(value):
+        return None if np.isnan(value) else str(value)
+    return value
