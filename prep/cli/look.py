@@ -41,8 +41,8 @@ def plot(
 ) -> None:
     """Show one field: a histogram for each feature, and a few samples over time or as matrices.
 
-    In the terminal in blocks, with -o as a picture (needs matplotlib). Says whether the dataset is certified here; of one
-    that is, every chunk read must be the certified one.
+    In the terminal in blocks, with -o as a picture (needs matplotlib). Says whether the dataset is certified here; of
+    one that is, every chunk read must be the certified one.
 
     Examples: `prep plot data/normalized/control.h5 states` ·
     `prep plot data/normalized/covariance.h5 covariance --original -o covariance.png` ·
@@ -175,7 +175,13 @@ def _say_heading(look: FieldLook) -> None:
     title, *rest = look_text.heading(look)
     say(title, "bold")
     for line in rest:
-        say(line, "warn" if line.strip() in (look.standing(), *look.notes) and not look.certified else "")
+        say(line, _style(look, line.strip()))
+
+
+def _style(look: FieldLook, line: str) -> str:
+    if line == look.standing():
+        return "good" if look.certified else "warn"
+    return "warn" if line in look.notes else ""
 
 
 def _say_all(lines: Iterator[str]) -> None:

@@ -8,7 +8,7 @@ from prep.blocks import Array
 from prep.folds.sketch import QuantilesResult
 from prep.kernels.buckets import MANTISSA_BITS
 
-_LEAST = np.finfo(np.float64).tiny
+_LEAST, _NARROWEST = np.finfo(np.float64).tiny, 1e-12
 
 
 def edges_of(low: float, high: float, bins: int, *, whole: bool = False) -> Array:
@@ -42,12 +42,16 @@ def binned(found: QuantilesResult, group: int, feature: int, edges: Array, *, wh
         return np.full(len(edges) - 1, counts.sum() if len(edges) == 2 else 0, np.float64)
     if whole:
         return np.histogram(np.clip(np.rint(values), edges[0], edges[-1]), edges, weights=counts)[0].astype(np.float64)
+    span = edges[-1] - edges[0]
     pivot = np.broadcast_to(np.asarray(found.pivot or (0.0,), np.float64), (width,))[feature]
     half = np.exp2(np.floor(np.log2(np.maximum(np.abs(values - pivot), _LEAST))) - MANTISSA_BITS - 1)
     order = np.argsort(values, kind="stable")
-    bounds = np.stack([values - half, values + half], 1)[order].ravel()
+    # In parts of the whole range, none narrower than what interpolation can divide by.
+    half = np.maximum(half / span, _NARROWEST)
+    places = (values - edges[0]) / span
+    bounds = np.stack([places - half, places + half], 1)[order].ravel()
     steps = np.repeat(np.cumsum(counts[order]), 2).astype(np.float64)
     steps[::2] -= counts[order]
-    below = np.interp(edges, np.maximum.accumulate(np.clip(bounds, edges[0], edges[-1])), steps)
+    below = np.interp((edges - edges[0]) / span, np.maximum.accumulate(np.clip(bounds, 0.0, 1.0)), steps)
     below[0], below[-1] = 0.0, steps[-1]
     return np.diff(below)

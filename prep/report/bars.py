@@ -40,11 +40,16 @@ def resampled(values: Array, width: int) -> Array:
     return np.asarray([piece[~np.isnan(piece)].mean() if not np.isnan(piece).all() else np.nan for piece in pieces])
 
 
-def shades(matrix: Array, rows: int, columns: int, *, plain: bool = False) -> list[str]:
-    """A non-negative matrix as at most ``rows`` lines of ``columns`` characters, darkest at its largest block mean."""
+def shades(matrix: Array, rows: int, columns: int, *, plain: bool = False) -> tuple[list[str], float, float]:
+    """A real matrix as at most ``rows`` lines of ``columns`` characters, and the least and the largest block mean that
+    are blank and darkest; NaN is blank.
+    """
     cut = [np.array_split(np.arange(n), min(n, most)) for n, most in zip(matrix.shape, (rows, columns), strict=True)]
-    means = np.asarray([[np.nanmean(matrix[np.ix_(down, across)]) for across in cut[1]] for down in cut[0]])
-    top = np.nanmax(means, initial=0.0) or 1.0
+    means = np.asarray([[matrix[np.ix_(down, across)].mean() for across in cut[1]] for down in cut[0]])
+    finite = means[np.isfinite(means)]
+    low, high = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
+    if not low < high:
+        return [], low, high
     signs = _PLAIN_SHADES if plain else _SHADES
-    levels = np.clip(np.nan_to_num(np.ceil(means / top * 4), nan=0.0), 0, 4).astype(int)
-    return ["".join(signs[level] for level in row) for row in levels]
+    levels = np.clip(np.rint(np.nan_to_num((means - low) / (high - low), nan=0.0) * 4), 0, 4).astype(int)
+    return ["".join(signs[level] for level in row) for row in levels], low, high

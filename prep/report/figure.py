@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prep.blocks import Array
-from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices
+from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +53,7 @@ def _plain(text: str) -> str:
 def _axis(look: FieldLook) -> str:
     """What the values are, for the axis they lie along."""
     panel = look.panels[0]
-    units = "" if panel.units == "1" and panel.values != "normalised" else f" ({panel.units})"
+    units = "" if panel.units == "1" else f" ({panel.units})"
     state = ", normalised" if panel.values == "normalised" else ""
     return _plain(f"{look.field.name}{state}{units}")
 
@@ -67,31 +67,40 @@ def _histograms(look: FieldLook) -> tuple[float, Any]:
     columns = min(_COLUMNS, max(len(cells), 1))
     rows = -(-len(cells) // columns)
 
+    wish = [log_counts(_coarse(panel, index)[0]) for panels, index in cells for panel in panels[:1]]
+    log = 2 * sum(wish) >= len(wish) > 0
+
     def fill(place: Any) -> None:
         if len(features) > shown:
             place.suptitle(f"the first {shown} of {len(features):,} features", fontsize=9, x=0.01, ha="left")
         every = place.subplots(rows, columns, squeeze=False).ravel()
         for axes, (panels, index) in zip(every, cells, strict=False):
-            _histogram(axes, panels, index, _axis(look))
+            _histogram(axes, panels, index, _axis(look), log)
         for axes in every[len(cells) :]:
             axes.set_axis_off()
 
     return 2.2 * rows if rows > 1 else 3.0, fill
 
 
-def _histogram(axes: Axes, panels: Sequence[Panel], index: int, label: str) -> None:
-    log = False
+def _coarse(panel: Panel, index: int) -> tuple[Array, Array]:
+    """Counts and edges of a histogram in as many bins as its values can fill (three times their cube root)."""
+    edges, counts = panel.histograms[index]
+    together = 1 if len(counts) < 2 else max(1, int(len(counts) // max(24.0, 3 * np.cbrt(counts.sum()))))
+    if together == 1 or len(counts) % together:
+        return counts, edges
+    return counts.reshape(-1, together).sum(1), edges[::together]
+
+
+def _histogram(axes: Axes, panels: Sequence[Panel], index: int, label: str, log: bool) -> None:
     for panel in panels:
-        edges, counts = panel.histograms[index]
+        counts, edges = _coarse(panel, index)
         if not len(edges):
             continue
+        colour = _COLOURS[panel.part]
         if len(edges) == 2:
-            axes.axvline(edges[0], color=_COLOURS[panel.part], lw=3, label=panel.part)
+            axes.axvline(edges[0], color=colour, lw=3, label=panel.part)
             continue
-        log = log or log_counts(counts)
-        axes.stairs(
-            counts, edges, fill=len(panels) == 1, color=_COLOURS[panel.part], label=panel.part, lw=1.2, alpha=0.9
-        )
+        axes.stairs(counts, edges, fill=len(panels) == 1, color=colour, label=panel.part, lw=1.2, alpha=0.9)
     if log:
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
@@ -156,19 +165,19 @@ def _matrices(look: FieldLook) -> tuple[float, Any]:
     def fill(place: Any) -> None:
         every = place.subplots(len(shown), maps + spectra, squeeze=False)
         for axes, (row, at, matrix) in zip(every, shown, strict=True):
-            name = f"sample {row}{f' at {at}' if at else ''}"
             for one, (part, values) in zip(axes, _maps(matrix), strict=False):
                 signed = part != "modulus"
                 top = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
                 low = -top if signed else 0.0
                 image = one.imshow(values, cmap="RdBu_r" if signed else "viridis", vmin=low, vmax=top)
-                title = f"{name}, trace {np.trace(matrix).real:.4g}" if one is axes[0] else ""
-                one.set_title(f"{title}\n{part}" if title else part, fontsize=9, loc="left")
+                one.set_title(part, fontsize=9, loc="left")
                 one.set_xlabel(_plain(look.field.dims[-1]))
                 one.set_ylabel(_plain(look.field.dims[-2]))
                 one.figure.colorbar(image, ax=one, shrink=0.8, label=_axis(look))
+            name = f"sample {row}{f' at {at}' if at else ''}\ntrace {np.trace(matrix).real:.4g}"
+            axes[0].set_ylabel(f"{name}\n{_plain(look.field.dims[-2])}")
             if spectra:
-                _spectrum(axes[-1], matrix)
+                _spectrum(axes[-1], matrix, look.field.dtype)
 
     return 3.0 * len(shown), fill
 
@@ -182,28 +191,23 @@ def _maps(matrix: Array) -> Iterator[tuple[str, Array]]:
     yield "modulus", np.abs(matrix)
 
 
-def _spectrum(axes: Axes, matrix: Array) -> None:
+def _spectrum(axes: Axes, matrix: Array, stored: np.dtype[Any]) -> None:
     """Eigenvalues, largest first; those that are rounding of the stored type are grey."""
     if not is_hermitian(matrix):
         axes.set_axis_off()
         axes.text(0.0, 0.5, "not Hermitian: no spectrum")
         return
-    values = np.linalg.eigvalsh(matrix)[::-1]
-    top = float(np.abs(values).max(initial=0.0))
-    kind = matrix.dtype if matrix.dtype.kind in "fc" else np.dtype(np.float64)
-    floor = top * len(values) * float(np.finfo(kind).eps)
+    values, floor = spectrum(matrix, stored)
     number = np.arange(1, len(values) + 1)
-    for sign, marker in ((1, "."), (-1, "x")):
-        some = (sign * values > 0) & (np.abs(values) > floor)
-        axes.plot(number[some], np.abs(values[some]), marker, color="#3b6ea5" if sign > 0 else "#c8553d", ms=5)
-    noise = (np.abs(values) <= floor) & (values != 0)
-    axes.plot(number[noise], np.abs(values[noise]), ".", color="#bbbbbb", ms=3)
-    axes.set_yscale("log")
-    negative = int((values < -floor).sum())
-    rank = int((values > floor).sum())
-    axes.set_title(f"eigenvalues, rank {rank}{f', {negative} negative' if negative else ''}", fontsize=9, loc="left")
-    axes.set_xlabel("number, largest first (grey: rounding)" if noise.any() else "number, largest first")
-    axes.set_ylabel("eigenvalue")
+    noise, negative = np.abs(values) <= floor, values < -floor
+    kinds = [(values > floor, ".", "#3b6ea5"), (negative, "x", "#c8553d"), (noise & (values != 0), ".", "#cccccc")]
+    for some, marker, colour in kinds:
+        axes.plot(number[some], np.abs(values[some]), marker, color=colour, ms=5)
+    if values.any():
+        axes.set_yscale("log")
+    remark = f"rank {int((values > floor).sum())}" + (f", {negative.sum()} negative" if negative.any() else "")
+    axes.set_title(f"spectrum, {remark}", fontsize=9, loc="left")
+    axes.set_xlabel("eigenvalue, largest first" + ("\ngrey: rounding" if noise.any() else ""))
 
 
 _PARTS = {"histogram": _histograms, "series": _series, "matrix": _matrices}

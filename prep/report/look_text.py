@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from prep.blocks import Array
 from prep.report.bars import bars, rebinned, resampled, shades
-from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices
+from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum
 
 FEW = 8
 _TALL, _TALL_LINES = 3, 6
@@ -23,6 +24,8 @@ def heading(look: FieldLook) -> Iterator[str]:
         name if n is None else f"{name} {n}" for name, n in zip(field.dims, (None, *field.shape), strict=True)
     )
     mask = f", mask {field.mask}" if field.mask else ""
+    if field.shape:
+        mask += f", by {' and '.join(field.features)}" if field.features else ", all values of a sample together"
     yield look.title()
     yield f"  {field.dtype} ({dims}), {field.role}{mask}"
     yield f"  {look.standing()}"
@@ -101,37 +104,39 @@ def pictures(look: FieldLook, width: int, *, plain: bool = False) -> Iterator[st
     for sample in look.samples:
         for place, matrix in matrices(sample):
             at = f" at {place}" if place else ""
+            modulus = np.abs(matrix).astype(np.float64)
+            drawn, low, high = shades(modulus, _MATRIX, min(2 * _MATRIX, width - 2), plain=plain)
             yield ""
-            yield f"sample {sample.row}{at}: modulus, darkest {_number(np.nanmax(np.abs(matrix)))}; {told(matrix)}"
-            yield from (
-                f"  {line}" for line in shades(np.abs(matrix), _MATRIX, min(2 * _MATRIX, width - 2), plain=plain)
-            )
+            yield f"sample {sample.row}{at}: {told(matrix, look.field.dtype)}"
+            if drawn:
+                yield f"modulus, from blank {_number(low)} to darkest {_number(high)}, means of blocks:"
+            else:
+                yield f"modulus {_number(float(modulus.max()))} throughout"
+            yield from (f"  {line}" for line in drawn)
             if is_hermitian(matrix):
-                yield from _spectrum(matrix, width, plain)
+                yield from _spectrum(matrix, look.field.dtype, width, plain)
 
 
-def told(matrix: Array) -> str:
-    """Trace of a matrix, and of a Hermitian one its rank and condition."""
+def told(matrix: Array, stored: np.dtype[Any]) -> str:
+    """Trace of a matrix, and of a Hermitian one its rank and extreme eigenvalues, as exact as its ``stored`` type."""
     trace = np.trace(matrix)
     text = f"trace {_number(trace.real)}" + ("" if abs(trace.imag) <= 1e-5 * abs(trace) else f" {trace.imag:+.4g}i")
     if not is_hermitian(matrix):
         return f"{text}, not Hermitian"
-    values = np.linalg.eigvalsh(matrix)
-    floor = np.abs(values).max(initial=0.0) * len(values) * float(np.finfo(matrix.dtype).eps)
-    return (
-        f"{text}, Hermitian, eigenvalues {_number(values[0])} to {_number(values[-1])}, rank {(values > floor).sum()}"
-    )
+    values, floor = spectrum(matrix, stored)
+    negative = int((values < -floor).sum())
+    below = f", {negative} negative, least {_number(values[-1])}" if negative else ""
+    return f"{text}, Hermitian, largest eigenvalue {_number(values[0])}, rank {int((values > floor).sum())}{below}"
 
 
-def _spectrum(matrix: Array, width: int, plain: bool) -> Iterator[str]:
-    values = np.linalg.eigvalsh(matrix)[::-1]
-    top = float(np.abs(values).max())
-    with np.errstate(all="ignore"):
-        decades = np.log10(np.where(values > 0, values / top, np.nan)) if top > 0 else np.zeros(0)
-    room = max(width - 26, 10)
-    if top > 0:
-        drawn = bars(np.maximum(resampled(decades, room), -8.0), -8.0, 0.0, plain=plain)
-        yield f"  eigenvalues, largest first, 8 decades: {drawn[0].rstrip()}"[:width]
+def _spectrum(matrix: Array, stored: np.dtype[Any], width: int, plain: bool) -> Iterator[str]:
+    values, floor = spectrum(matrix, stored)
+    label = "  eigenvalues, largest first, 8 decades: "
+    shown = values[: max(width - len(label), 1)]
+    kept = shown[shown > floor]
+    if len(kept):
+        (drawn,) = bars(np.maximum(np.log10(kept / kept[0]), -8.0), -8.0, 0.0, plain=plain)
+        yield label + drawn
 
 
 def _rows(look: FieldLook, panel: Panel, quantiles: tuple[str, ...], named: bool, verbose: bool) -> Iterator[list[str]]:
@@ -162,7 +167,7 @@ def _histogram(panel: Panel, index: int, name: str, width: int, height: int, pla
     if len(edges) == 2:
         yield f"{name}  always {_number(low)}{missing}"
         return
-    room = max(width - len(name) - 26, 10)
+    room = max(width - len(name) - 29 - len(missing), 10)
     summed = rebinned(counts, room) if len(counts) > room else np.repeat(counts, max(room // len(counts), 1))
     log = log_counts(summed)
     drawn = np.log1p(summed) if log else summed

@@ -174,6 +174,15 @@ def is_matrix(field: FieldSpec) -> bool:
     return len(field.shape) >= 2 and field.shape[-1] == field.shape[-2] > 1
 
 
+def spectrum(matrix: Array, stored: np.dtype[Any]) -> tuple[Array, float]:
+    """Eigenvalues of a Hermitian (N, N) matrix, largest first, float64 (N,), and below which size they are rounding of
+    its ``stored`` type: N ε of the largest.
+    """
+    values = np.linalg.eigvalsh(matrix.astype(np.complex128 if matrix.dtype.kind == "c" else np.float64))[::-1]
+    exact = float(np.finfo(stored).eps) if stored.kind in "fc" else float(np.finfo(np.float64).eps)
+    return values, float(np.abs(values).max(initial=0.0)) * len(values) * exact
+
+
 def matrices(sample: Sample) -> Iterator[tuple[str, Array]]:
     """(place, matrix) of a sample: itself, or the first and the middle one where it holds several."""
     shape = sample.array.shape

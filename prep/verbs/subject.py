@@ -140,6 +140,7 @@ def subject(
                 )
             if bound is None or bound.name == "identity":
                 originals = Originals(spec, {})
+                unread = unread or ("" if "transforms" in spec.documents else "no transforms are embedded")
             else:
                 group = str(bound.params.get("group", ""))
         ids = [each.name for each in spec.fields if each.role == "id" and not each.shape and each.dtype.kind in "iu"]
