@@ -15,12 +15,12 @@ def edges_of(low: float, high: float, bins: int, *, whole: bool = False) -> Arra
     """Edges of at most ``bins`` equal bins over ``low`` to ``high``, float64 (bins + 1,); two edges for one value.
 
     ``whole`` numbers get bins of a whole width around them, so that each lies in the middle of its own where there are
-    enough bins.
+    enough bins. A range close to that of float64 has two edges too.
     """
-    if whole and high - low < 2.0**53:
+    if whole and abs(high) < 2.0**53 and abs(low) < 2.0**53:
         width = max(1, -(-int(high - low + 1) // bins))
         return low - 0.5 + width * np.arange(-(-int(high - low + 1) // width) + 1, dtype=np.float64)
-    if not low < high or not np.isfinite(high - low):
+    if not low < high or high / 8 - low / 8 > np.finfo(np.float64).max / 64:
         return np.asarray([low, high])
     return np.linspace(low, high, bins + 1)
 

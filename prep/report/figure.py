@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FEATURES, LINES = 16, 12
 _COLUMNS = 4
 _COLOURS = {"": "#3b6ea5", "real": "#3b6ea5", "imaginary": "#c8553d", "modulus": "#4f7f4f"}
-_POINTS = 4000
+_POINTS, _LARGEST = 4000, 1e300
 
 
 def draw(look: FieldLook, kinds: Sequence[str], form: str) -> bytes:
@@ -94,14 +94,14 @@ def _coarse(panel: Panel, index: int) -> tuple[Array, Array]:
 def _histogram(axes: Axes, panels: Sequence[Panel], index: int, label: str, log: bool) -> None:
     for panel in panels:
         counts, edges = _coarse(panel, index)
-        if not len(edges):
+        if not len(edges) or not _drawable(edges).all():
             continue
         colour = _COLOURS[panel.part]
         if len(edges) == 2:
             axes.axvline(edges[0], color=colour, lw=3, label=panel.part)
             continue
         axes.stairs(counts, edges, fill=len(panels) == 1, color=colour, label=panel.part, lw=1.2, alpha=0.9)
-    if log:
+    if log and axes.patches:
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
     panel = panels[0]
@@ -111,7 +111,7 @@ def _histogram(axes: Axes, panels: Sequence[Panel], index: int, label: str, log:
     axes.set_title(_plain(panel.features[index]) + _remark(panels, index), fontsize=9, loc="left")
     axes.locator_params(axis="x", nbins=5)
     axes.ticklabel_format(axis="x" if log else "both", scilimits=(-3, 4))
-    if len(panels) > 1:
+    if len(panels) > 1 and axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8)
 
 
@@ -122,7 +122,15 @@ def _remark(panels: Sequence[Panel], index: int) -> str:
         return "  all masked"
     if bad:
         return f"  {bad:,} not finite"
-    return f"  always {panels[0].min[index]:.4g}" if all(panel.constant[index] for panel in panels) else ""
+    if all(panel.constant[index] for panel in panels):
+        return f"  always {panels[0].min[index]:.4g}"
+    ends = np.asarray([panels[0].min[index], panels[0].max[index]])
+    return "" if _drawable(ends).all() else "  beyond 1e300, not drawn"
+
+
+def _drawable(values: Array) -> Array:
+    """Which values matplotlib can place; its axes overflow near the largest numbers."""
+    return np.abs(values).astype(np.float64) < _LARGEST
 
 
 def _series(look: FieldLook) -> tuple[float, Any]:
@@ -133,7 +141,8 @@ def _series(look: FieldLook) -> tuple[float, Any]:
         for axes, sample in zip(every, look.samples, strict=True):
             found = list(lines(look, sample))
             for label, values in found[:LINES]:
-                axes.plot(*_thinned(sample.at, values), lw=1, label=_plain(label) or None)
+                drawn = np.where(_drawable(values), values, np.nan)
+                axes.plot(*_thinned(sample.at, drawn), lw=1, label=_plain(label) or None)
             more = f", the first {LINES} of {len(found)}" if len(found) > LINES else ""
             axes.set_title(f"sample {sample.row}{more}", fontsize=9, loc="left")
             axes.set_ylabel(_axis(look))
@@ -183,6 +192,7 @@ def _matrices(look: FieldLook) -> tuple[float, Any]:
 
 
 def _maps(matrix: Array) -> Iterator[tuple[str, Array]]:
+    matrix = np.where(_drawable(matrix), matrix, np.nan)
     if matrix.dtype.kind != "c":
         yield "value", matrix.astype(np.float64)
         return

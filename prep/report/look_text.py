@@ -107,7 +107,7 @@ def pictures(look: FieldLook, width: int, *, plain: bool = False) -> Iterator[st
             modulus = np.abs(matrix).astype(np.float64)
             drawn, low, high = shades(modulus, _MATRIX, min(2 * _MATRIX, width - 2), plain=plain)
             yield ""
-            yield f"sample {sample.row}{at}: {told(matrix, look.field.dtype)}"
+            yield f"sample {sample.row}{at}: {about(matrix, look.field.dtype)}"
             if drawn:
                 yield f"modulus, from blank {_number(low)} to darkest {_number(high)}, means of blocks:"
             else:
@@ -117,9 +117,11 @@ def pictures(look: FieldLook, width: int, *, plain: bool = False) -> Iterator[st
                 yield from _spectrum(matrix, look.field.dtype, width, plain)
 
 
-def told(matrix: Array, stored: np.dtype[Any]) -> str:
+def about(matrix: Array, stored: np.dtype[Any]) -> str:
     """Trace of a matrix, and of a Hermitian one its rank and extreme eigenvalues, as exact as its ``stored`` type."""
     trace = np.trace(matrix)
+    if not np.isfinite(matrix).all():
+        return f"{np.count_nonzero(~np.isfinite(matrix)):,} entries not finite"
     text = f"trace {_number(trace.real)}" + ("" if abs(trace.imag) <= 1e-5 * abs(trace) else f" {trace.imag:+.4g}i")
     if not is_hermitian(matrix):
         return f"{text}, not Hermitian"
@@ -165,7 +167,8 @@ def _histogram(panel: Panel, index: int, name: str, width: int, height: int, pla
         yield f"{name}  no finite value that counts{missing}"
         return
     if len(edges) == 2:
-        yield f"{name}  always {_number(low)}{missing}"
+        told = f"always {_number(low)}" if low == high else f"{_number(low)} to {_number(high)}, too far for bins"
+        yield f"{name}  {told}{missing}"
         return
     room = max(width - len(name) - 29 - len(missing), 10)
     summed = rebinned(counts, room) if len(counts) > room else np.repeat(counts, max(room // len(counts), 1))
