@@ -11,7 +11,7 @@ from prep.blocks import Array
 from prep.report.bars import bars, rebinned, resampled, shades
 from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum
 
-FEW = 8
+FEW, FEW_GROUPS = 8, 32
 _TALL, _TALL_LINES = 3, 6
 _MATRIX = 24
 Columns = list[tuple[str, str]]
@@ -44,12 +44,17 @@ def statistics(look: FieldLook, *, verbose: bool = False) -> Iterator[tuple[str,
         columns += [(name, "right") for name in ("count", "mean", "std", "min")]
         columns += [(f"{int(name[1:])} %", "right") for name in shown]
         columns += [(name, "right") for name in ("max", "NaN", "inf", "masked")]
-        rows = [row for panel in panels for row in _rows(look, panel, shown, named, verbose)]
+        cut = {panel.group for panel in panels[FEW_GROUPS:]} if look.by and not verbose else set()
+        cut -= {panel.group for panel in panels[:FEW_GROUPS]}
+        told = [panel for panel in panels if panel.group not in cut]
+        rows = [row for panel in told for row in _rows(look, panel, shown, named, verbose)]
         if constant := any(panel.constant.any() for panel in panels):
             columns.append(("constant", "left"))
         rows = [row if constant else row[:-1] for row in rows]
         hidden = 0 if verbose else len(panels[0].features) - FEW
-        remark = f"… {hidden:,} more features a split: -v shows them" if hidden > 0 else ""
+        more = [f"{hidden:,} more features a split"] if hidden > 0 else []
+        more += [f"{len(cut):,} more groups"] if cut else []
+        remark = f"… {' and '.join(more)}: -v shows them" if more else ""
         title = f"{', '.join(each for each in (values, part) if each)}, units {units}"
         yield title, columns, rows, remark
 

@@ -21,6 +21,7 @@ from prep.verbs.statistics import SKETCHED_VALUES, pivot_of
 from prep.verbs.subject import Subject, View, demand_rows, subject
 
 BINS = 120
+MOST_CELLS, _IDS = 1 << 17, 1 << 20
 _KEPT = ("count", "nan", "inf", "constant", "mean", "std", "min", "max")
 _PARTS = (("real", 0), ("imaginary", 1))
 
@@ -72,7 +73,7 @@ def measure(
     progress: Progress = silent,
 ) -> FieldLook:
     """What `look` returns, of an open field; where original values cannot be had, a note says why."""
-    _demand_group(subject, by)
+    _demand_group(subject, by, splits)
     try:
         panels = _pass(subject, splits, by, workers, progress)
     except (DataError, SchemaError) as error:
@@ -169,14 +170,30 @@ def _labels(field: FieldSpec) -> tuple[str, ...]:
     return tuple(", ".join(f"{name} {i}" for (name, _), i in zip(kept, place, strict=True)) for place in places)
 
 
-def _demand_group(subject: Subject, by: str) -> None:
+def _demand_group(subject: Subject, by: str, splits: Sequence[str]) -> None:
+    """`UsageError` for a group that is no integer field of single values, or that has too many to measure each."""
     spec = subject.spec
-    if not by or (by in spec and not spec[by].shape and spec[by].dtype.kind in "biu"):
+    if not by:
         return
-    raise UsageError(
-        f"statistics cannot be taken by {by!r}",
-        where=Where(path=str(subject.path), dataset=spec.name, key="--by"),
-        measured=f"dtype {spec[by].dtype}, dims {spec[by].dims}" if by in spec else "no such field",
-        allowed=", ".join(subject.groups) or "an integer field with one value for each sample; this dataset has none",
-        remedy="name one of these with --by, or leave it out",
-    )
+    where = Where(path=str(subject.path), dataset=spec.name, key="--by")
+    if by not in spec or spec[by].shape or spec[by].dtype.kind not in "biu":
+        raise UsageError(
+            f"statistics cannot be taken by {by!r}",
+            where=where,
+            measured=f"dtype {spec[by].dtype}, dims {spec[by].dims}" if by in spec else "no such field",
+            allowed=", ".join(subject.groups) or "an integer field with one value for each sample; there is none here",
+            remedy="name one of these with --by, or leave it out",
+        )
+    most = max(MOST_CELLS // max(len(_labels(subject.field)), 1), 1)
+    seen: Array = np.zeros(0, spec[by].dtype)
+    for start, stop in (spec.splits[split] for split in splits):
+        for low in range(start, stop, _IDS):
+            seen = np.union1d(seen, subject.source.reader.rows(by, low, min(low + _IDS, stop)))
+            if len(seen) > most:
+                raise UsageError(
+                    f"{by!r} has too many values for statistics of each",
+                    where=where,
+                    measured=f"more than {most:,} groups of {len(_labels(subject.field)):,} features",
+                    allowed=f"{MOST_CELLS:,} groups times features",
+                    remedy="name a field with fewer values, or one --split",
+                )

@@ -76,6 +76,13 @@ def test_each_group_is_measured_on_demand(raw: Any):
     assert found.panels[1].mean[0] == pytest.approx(odd.mean(), rel=1e-12)
 
 
+def test_more_groups_than_can_be_measured_are_refused(raw: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("prep.verbs.look.MOST_CELLS", 5)
+    with pytest.raises(UsageError, match="too many values"):
+        prep.look(raw[0], "states", by="episode")
+    assert len(prep.look(raw[0], "matrix", by="episode", split="train").panels) == 6
+
+
 def test_a_complex_field_is_measured_by_real_part_imaginary_part_and_modulus(raw: Any):
     path, _, arrays = raw
     found = prep.look(path, "matrix", split="test")
