@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 FEATURES, LINES = 16, 12
-_COLUMNS = 4
+_COLUMNS, _LONG = 4, 30
 _COLOURS = {"": "#3b6ea5", "real": "#3b6ea5", "imaginary": "#c8553d", "modulus": "#4f7f4f"}
 _POINTS, _LARGEST = 4000, 1e300
 
@@ -50,12 +50,13 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def _axis(look: FieldLook) -> str:
-    """What the values are, for the axis they lie along."""
+def _axis(look: FieldLook, room: int = 0) -> str:
+    """What the values are, for the axis they lie along: by the long name where it has ``room``, and in which units."""
     panel = look.panels[0]
     units = "" if panel.units == "1" else f" ({panel.units})"
     state = ", normalised" if panel.values == "normalised" else ""
-    return _plain(f"{look.field.name}{state}{units}")
+    name = look.field.long_name if 0 < len(look.field.long_name) <= room else look.field.name
+    return _plain(f"{name}{state}{units}")
 
 
 def _histograms(look: FieldLook) -> tuple[float, Any]:
@@ -75,7 +76,7 @@ def _histograms(look: FieldLook) -> tuple[float, Any]:
             place.suptitle(f"the first {shown} of {len(features):,} features", fontsize=9, x=0.01, ha="left")
         every = place.subplots(rows, columns, squeeze=False).ravel()
         for axes, (panels, index) in zip(every, cells, strict=False):
-            _histogram(axes, panels, index, _axis(look), log)
+            _histogram(axes, panels, index, _axis(look, _LONG if columns > 2 else 2 * _LONG), log)
         for axes in every[len(cells) :]:
             axes.set_axis_off()
 
@@ -105,8 +106,7 @@ def _histogram(axes: Axes, panels: Sequence[Panel], index: int, label: str, log:
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
     panel = panels[0]
-    part = " modulus" if panel.part == "modulus" else ""
-    axes.set_xlabel(f"|{label}|" if part else label)
+    axes.set_xlabel(f"modulus of {label}" if panel.part == "modulus" else label)
     axes.set_ylabel("values, log" if log else "values")
     axes.set_title(_plain(panel.features[index]) + _remark(panels, index), fontsize=9, loc="left")
     axes.locator_params(axis="x", nbins=5)
@@ -145,7 +145,7 @@ def _series(look: FieldLook) -> tuple[float, Any]:
                 axes.plot(*_thinned(sample.at, drawn), lw=1, label=_plain(label) or None)
             more = f", the first {LINES} of {len(found)}" if len(found) > LINES else ""
             axes.set_title(f"sample {sample.row}{more}", fontsize=9, loc="left")
-            axes.set_ylabel(_axis(look))
+            axes.set_ylabel(_axis(look, 20))
             if any(label for label, _ in found):
                 axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left", bbox_to_anchor=(1.0, 1.05))
         every[-1].set_xlabel(_plain(look.time_label))
