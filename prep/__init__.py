@@ -7,6 +7,7 @@ The line, as functions and as commands of the same name::
     raw = prep.generate("control")                               # or prep.ingest("minari:…", output="data/raw/mine.h5")
     prep.stats(raw, output="data/stats/control.json")            # train split only, mask-aware, per group
     prep.normalize(raw, stats="data/stats/control.json", output="data/normalized/control.h5")
+    prep.look("data/normalized/control.h5", "states")            # one field measured again; prep.plot draws it
     prep.validate("data/normalized/control.h5")                  # one pass over the stored bytes, every check
     prep.certify("data/normalized/control.h5")                   # sealed, pinned in prep.lock
 
@@ -56,8 +57,10 @@ if TYPE_CHECKING:
     from prep.verbs.inspect import inspect as inspect
     from prep.verbs.keys import new_key as new_key
     from prep.verbs.keys import show_key as show_key
+    from prep.verbs.look import look as look
     from prep.verbs.mutate import mutate as mutate
     from prep.verbs.normalize import normalize as normalize
+    from prep.verbs.plot import plot as plot
     from prep.verbs.predict import predict as predict
     from prep.verbs.stats import stats as stats
     from prep.verbs.train import train as train
@@ -86,10 +89,12 @@ _API = Table(
         "generate": "prep.verbs.generate:generate",
         "ingest": "prep.verbs.ingest:ingest",
         "inspect": "prep.verbs.inspect:inspect",
+        "look": "prep.verbs.look:look",
         "mutate": "prep.verbs.mutate:mutate",
         "new_key": "prep.verbs.keys:new_key",
         "normalize": "prep.verbs.normalize:normalize",
         "open": "prep.gate:admit",
+        "plot": "prep.verbs.plot:plot",
         "predict": "prep.verbs.predict:predict",
         "revoke": "prep.verbs.trust:revoke",
         "show_key": "prep.verbs.keys:show_key",
@@ -113,10 +118,12 @@ __all__ = [
     "generate",
     "ingest",
     "inspect",
+    "look",
     "mutate",
     "new_key",
     "normalize",
     "open",
+    "plot",
     "predict",
     "revoke",
     "show_key",

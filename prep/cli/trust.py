@@ -203,15 +203,46 @@ def inspect(
     datasets: Annotated[list[Path], typer.Argument(help="A dataset; several, or run folders, with --table.")],
     as_table: Annotated[bool, typer.Option("--table", help="One line a certified dataset or finished run.")] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the table to a file.")] = None,
+    stats: Annotated[
+        str | None, typer.Option("--stats", metavar="FIELD", help="Measure this field again and show its statistics.")
+    ] = None,
+    by: Annotated[str, typer.Option(metavar="GROUP", help="With --stats: of each group, by this field.")] = "",
+    split: Annotated[str, typer.Option(help="With --stats: of this split only.")] = "",
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="With --stats: all features and more quantiles.")
+    ] = False,
+    schema: SchemaFile = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
     lock: LockFile = None,
     trust: TrustFile = None,
     json: Json = None,
 ) -> None:
-    """Show everything a dataset says about itself.
+    """Show everything a dataset says about itself, or with --stats what one of its fields is measured to be.
 
     Examples: `prep inspect data/normalized/control.h5` · `prep inspect --table data/normalized/*.h5` ·
-    `prep inspect --table runs/*`
+    `prep inspect --table runs/*` · `prep inspect data/normalized/control.h5 --stats states --by system`
     """
+    from prep.cli.look import inspect_field, refuse_without_stats
+    from prep.cli.options import executor
+
+    if stats is not None:
+        work = executor(workers, scheduler)
+        inspect_field(
+            datasets,
+            stats,
+            table=as_table or output is not None,
+            by=by,
+            split=split,
+            verbose=verbose,
+            schema=schema,
+            lock=lock,
+            trust=trust,
+            workers=work,
+            json=json,
+        )
+        return
+    refuse_without_stats({"--by": by, "--split": split, "--verbose": verbose, "--schema": schema})
     from prep.cli.output import write_json
     from prep.cli.render import show_inspection, show_runs, show_summary, summary_to_dict
     from prep.verbs.inspect import inspect as verb

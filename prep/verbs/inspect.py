@@ -14,7 +14,7 @@ from prep.certificate.evidence import Standing
 from prep.certificate.matching import manifest_bytes
 from prep.errors import PrepError, Refusal
 from prep.formats import no_such_dataset, open_container
-from prep.gate import admit
+from prep.gate import CertifiedDataset, admit
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,8 @@ def inspect(
         root = manifest.parse(manifest_bytes(path), path=str(path)).root
     except (OSError, PrepError):
         root = ""
-    standing = None
-    try:
-        admitted = admit(path, lock_path=lock_path, trust_path=trust_path)
-        certificate, standing = admitted.certificate_digest, admitted.standing
-    except Refusal as error:
-        certificate = "; ".join(each.what for each in error.errors)
-    except PrepError as error:
-        certificate = error.what
+    certificate, admitted = certified_here(path, lock_path=lock_path, trust_path=trust_path)
+    standing = admitted.standing if admitted else None
     return Inspection(
         path=path,
         format=container.format,
@@ -105,6 +99,19 @@ def inspect(
         certificate=certificate,
         standing=standing,
     )
+
+
+def certified_here(
+    path: Path, *, lock_path: str | Path | None = None, trust_path: str | Path | None = None
+) -> tuple[str, CertifiedDataset | None]:
+    """The digest of the certificate and the admitted dataset, or why the gate would refuse it and None."""
+    try:
+        admitted = admit(path, lock_path=lock_path, trust_path=trust_path)
+    except Refusal as error:
+        return "; ".join(each.what for each in error.errors), None
+    except PrepError as error:
+        return error.what, None
+    return admitted.certificate_digest, admitted
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prep.blocks import DatasetSpec, FieldSpec
+from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.engine import DatasetSource
 from prep.folds import Scope
 from prep.folds.moments import Moments
@@ -75,7 +75,11 @@ def to_document(folds: FieldFolds, measured: Mapping[str, Any]) -> dict[str, Any
 def _pivot(source: DatasetSource, field: FieldSpec, scope: Scope) -> tuple[float, ...]:
     if scope.start >= scope.stop:
         return ()
-    first = source.reader.rows(field.name, scope.start, scope.start + 1)[0]
+    return pivot_of(field, source.reader.rows(field.name, scope.start, scope.start + 1)[0])
+
+
+def pivot_of(field: FieldSpec, first: Array) -> tuple[float, ...]:
+    """What quantiles of a field may be counted relative to, a finite float for each feature, from one sample of it."""
     axes = tuple(index for index, dim in enumerate(field.dims[1:]) if dim not in field.features)
     parts = np.stack([first.real, first.imag], -1) if field.dtype.kind == "c" else first
     centre = np.asarray(parts, np.float64).mean(axis=axes) if axes else np.asarray(parts, np.float64)
