@@ -18,6 +18,7 @@ import prep
 from prep.blocks import Array
 from prep.errors import PrepError, UsageError
 from prep.gate import CertifiedDataset
+from tests.attacks.campaigns import remove
 from tests.attacks.tiny import VARIANTS as WAYS
 from tests.attacks.tiny import Tiny, admitted, build, everything, plain_values, same, small_chunks
 from tests.torture.campaign import Order, Tally
@@ -109,7 +110,7 @@ class Model(RuleBasedStateMachine):
         except UsageError as error:
             if "move it away" not in error.remedy:
                 raise
-            shutil.rmtree(self.tiny.path)
+            remove(self.tiny.path)
             self.normalize(self.tiny)
 
     def normalize(self, tiny: Tiny) -> None:
@@ -189,8 +190,8 @@ class Model(RuleBasedStateMachine):
 
     def put(self, source: Path, target: Path) -> None:
         """A copy in place of what is there."""
-        if target.is_dir():
-            shutil.rmtree(target)
+        if target.exists():
+            remove(target)
         if source.is_dir():
             shutil.copytree(source, target)
         elif source.exists():

@@ -84,6 +84,7 @@ def test_errors_in_original_units_are_those_of_inverted_predictions(
     assert field["normalised"]["mse"] == pytest.approx(body["metrics"]["mse"], rel=1e-9)
 
 
+@pytest.mark.long
 def test_groups_add_up_to_the_whole(certified_project: Path, trained: Runs, tmp_path: Path):
     run, data = copied(trained("control"), tmp_path), opened(certified_project, "control")
     body = prep.evaluate(run, data=data).body

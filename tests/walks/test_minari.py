@@ -17,6 +17,7 @@ def pendulum(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_pendulum(tmp_path_factory.mktemp("minari"), episodes=200)
 
 
+@pytest.mark.long
 def test_a_minari_dataset_goes_through_to_training(pendulum: Path, project: Path):
     run("ingest", f"minari:{pendulum}", "-o", "data/raw/pendulum.h5")
     drafted = Path("schemas/pendulum.yaml").read_text()

@@ -14,8 +14,12 @@ import pytest
 from tests.conftest import SYSTEMS, dataset_of, largest_file
 from tests.walks.test_line import run
 
+SLOW = ("covariance", "tones")
 
-@pytest.mark.parametrize("name", SYSTEMS)
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.long if each in SLOW else ()) for each in SYSTEMS]
+)
 def test_each_system_trains_and_a_tampered_copy_is_refused(name: str, certified_copy: Path):
     trained = run("train", name, "--epochs", "1", "--device", "cpu")
     result = json.loads((certified_copy / f"runs/{name}/result.json").read_text())
