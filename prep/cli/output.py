@@ -66,13 +66,17 @@ def say(text: str, style: str = "") -> None:
 
 def write_json(value: Any, target: str) -> None:
     """JSON to a file (atomically), or to stdout for ``-``."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    write_output(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n", target)
+
+
+def write_output(text: str, target: str) -> None:
+    """A whole text to a file (atomically, as UTF-8), or to stdout for ``-``."""
     if target == "-":
-        print(text)
+        print(text, end="")
         return
     from prep.formats.commit import write_atomically
 
-    write_atomically(Path(target), (text + "\n").encode())
+    write_atomically(Path(target), text.encode())
 
 
 def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:

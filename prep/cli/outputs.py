@@ -5,10 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from prep.cli.output import write_json
+from prep.cli.output import write_json, write_output
 from prep.errors import UsageError
 
 
@@ -44,23 +43,14 @@ class Outputs:
         if self.junit:
             from prep.report.junit import junit
 
-            _write(junit(document), self.junit)
+            write_output(junit(document).decode(), self.junit)
         if self.sarif:
             from prep.report.sarif import sarif
 
-            _write(sarif(document), self.sarif)
+            write_output(sarif(document).decode(), self.sarif)
         if self.github:
             from prep.report.github import append_summary, commands
 
             append_summary(document)
             for line in commands(document):
                 print(line, file=sys.stderr if self.take_stdout else sys.stdout)
-
-
-def _write(data: bytes, target: str) -> None:
-    if target == "-":
-        sys.stdout.write(data.decode())
-        return
-    from prep.formats.commit import write_atomically
-
-    write_atomically(Path(target), data)

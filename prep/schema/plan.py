@@ -55,6 +55,12 @@ class CheckPlan:
     severity: Severity = "error"
     line: int = 1
 
+    @property
+    def about(self) -> str:
+        """The field or fields that it is about, as reports name them."""
+        var = self.statistics["var"]
+        return ", ".join(var) if isinstance(var, list | tuple) else str(var)
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:
@@ -82,6 +88,10 @@ class Schema:
     def digest(self) -> str:
         """``blake3:…`` of the text."""
         return blake3_hex(self.text.encode())
+
+    def line_of(self, field: str) -> int:
+        """Where the schema states a field (1-based), 0 where it does not."""
+        return self.variables[field].line if field in self.variables else 0
 
     def transform_plan(self) -> dict[str, Any]:
         """What statistics and transforms need of each field with a transform, JSON-ready.

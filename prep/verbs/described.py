@@ -113,7 +113,7 @@ def _checks(a: DatasetSpec, b: DatasetSpec) -> Iterator[Change]:
     for side, other, target in ((mine, theirs, left), (theirs, mine, right)):
         for key, plan in side.items():
             if key not in other:
-                target.setdefault(f"{plan.name} on {_text(_names(plan))}", []).append(plan)
+                target.setdefault(f"{plan.name} on {plan.about}", []).append(plan)
     for about in dict.fromkeys((*left, *right)):
         for one, two in zip_longest(left.get(about, ()), right.get(about, ())):
             if one is None or two is None:
@@ -126,11 +126,6 @@ def _checks(a: DatasetSpec, b: DatasetSpec) -> Iterator[Change]:
 
 def _key(plan: CheckPlan) -> bytes:
     return canonical_json([plan.name, plan.statistics, plan.severity])
-
-
-def _names(plan: CheckPlan) -> str:
-    var = plan.statistics["var"]
-    return ", ".join(var) if isinstance(var, list | tuple) else str(var)
 
 
 def _stated(plan: CheckPlan) -> str:

@@ -36,13 +36,13 @@ def certified_report(
 def _report(stated: Mapping[str, Any], schema: Schema) -> Report:
     lines: dict[tuple[str, str], list[int]] = {}
     for plan in schema.checks:
-        lines.setdefault((plan.name, _about(plan.statistics["var"])), []).append(plan.line)
+        lines.setdefault((plan.name, plan.about), []).append(plan.line)
 
     def line(check: str, field: str) -> int:
         """A check may be asked for more than once, with other limits; results are in the order of the schema."""
         if asked := lines.get((check, field)):
             return asked.pop(0)
-        return schema.variables[field].line if field in schema.variables else 0
+        return schema.line_of(field)
 
     return Report(
         dataset=stated["dataset"],
@@ -66,10 +66,6 @@ def _report(stated: Mapping[str, Any], schema: Schema) -> Report:
         baselines=stated["baselines"],
         schema_path=str(schema.path),
     )
-
-
-def _about(var: Any) -> str:
-    return ", ".join(var) if isinstance(var, list | tuple) else str(var)
 
 
 def _finding(stated: Mapping[str, Any]) -> Finding:

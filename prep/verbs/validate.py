@@ -190,7 +190,7 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
         spec = source.spec
         judging = schema_for(spec, schema, verify=True)
         results = [
-            CheckResult(name, field, finding, line=_line(judging, field))
+            CheckResult(name, field, finding, line=judging.line_of(field))
             for name, field, finding in structure(judging, spec)
         ]
         judges = [(plan, CHECKS.load(plan.name)()) for plan in judging.checks]
@@ -203,7 +203,7 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
             planned.append(() if absent else tuple(check.folds(judged, plan.statistics)))
             if absent:
                 missing = _unexamined(absent)
-                results.append(CheckResult(plan.name, _about(plan.statistics), missing, plan.severity, line=plan.line))
+                results.append(CheckResult(plan.name, plan.about, missing, plan.severity, line=plan.line))
         described = _described(source, judging)
         folds = [fold for group in planned for fold in group]
         folds += [fold for each in described for fold in (each.moments, each.quantiles)]
@@ -226,10 +226,10 @@ def _examine(path: Path, schema: str | Path | None, recall: bool, workers: Worke
     for (plan, check), group in zip(judges, planned, strict=True):
         if group:
             finding = check.judge(judged, plan.statistics, measured.results)
-            results.append(CheckResult(plan.name, _about(plan.statistics), finding, plan.severity, line=plan.line))
+            results.append(CheckResult(plan.name, plan.about, finding, plan.severity, line=plan.line))
     documents = {each.field.name: to_document(each, measured.results) for each in described}
     results.extend(
-        CheckResult(name, field, finding, line=_line(judging, field))
+        CheckResult(name, field, finding, line=judging.line_of(field))
         for name, field, finding in embedded(judging, spec, documents)
     )
     results.append(_stored_bytes(path, container, digests))
@@ -254,16 +254,6 @@ def _originals(spec: DatasetSpec, names: Sequence[str]) -> Originals:
         return Originals.bind(spec, names)
     except (KeyError, ValueError, TypeError, AttributeError):
         return Originals(spec, {})  # the comparison of the embedded transforms says what is wrong with them
-
-
-def _line(schema: Schema, field: str) -> int:
-    """Where the schema states a field, 0 where it does not."""
-    return schema.variables[field].line if field in schema.variables else 0
-
-
-def _about(statistics: Mapping[str, Any]) -> str:
-    var = statistics["var"]
-    return ", ".join(var) if isinstance(var, list | tuple) else str(var)
 
 
 def _unexamined(absent: Sequence[str]) -> Finding:
