@@ -18,6 +18,7 @@ from prep.errors import IntegrityError, InterruptedRunError, PrepError, Unfinish
 from prep.formats.commit import storage_errors, write_atomically
 from prep.formats.files import is_remote
 from prep.gate import CertifiedDataset
+from prep.loaders.options import whole_number
 from prep.training import checkpoint as checkpoints
 from prep.training.data import CertifiedDataModule, Pieces, demand_certified, demand_verified
 from prep.training.faults import FAULTS
@@ -35,7 +36,6 @@ from prep.training.surroundings import (
     Say,
     accelerator_of,
     compiling,
-    demand_count,
     interruptible,
     limited_threads,
     make_way,
@@ -74,8 +74,8 @@ def fit(
     guard stops the run.
     """
     begin = time.monotonic()
-    for option, count in (("epochs", epochs), ("patience", patience)):
-        demand_count(option, count)
+    epochs = None if epochs is None else whole_number("epochs", epochs, 1)
+    patience = None if patience is None else whole_number("patience", patience, 1)
     data = demand_certified(data)
     name = system or (data.id if data.id in SYSTEMS else "tabular")
     family, _, fault = name.partition("+")

@@ -92,17 +92,6 @@ def interruptible(trainer: Trainer, stopped: Callable[[], InterruptedRunError]) 
             signal.signal(signal.SIGINT, before)
 
 
-def demand_count(option: str, count: int | None) -> None:
-    """`UsageError` for what is no whole number from 1 on."""
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise UsageError(
-            f"{option} is a number of epochs",
-            measured=repr(count),
-            allowed="whole numbers from 1 on",
-            remedy=f"leave {option} out, or raise it",
-        )
-
-
 @contextmanager
 def resumable(folder: Path) -> Iterator[None]:
     """Whoever mends the disk can go on from the last checkpoint."""

@@ -396,7 +396,7 @@ def test_whether_anything_was_learned_is_judged_once_and_not_again_when_a_run_go
 def test_a_number_of_epochs_is_a_whole_number(
     option: str, count: Any, regression: prep.CertifiedDataset, tmp_path: Path
 ):
-    with pytest.raises(UsageError, match=f"{option} is a number of epochs"):
+    with pytest.raises(UsageError, match=f"{option} is a whole number"):
         prep.train(regression, run_dir=tmp_path / "run", device="cpu", **{option: count})
     assert not (tmp_path / "run").exists()
 
