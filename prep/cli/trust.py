@@ -58,7 +58,7 @@ def validate(
     told = document(found, strict=strict)
     outputs.write(told)
     if not outputs.take_stdout:
-        show_validations(found, verbose=verbose)
+        show_validations(told, verbose=verbose)
     raise typer.Exit(told["exit_code"])
 
 

@@ -12,6 +12,23 @@ from typing import Any, Literal
 # Failed: the data are wrong. Error: they were not examined, or the stored bytes are not those that were written.
 Status = Literal["error", "failed", "warning", "passed"]
 ORDER: tuple[Status, ...] = ("error", "failed", "warning", "passed")
+# Causes before what follows from them: other bytes, another shape, no transform, NaN, a wrong mask or stale statistics
+# make every later check fail too. A check that is not named here is judged on the values themselves.
+CAUSES: tuple[tuple[str, ...], ...] = (
+    ("stored_bytes",),
+    ("structure",),
+    ("transform_plan", "embedded_transforms"),
+    ("split_flags",),
+    ("finite",),
+    ("binary", "mask_prefix", "zero_padding", "encoding", "count_matches", "one_hot", "time_steps"),
+    ("embedded_statistics",),
+    (),
+    ("in_bounds", "norm_bounds", "held_out", "growth"),
+    ("zero_baseline", "loss_share", "linear_fit", "mean_probe", "fir_probe", "learnability"),
+)
+_PLACES = {name: place for place, names in enumerate(CAUSES) for name in names}
+_OTHERS = CAUSES.index(())
+_FIRST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +36,8 @@ class Outcome:
     """One check on one field of the dataset at ``path``, or (``check`` is then the code of an error) why there is none.
 
     ``place`` and ``line`` are where to look: the line of the schema that asks for it, else the dataset itself.
+    ``examined`` counts values, ``failing`` samples (0 where a check is not about single ones), ``first`` are the first
+    of them.
     """
 
     path: str
@@ -33,6 +52,10 @@ class Outcome:
     remedy: str
     place: str
     line: int
+    examined: int = 0
+    failing: int = 0
+    worst: str = ""
+    first: str = ""
 
     @property
     def title(self) -> str:
@@ -52,10 +75,24 @@ class Outcome:
 
 
 def outcomes(document: Mapping[str, Any]) -> Iterator[Outcome]:
-    """Every row of a validation document, dataset by dataset; within one, what to mend first comes first."""
+    """Every row of a validation document, dataset by dataset; what to mend first comes first."""
+    for _, rows in by_dataset(document):
+        yield from rows
+
+
+def by_dataset(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], list[Outcome]]]:
+    """Each dataset of a validation document with its rows, those first that are worst; within one, what was not
+    examined or is not as it was written, then failures, then warnings, each with causes before what follows from them.
+    """
+    found = []
     for each in document["datasets"]:
-        found = [*_errors(each), *_checks(each, strict=document["strict"]), *_notes(each)]
-        yield from sorted(found, key=lambda row: ORDER.index(row.status))
+        rows = [*_errors(each), *_checks(each, strict=document["strict"]), *_notes(each)]
+        found.append((each, sorted(rows, key=_urgency)))
+    return sorted(found, key=lambda pair: ORDER.index(pair[1][0].status) if pair[1] else len(ORDER))
+
+
+def _urgency(row: Outcome) -> tuple[int, int]:
+    return ORDER.index(row.status), _PLACES.get(row.check, _OTHERS)
 
 
 def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
@@ -74,6 +111,10 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             remedy="" if check["passed"] else check["remedy"],
             place=dataset["schema"] if line else dataset["path"],
             line=line,
+            examined=check["examined"],
+            failing=check["failing"],
+            worst="" if check["worst"] is None else _number(check["worst"], 4),
+            first=_first(check),
         )
 
 
@@ -120,8 +161,16 @@ def _measured(check: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+def _number(value: Any, digits: int = 6) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, int | float) else str(value)
+
+
+def _first(check: Mapping[str, Any]) -> str:
+    samples, splits = check["samples"], ", ".join(dict.fromkeys(check["splits"]))
+    if not samples:
+        return ""
+    more = ", …" if max(check["failing"], len(samples)) > _FIRST else ""
+    return f"{', '.join(map(str, samples[:_FIRST]))}{more}" + (f" ({splits})" if splits else "")
 
 
 def _samples(check: Mapping[str, Any]) -> str:

@@ -19,18 +19,20 @@ import sarif_pydantic
 import yaml
 
 import prep
-from prep.checks import Finding
+from prep.checks import CHECKS, Finding
 from prep.errors import DataError, IntegrityError, Refusal, Where
 from prep.report import CheckResult, Report
 from prep.report.github import append_summary, commands, summary
 from prep.report.junit import junit
-from prep.report.outcomes import outcomes
+from prep.report.outcomes import CAUSES, outcomes
 from prep.report.sarif import sarif
+from prep.report.text import lines
 from prep.report.validation import Validation, document
 from prep.verbs.validate import find_datasets
 from tests.conftest import dataset_of
 
 DIGEST = "blake3:" + "ab" * 32
+WITHOUT_PLAN = ("stored_bytes", "structure", "transform_plan", "embedded_transforms", "embedded_statistics")
 NASTY = "a|b <script> *x* `y`\n\x1b[2J 100 %, a:b"
 
 
@@ -121,6 +123,54 @@ def test_what_is_to_be_mended_first_comes_first():
         ("schemas/c.yaml", 3),
     ]
     assert {row.check: row.status for row in outcomes(mixed(strict=True))}["outliers"] == "failed"
+
+
+def test_causes_come_before_what_follows_from_them():
+    names = ("learnability", "in_bounds", "standardised", "my_own_check", "finite", "transform_plan", "structure")
+    found = document([Validation(Path("a.h5"), report(*map(result, names)))], strict=False)
+    assert [row.check for row in outcomes(found)] == [
+        *("structure", "transform_plan", "finite", "standardised", "my_own_check", "in_bounds", "learnability")
+    ]
+    assert {name for names in CAUSES for name in names} <= {*CHECKS, *WITHOUT_PLAN}
+
+
+def test_each_check_and_field_has_a_line_with_its_numbers():
+    told = [text for _, text in lines(mixed(), verbose=True)]
+    places = "below 3; at 4, 9, … (train, val)"
+    row = next(line for line in told if line.startswith("  FAIL"))
+    assert re.split("  +", row) == ["", "FAIL", *("standardised", "inputs", "1,000", "12", "inf"), places]
+    passed = next(line for line in told if line.startswith("  ok"))
+    assert re.split("  +", passed) == ["", "ok", "finite", "inputs", "1,000", "3.25", "below 3"]
+    assert not any(each in "".join(told) for each in ("\n", "\x1b"))
+
+
+@pytest.mark.parametrize(("datasets", "failing"), [(1, 0), (1, 40), (30, 0), (30, 3), (200, 150)])
+@pytest.mark.parametrize(("width", "height"), [(80, 22), (40, 22), (160, 46)])
+def test_what_is_found_fits_a_screen_and_starts_with_what_to_mend_first(
+    datasets: int, failing: int, width: int, height: int
+):
+    bad = [result(f"check_{place}", message="word " * 40) for place in range(20)]
+    found = [
+        Validation(Path(f"data/a{place}.h5"), report(result("finite", passed=True), *(bad if place < failing else [])))
+        for place in range(datasets)
+    ]
+    told = lines(document(found, strict=False), width=width, height=height)
+    texts = [text for _, text in told]
+    assert len(texts) <= height
+    assert max(map(len, texts)) <= width
+    if failing:
+        assert any("check_0" in text for text in texts)
+        assert any("remedy:   mend it" in text for text in texts)
+        assert "-v shows everything" in texts[-1]
+        assert told[0][0] == "verdict-bad"
+    elif datasets > 1:
+        assert "30 of 30 datasets passed" in texts[-2:]
+
+
+def test_every_failure_is_told_where_there_is_no_screen():
+    bad = [result(f"check_{place}") for place in range(60)]
+    texts = [text for _, text in lines(document([Validation(Path("a.h5"), report(*bad))], strict=False))]
+    assert sum(text.startswith("  FAIL") for text in texts) == 60
 
 
 def test_junit_has_a_case_for_each_check_and_field_and_keeps_errors_and_failures_apart():
