@@ -29,6 +29,7 @@ CAUSES: tuple[tuple[str, ...], ...] = (
 _PLACES = {name: place for place, names in enumerate(CAUSES) for name in names}
 _OTHERS = CAUSES.index(())
 _FIRST = 3
+_SAID = ("path", "dataset", "field", "line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def _errors(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
             message=each["what"],
             measured=each["measured"] or "",
             allowed=each["allowed"] or "",
-            samples=", ".join(f"{name} {value}" for name, value in where.items() if name not in ("path", "dataset")),
+            samples=", ".join(f"{name} {value}" for name, value in where.items() if name not in _SAID),
             remedy=each["remedy"],
             place=where.get("path") or dataset["path"],
             line=where.get("line") or 0,

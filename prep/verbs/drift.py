@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prep.schema import Schema
-from prep.schema.drift import limits_of
+from prep.schema.drift import COUNTS, limits_of, limits_within
 from prep.verbs.features import Feature, Groups
 
 
@@ -26,19 +26,26 @@ class Breach:
 def breaches(
     schema: Schema,
     found: tuple[Feature, ...],
+    within: tuple[Feature, ...],
     ids: tuple[Groups, ...],
     reasons: Mapping[str, str],
+    not_within: Mapping[tuple[str, str], str],
     unread: tuple[str, ...],
 ) -> tuple[Breach, ...]:
     """What is beyond the limits of a schema, the worst first; a field or group with limits that cannot be compared is.
     Those ``unread`` are the same on both sides.
     """
+    grouped = limits_within(schema)
     beyond: list[tuple[float, Breach]] = []
     for name, why in reasons.items():
         if limits_of(schema, name):
             beyond.append((np.inf, Breach(name, name, "comparable", why, "the same field in both")))
-    for each in found:
-        for measure, allowed in limits_of(schema, each.field).items():
+    for (name, by), why in not_within.items():
+        if by in grouped and limits_of(schema, name):
+            beyond.append((np.inf, Breach(name, f"{name} by {by}", "comparable", why, "groups that can be measured")))
+    for each in (*found, *within):
+        limits = limits_of(schema, each.field)
+        for measure, allowed in (grouped.get(each.by, {}) if each.by and limits else {} if each.by else limits).items():
             value = each.measures[measure]
             if not value <= allowed:
                 ratio = value / allowed if allowed else np.inf
@@ -52,8 +59,8 @@ def breaches(
             continue
         if not known[name].complete:
             beyond.append((np.inf, Breach(name, name, "comparable", "more than a million groups", "a million")))
-        for measure, allowed in limits.items():
-            count = len(getattr(known[name], measure))
+        for measure in COUNTS:
+            allowed, count = limits.get(measure, np.inf), len(getattr(known[name], measure))
             if count > allowed:
                 beyond.append((count / allowed if allowed else np.inf, Breach(name, name, measure, count, allowed)))
     return tuple(each for _, each in sorted(beyond, key=lambda pair: -pair[0]))

@@ -212,6 +212,42 @@ def test_new_and_lost_groups_are_named_with_their_samples(a: Path, tmp_path: Pat
     assert (found.field, found.new, found.lost) == ("system", {40: 10, 41: 6}, {0: 8, 1: 8})
 
 
+def test_a_shift_that_one_group_alone_has_is_seen_and_can_be_limited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arrays = {**values(), "system": np.arange(ROWS, dtype=np.int32) // 24}
+    a, chosen = store(tmp_path / "a.h5", arrays), arrays["system"] == 2
+    before = arrays["states"][chosen, :, 1].copy()
+    arrays["states"][chosen, :, 1] += 20
+    b = store(tmp_path / "b.h5", arrays)
+    found = prep.diff(a, b)
+
+    (alone,) = [each for each in found.within if each.beyond_chance]
+    assert (alone.name, alone.by, alone.group) == ("states[1] in system 2", "system", 2)
+    assert (alone.measures["l_inf"], found.measured_within) == (1.0, 4 * 4)
+    assert measure(found, "states[1]")["l_inf"] == pytest.approx(0.25, abs=0.01)
+    assert (alone.a["mean"], alone.b["count"]) == (pytest.approx(before.mean()), before.size)
+
+    whole = limited(a, "{limits: {l_inf: 0.3}, groups: {system: {new: 0}}}")
+    assert cli.run(["diff", str(a), str(b), "--check", "--schema", str(whole)]) == 0
+    assert "states[1] in system 2: JS" in capsys.readouterr().out
+    each = limited(a, "{limits: {l_inf: 0.3}, groups: {system: {l_inf: 0.7}}}")
+    assert cli.run(["diff", str(a), str(b), "--check", "--schema", str(each)]) == 1
+    assert "states[1] in system 2: L∞ distance 1, at most 0.7" in capsys.readouterr().out
+
+
+def test_groups_too_many_to_compare_are_beyond_their_limits(a: Path, tmp_path: Path):
+    changed = values()
+    changed["states"][0] += 1
+    b = store(tmp_path / "b.h5", changed)
+    schema = limited(a, "{limits: {psi: 9.0}, groups: {system: {l_inf: 1.0}}}")
+    assert prep.diff(a, b, schema=schema).exit_code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prep.verbs.groupings.MOST_CELLS", 40)
+        (breach,) = prep.diff(a, b, schema=schema).breaches
+    assert (breach.feature, breach.measured) == ("states by system", "12 groups of 4 features, more than 40")
+
+
 def test_descriptions_that_differ_are_named(a: Path, tmp_path: Path):
     changed = values()
     changed["constant"] = changed["constant"].astype("f4")
