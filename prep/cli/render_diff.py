@@ -6,24 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prep.cli.output import say, table
+from prep.report.outcomes import LABELS
 from prep.verbs.changed import Range, Rows
 from prep.verbs.diff import Diff
-from prep.verbs.drift import Breach
+from prep.verbs.drift import Judgement
 from prep.verbs.features import Feature, Groups
 
 _ROWS, _LINES = 8, 5
 _RANGES = 4
 _NOTICED = 5e-4
-_LABELS = {
-    "jensen_shannon": "Jensen-Shannon divergence",
-    "psi": "PSI",
-    "l_inf": "L∞ distance",
-    "mean_shift": "mean shift",
-    "std_ratio": "ratio of standard deviations",
-    "nonfinite": "share of NaN and Inf",
-    "new": "new groups",
-    "lost": "lost groups",
-}
 
 
 def show_diff(found: Diff, *, verbose: bool) -> None:
@@ -77,11 +68,11 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _beyond(each: Breach) -> str:
+def _beyond(each: Judgement) -> str:
     if each.measure == "comparable":
         return f"  BEYOND  {each.feature} cannot be compared: {each.measured}"
     measured, allowed = (value if isinstance(value, str) else f"{value:.4g}" for value in (each.measured, each.allowed))
-    return f"  BEYOND  {each.feature}: {_LABELS[each.measure]} {measured}, at most {allowed}"
+    return f"  BEYOND  {each.feature}: {LABELS[each.measure]} {measured}, at most {allowed}"
 
 
 def _show_features(found: Diff, verbose: bool) -> None:

@@ -1,4 +1,4 @@
-"""A validation as JUnit XML: a suite for each dataset, a test case for each check and field.
+"""A validation or a comparison as JUnit XML: a suite for each dataset, a test case for each check or limit and field.
 
 Data that are wrong are failures; data that were not examined, or whose stored bytes changed, are errors. What was
 measured is in every case, also where it passed.
@@ -12,14 +12,14 @@ from itertools import groupby
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from prep.report.outcomes import Outcome, outcomes
+from prep.report.outcomes import Outcome, outcomes, verb
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def junit(document: Mapping[str, Any]) -> bytes:
     """UTF-8 XML as CI servers read it."""
-    root = Element("testsuites", name="prep validate")
+    root = Element("testsuites", name=verb(document))
     rows = list(outcomes(document))
     _count(root, rows)
     for path, group in groupby(rows, key=lambda row: row.path):

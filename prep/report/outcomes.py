@@ -1,4 +1,5 @@
-"""The rows of a validation document: one for each check and field, and one for each reason why data were not examined.
+"""The rows of a document of `prep validate` or `prep diff`: one for each check and field, or limit of drift, and one
+for each reason why data were not examined.
 
 Everything that is written for a machine or a page is made of these, so that all of them say the same.
 """
@@ -28,6 +29,17 @@ CAUSES: tuple[tuple[str, ...], ...] = (
 )
 _PLACES = {name: place for place, names in enumerate(CAUSES) for name in names}
 _OTHERS = CAUSES.index(())
+LABELS = {
+    "jensen_shannon": "Jensen-Shannon divergence",
+    "psi": "PSI",
+    "l_inf": "L∞ distance",
+    "mean_shift": "mean shift",
+    "std_ratio": "ratio of standard deviations",
+    "nonfinite": "share of NaN and Inf",
+    "new": "new groups",
+    "lost": "lost groups",
+}
+_DRIFTED = "find what changed in how B was made; where that is meant, state it in prep.drift of the schema"
 _FIRST = 3
 _SAID = ("path", "dataset", "field", "line")
 
@@ -76,15 +88,23 @@ class Outcome:
 
 
 def outcomes(document: Mapping[str, Any]) -> Iterator[Outcome]:
-    """Every row of a validation document, dataset by dataset; what to mend first comes first."""
+    """Every row of a document, dataset by dataset; what to mend first comes first."""
     for _, rows in by_dataset(document):
         yield from rows
 
 
+def verb(document: Mapping[str, Any]) -> str:
+    """The command that made a document."""
+    return "prep diff" if "diff_version" in document else "prep validate"
+
+
 def by_dataset(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], list[Outcome]]]:
-    """Each dataset of a validation document with its rows, those first that are worst; within one, what was not
-    examined or is not as it was written, then failures, then warnings, each with causes before what follows from them.
+    """Each dataset of a document (of a comparison: the second one) with its rows, those first that are worst; within
+    one, what was not examined or is not as it was written, then failures, then warnings, each with causes before what
+    follows from them.
     """
+    if "diff_version" in document:
+        return [(document, sorted(_drift(document), key=lambda row: ORDER.index(row.status)))]
     found = []
     for each in document["datasets"]:
         rows = [*_errors(each), *_checks(each, strict=document["strict"]), *_notes(each)]
@@ -117,6 +137,44 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             worst="" if check["worst"] is None else _number(check["worst"], 4),
             first=_first(check),
         )
+
+
+def _drift(document: Mapping[str, Any]) -> Iterator[Outcome]:
+    path = document["b"]["path"]
+    if "error" in document:
+        yield from _errors({"path": path, "error": document["error"]})
+        return
+    name, limits = document["b"]["name"], document["limits"]
+    if limits is None:
+        message, remedy = (
+            "no limits of drift are stated, so that nothing is judged",
+            "add section prep.drift to the schema",
+        )
+        yield Outcome(path, name, "drift_limits", "", "warning", message, "", "", "", remedy, path, 0)
+        return
+    for each in document["judged"]:
+        place = f"{each['field']} by {each['by']}" if each["by"] else each["field"]
+        beyond, judged, number = each["beyond"], each["judged"], _number(each["measured"], 4)
+        message = f"{each['feature']}: {LABELS.get(each['measure'], 'not compared,')} {number}"
+        if judged > 1:
+            message += f", the largest; {beyond:,} of {judged:,} are beyond the limit"
+        yield Outcome(
+            path=path,
+            dataset=name,
+            check=f"drift_{each['measure']}",
+            field=place,
+            status="failed" if beyond else "passed",
+            message=message,
+            measured=number,
+            allowed=_number(each["allowed"]) if each["measure"] == "comparable" else f"≤ {_number(each['allowed'])}",
+            samples="",
+            remedy=_DRIFTED if beyond else "",
+            place=limits,
+            line=0,
+        )
+    for field in document["fields_unread"]:
+        same = "holds the same values, by digest"
+        yield Outcome(path, name, "drift_same", field, "passed", same, "", "", "", "", limits, 0)
 
 
 def _notes(dataset: Mapping[str, Any]) -> Iterator[Outcome]:

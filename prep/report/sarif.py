@@ -1,4 +1,4 @@
-"""A validation as SARIF 2.1.0: a result for what failed, at the line of the schema that asks for it.
+"""A validation or a comparison as SARIF 2.1.0: a result for what failed, at the line of the schema that asks for it.
 
 What passed is no result: code scanning would show it as an alert. (The numbers of passing checks are in the JSON, the
 JUnit file and the page.)

@@ -15,7 +15,7 @@ from prep.blocks import SPLITS, DatasetSpec
 from prep.certificate import manifest
 from prep.certificate.tree import logical_root
 from prep.engine import DatasetSource, Progress, Workers, silent
-from prep.errors import EXIT_DATA, EXIT_OK, SchemaError, UsageError, Where
+from prep.errors import EXIT_DATA, EXIT_OK, PrepError, SchemaError, UsageError, Where
 from prep.formats import no_such_dataset
 from prep.formats.digests import ChunkDigests
 from prep.schema import Schema
@@ -23,7 +23,7 @@ from prep.schema.drift import limits_within
 from prep.verbs.changed import KEEP, Samples, Side, changed_samples
 from prep.verbs.described import Change, changes
 from prep.verbs.diff_plan import Plan
-from prep.verbs.drift import Breach, breaches
+from prep.verbs.drift import Judgement, judgements, worst
 from prep.verbs.features import Feature, Groups, features, groups, to_dict
 from prep.verbs.published import unreplaced
 from prep.verbs.rawdata import read_manifest
@@ -52,9 +52,9 @@ class Diff:
 
     ``changes`` are those of the descriptions, ``constants`` says what changed of each constant, ``features`` are those
     measured, the farthest apart first, over ``split`` ("" is all samples). ``within`` are those of single groups of the
-    fields ``by``, the first thousand of ``measured_within``; ``not_within`` are fields not measured group by group.
+    fields ``by``, of ``measured_within`` the thousand farthest apart; ``not_within`` are fields not measured like that.
     ``unread`` are the fields that hold the same values by digest, ``apart`` says why others cannot be compared.
-    ``breaches`` are beyond the limits of the schema at ``limits``, which is empty where no schema states any.
+    ``judged`` are measured against the limits of the schema at ``limits``, which is empty where no schema states any.
     """
 
     a: Dataset
@@ -70,9 +70,14 @@ class Diff:
     apart: Mapping[str, str]
     groups: tuple[Groups, ...]
     samples: Samples
-    breaches: tuple[Breach, ...]
+    judged: tuple[Judgement, ...]
     limits: str
     split: str
+
+    @property
+    def breaches(self) -> tuple[Judgement, ...]:
+        """What is beyond a limit, the farthest first."""
+        return tuple(sorted((each for each in self.judged if each.beyond), key=attrgetter("excess"), reverse=True))
 
     @property
     def same(self) -> bool:
@@ -86,7 +91,9 @@ class Diff:
         return EXIT_DATA if self.breaches else EXIT_OK
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; infinity is ``"inf"``, what was not measured None."""
+        """JSON-ready form (``diff.schema.json`` beside `prep.report`); infinity is ``"inf"``, what was not measured
+        None.
+        """
         rows = self.samples
         return {
             "diff_version": DIFF_VERSION,
@@ -95,7 +102,8 @@ class Diff:
             "a": {**asdict(self.a), "path": str(self.a.path)},
             "b": {**asdict(self.b), "path": str(self.b.path)},
             "limits": self.limits or None,
-            "beyond": [to_dict(asdict(each)) for each in self.breaches],
+            "beyond": [to_dict(asdict(each)) for each in self.breaches[:KEEP]],
+            "judged": [to_dict(asdict(each)) for each in worst(self.judged)],
             "changes": [asdict(each) for each in self.changes],
             "constants": dict(self.constants),
             "split": self.split,
@@ -200,7 +208,7 @@ def diff(
             changes=changes(*specs),
             constants=constants,
             features=tuple(sorted(found, key=attrgetter("apart"), reverse=True)),
-            within=tuple(sorted(within, key=attrgetter("beyond_chance", "apart"), reverse=True)[:KEEP]),
+            within=tuple(each for each in sorted(within, key=_alone, reverse=True)[:KEEP] if any(each.apart)),
             measured_within=len(within),
             by=tuple(plan.by),
             not_within=plan.not_within,
@@ -208,10 +216,26 @@ def diff(
             apart=plan.apart,
             groups=ids,
             samples=samples,
-            breaches=breaches(limited, found, within, ids, plan.apart, plan.not_within, plan.unread) if limited else (),
+            judged=tuple(judgements(limited, (*found, *within), ids, plan.apart, plan.not_within, plan.unread))
+            if limited
+            else (),
             limits=limited.path if limited else "",
             split=split,
         )
+
+
+def undone(a: str | Path, b: str | Path, error: PrepError) -> dict[str, Any]:
+    """The JSON form of a comparison that was not made."""
+    return {
+        "diff_version": DIFF_VERSION,
+        "exit_code": error.exit_code,
+        "a": {"path": str(a)},
+        "b": {"path": str(b)},
+        "error": error.to_dict(),
+    }
+
+
+_alone = attrgetter("beyond_chance", "apart")
 
 
 def _feature(each: Feature) -> dict[str, Any]:

@@ -297,6 +297,7 @@ def test_two_outputs_cannot_go_to_one_place(options: list[str], tmp_path: Path):
 
 
 def test_an_output_on_stdout_is_alone_there(tmp_path: Path):
+    assert json.loads(run("validate", "no.h5", "--json", "-", cwd=tmp_path).stdout)["exit_code"] == 2
     done = run("validate", "no.h5", "--sarif", "-", "--github", cwd=tmp_path)
     assert json.loads(done.stdout)["version"] == "2.1.0"
     assert "::error" in done.stderr
