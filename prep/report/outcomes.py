@@ -6,6 +6,7 @@ Everything that is written for a machine or a page is made of these, so that all
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -50,7 +51,8 @@ class Outcome:
 
     ``place`` and ``line`` are where to look: the line of the schema that asks for it, else the dataset itself.
     ``examined`` counts values, ``failing`` samples (0 where a check is not about single ones), ``first`` are the first
-    of them.
+    of them. ``nth`` counts the rows of one check on one field, in the order of the document: their name in one dataset
+    is check, field and ``nth``.
     """
 
     path: str
@@ -69,6 +71,7 @@ class Outcome:
     failing: int = 0
     worst: str = ""
     first: str = ""
+    nth: int = 1
 
     @property
     def title(self) -> str:
@@ -118,7 +121,9 @@ def _urgency(row: Outcome) -> tuple[int, int]:
 
 def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
     report = dataset.get("report", {"checks": []})
+    seen: Counter[tuple[str, str]] = Counter()
     for check, line in zip(report["checks"], dataset.get("lines", []), strict=True):
+        seen[check["check"], check["field"]] += 1
         yield Outcome(
             path=dataset["path"],
             dataset=report["dataset"],
@@ -136,6 +141,7 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             failing=check["failing"],
             worst="" if check["worst"] is None else _number(check["worst"], 4),
             first=_first(check),
+            nth=seen[check["check"], check["field"]],
         )
 
 
@@ -185,7 +191,7 @@ def _notes(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
 
 def _errors(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
     error = dataset.get("error")
-    for each in error.get("reasons", [error]) if error else ():
+    for nth, each in enumerate(error.get("reasons", [error]) if error else (), 1):
         where = each["where"]
         yield Outcome(
             path=dataset["path"],
@@ -200,6 +206,7 @@ def _errors(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
             remedy=each["remedy"],
             place=where.get("path") or dataset["path"],
             line=where.get("line") or 0,
+            nth=nth,
         )
 
 

@@ -58,7 +58,7 @@ def _rule(name: str) -> dict[str, Any]:
 
 
 def _result(row: Outcome, rule: int) -> dict[str, Any]:
-    identity = "\0".join([row.dataset, row.check, row.field])
+    identity = "\0".join([row.dataset, row.check, row.field, *([str(row.nth)] if row.nth > 1 else [])])
     place: dict[str, Any] = {"artifactLocation": _location(row.place)}
     if row.line:
         place["region"] = {"startLine": row.line}
