@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from prep.report.outcomes import Outcome, outcomes, verb
+from prep.report.outcomes import Outcome, outcomes, source_root, verb
 
 _MOST = 10
 _SUMMARY_BYTES = 1 << 20
@@ -58,9 +59,11 @@ def append_summary(document: Mapping[str, Any], environment: Mapping[str, str] =
 
 def _commands(kind: str, rows: list[Outcome], title: str) -> list[str]:
     shown = rows if len(rows) <= _MOST else rows[: _MOST - 1]
-    lines = []
+    lines, root = [], source_root()
     for row in shown:
-        where = f"file={_property(row.place)}" + (f",line={row.line}" if row.line else "")
+        path = Path(os.path.abspath(row.place))
+        place = str(path.relative_to(root)) if path.is_relative_to(root) else row.place
+        where = f"file={_property(place)}" + (f",line={row.line}" if row.line else "")
         lines.append(f"::{kind} {where},title={_property(row.title)}::{_data(row.text)}")
     if len(shown) < len(rows):
         rest = f"{len(rows) - len(shown)} more, in the log and in the summary of this step"
@@ -70,7 +73,7 @@ def _commands(kind: str, rows: list[Outcome], title: str) -> list[str]:
 
 def _datasets(document: Mapping[str, Any], rows: list[Outcome]) -> list[str]:
     return [
-        f"{len(document['datasets'])} datasets, {len(rows)} checks, exit code {document['exit_code']}.",
+        f"Datasets: {len(document['datasets'])}, checks: {len(rows)}, exit code {document['exit_code']}.",
         "",
         "| dataset | verdict | checks passed | samples | root |",
         "|---|---|---|---|---|",
@@ -81,7 +84,7 @@ def _datasets(document: Mapping[str, Any], rows: list[Outcome]) -> list[str]:
 def _compared(document: Mapping[str, Any], rows: list[Outcome]) -> list[str]:
     beyond = sum(row.status == "failed" for row in rows)
     paths = f"{_cell(document['b']['path'])} compared with {_cell(document['a']['path'])}"
-    return [f"{paths}: {len(rows)} limits, {beyond} exceeded, exit code {document['exit_code']}."]
+    return [f"{paths}: limits: {len(rows)}, exceeded: {beyond}, exit code {document['exit_code']}."]
 
 
 def _dataset(each: Mapping[str, Any]) -> str:

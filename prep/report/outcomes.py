@@ -6,9 +6,11 @@ Everything that is written for a machine or a page is made of these, so that all
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 # Failed: the data are wrong. Error: they were not examined, or the stored bytes are not those that were written.
@@ -94,6 +96,13 @@ def outcomes(document: Mapping[str, Any]) -> Iterator[Outcome]:
     """Every row of a document, dataset by dataset; what to mend first comes first."""
     for _, rows in by_dataset(document):
         yield from rows
+
+
+def source_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder that paths of annotations and alerts are relative to: the checkout of a CI server, else this one."""
+    here = Path.cwd()
+    checkout = environment.get("GITHUB_WORKSPACE", "")
+    return Path(checkout) if checkout and here.is_relative_to(checkout) else here
 
 
 def verb(document: Mapping[str, Any]) -> str:

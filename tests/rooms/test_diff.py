@@ -264,7 +264,7 @@ def test_every_limit_is_a_case_for_ci_and_errors_are_no_drift(
     assert {"drift_nonfinite [constant]", "drift_psi [states by system]", "drift_same [matrices]"} <= {*cases}
     results = json.loads(Path("d.sarif").read_text())["runs"][0]["results"]
     assert {each["ruleId"] for each in results} == {"drift_psi"}
-    assert "1 exceeded, exit code 1" in Path("summary.md").read_text()
+    assert "exceeded: 1, exit code 1" in Path("summary.md").read_text()
 
     assert cli.run(["diff", "nowhere.h5", str(b), *options]) == 2
     demand_document(json.loads(Path("d.json").read_text()))

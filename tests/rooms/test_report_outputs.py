@@ -232,6 +232,17 @@ def test_a_place_outside_of_the_working_folder_is_a_whole_address(tmp_path: Path
     assert location == {"uri": (tmp_path / "x y.h5").as_uri()}
 
 
+def test_places_are_relative_to_the_checkout_of_the_ci_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "part").mkdir()
+    monkeypatch.chdir(tmp_path / "part")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    assert any(line.startswith("::error file=part/schemas/demo.yaml,line=9,") for line in commands(mixed()))
+    (run,) = json.loads(sarif(mixed()))["runs"]
+    assert run["originalUriBaseIds"]["%SRCROOT%"]["uri"] == tmp_path.as_uri() + "/"
+    uris = [each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in run["results"]]
+    assert "part/schemas/demo.yaml" in uris
+
+
 def test_annotations_are_one_line_each_and_no_text_of_strangers_is_a_command():
     lines = commands(mixed())
     assert all(line.startswith(("::error ", "::warning ")) and "\n" not in line for line in lines)
@@ -384,12 +395,13 @@ def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certif
     """The script of the action's last step, as the runner calls it."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())
     script = action["runs"]["steps"][-1]["run"]
+    outputs = {name: each["value"].removesuffix(" }}") for name, each in action["outputs"].items()}
     (certified_copy / "schemas/regression.yaml").write_text("broken")
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "PATHS": "data/normalized/regression.h5\n\n",
+        "PATHS": "\n  data/normalized/regression.h5 \n\n",
         "STRICT": "true",
         "CHANGED_ONLY": "true",
         "OUTPUT": "out put",
@@ -405,7 +417,12 @@ def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certif
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert (certified_copy / "outputs").read_text() == "exit-code=2\n"
+    told = dict(line.split("=") for line in (certified_copy / "outputs").read_text().splitlines())
+    assert {name: str(value).partition(".outputs.")[2] for name, value in outputs.items()} == {
+        each: each for each in told
+    }
+    assert told.pop("exit-code") == "2"
+    assert all((certified_copy / each).is_file() for each in told.values())
     assert sorted(each.name for each in (certified_copy / "out put").iterdir()) == [
         "junit.xml",
         "validation.json",
