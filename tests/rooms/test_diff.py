@@ -256,7 +256,7 @@ def test_every_limit_is_a_case_for_ci_and_errors_are_no_drift(
     options = ["--schema", str(limits), "--json", "d.json", "--junit", "d.xml", "--sarif", "d.sarif", "--github"]
 
     assert cli.run(["diff", str(a), str(b), *options]) == 1
-    assert f"::error file={limits},title=demo%3A drift_psi on states::states[1]: PSI" in capsys.readouterr().out
+    assert f"::error file={limits.name},title=demo%3A drift_psi on states::states[1]: PSI" in capsys.readouterr().out
     demand_document(json.loads(Path("d.json").read_text()))
     cases = {each.attrib["name"]: each for each in ElementTree.parse("d.xml").getroot().iter("testcase")}
     failed = [name for name, each in cases.items() if each.find("failure") is not None]
