@@ -45,7 +45,8 @@ class _Block:
             found.append(("dim", _row(heading, width, cut=True)[0]))
         for place, (row, cells) in enumerate(zip(rows, aligned, strict=True)):
             full = verbose or place < told
-            found += [(_STYLES[row.status], text) for text in _row(cells, width, cut=not full)]
+            label = "" if _unexamined(row) else "allowed:  "
+            found += [(_STYLES[row.status], text) for text in _row(cells, width, cut=not full, label=label)]
             if full and row.status != "passed":
                 following = rows[place + 1 : None if verbose else told][:1]
                 again = any((each.check, each.remedy) == (row.check, row.remedy) for each in following)
@@ -65,12 +66,15 @@ def lines(
     blocks = [_Block(*_head(each, rows, several), each, tuple(rows)) for each, rows in grouped]
     foot = _foot(blocks) if several else []
     most = max((len(each.rows) for each in blocks), default=0)
-    whole = [line for each in blocks for line in each.lines(most, most, verbose=verbose, width=width)]
     if not several and not verbose:
         foot = _passed(blocks[0], width)
-    if verbose or height is None or len(whole) + len(foot) <= height:
-        return [*whole, *foot]
-    return _fitted(blocks, foot, width, height) if several or blocks[0].bad else whole
+    if verbose or height is None or sum(len(each.bad) + 1 for each in blocks) <= height:
+        whole = [line for each in blocks for line in each.lines(most, most, verbose=verbose, width=width)]
+        if verbose or height is None or len(whole) + len(foot) <= height:
+            return [*whole, *foot]
+        if not several and not blocks[0].bad:
+            return whole
+    return _fitted(blocks, foot, width, height)
 
 
 def _fitted(blocks: Sequence[_Block], foot: list[Line], width: int | None, height: int) -> list[Line]:
@@ -113,7 +117,8 @@ def _head(about: Mapping[str, Any], rows: Sequence[Outcome], several: bool) -> t
     path = about["path"]
     if report is None:
         return f"{path}: {about['note']}" if "note" in about else f"{path}: not examined", style
-    verdict = "FAILED" if about["exit_code"] else {"passed": "passed"}.get(report["verdict"], "passed with warnings")
+    warned = " with warnings" if report["verdict"] == "warnings" else ""
+    verdict = "FAILED" if about["exit_code"] else f"passed{warned}"
     same = ", as it was certified: every stored byte was hashed" if about["unchanged"] else ""
     counts = f"{report['checks_passed']} of {len(rows)} checks, {report['rows']:,} samples"
     if several:
@@ -154,11 +159,17 @@ def _cells(row: Outcome) -> list[str]:
     examined = f"{row.examined:,}" if row.examined or row.failing else ""
     failing = f"{row.failing:,}" if row.failing else ""
     last = "; ".join(filter(None, (row.allowed, f"at {row.first}" if row.first else "")))
+    if _unexamined(row):
+        last = row.message
     return [printable(text) for text in (_WORDS[row.status], row.check, row.field, examined, failing, row.worst, last)]
 
 
-def _row(cells: Sequence[str], width: int | None, *, cut: bool) -> list[str]:
-    """One line where there is room for it, or where what is too long is ``cut``."""
+def _unexamined(row: Outcome) -> bool:
+    return row.status == "error" and not row.examined
+
+
+def _row(cells: Sequence[str], width: int | None, *, cut: bool, label: str = "") -> list[str]:
+    """One line where there is room for it, or where what is too long is ``cut``; ``label`` says what goes on below."""
     *front, last = cells
     beside = "  " + "  ".join(front) + "  "
     whole = (beside + last).rstrip()
@@ -168,23 +179,25 @@ def _row(cells: Sequence[str], width: int | None, *, cut: bool) -> list[str]:
         return [whole[: width - 1] + "…"]
     if width - len(beside) >= _NARROW:
         return wrap(last, width, initial_indent=beside, subsequent_indent=" " * len(beside))
-    below = wrap("allowed:  " + last, width, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")
+    below = wrap(label + last, width, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")
     return [*wrap(beside.rstrip(), width, subsequent_indent=_INDENT), *below]
 
 
 def _details(row: Outcome, width: int | None, *, verbose: bool, remedy: bool) -> list[Line]:
     """What a row has no room for: the message; of data that were not examined also where; and the remedy."""
     place = f"{row.place}:{row.line}" if row.line else row.place
-    unexamined = row.status == "error" and not row.examined
-    told = [row.message]
-    if unexamined or verbose:
-        told.append("where:    " + ", ".join(filter(None, (place if row.line or unexamined else "", row.samples))))
-        told.append(f"measured: {row.measured}" if row.measured else "")
-    elif " of " in row.measured.rpartition(", ")[2]:
-        told.append(f"measured: {row.measured}")  # a part of the values only
-    told.append(f"remedy:   {row.remedy}" if remedy else "")
-    texts = [printable(text) for text in told if text and text != "where:    "]
-    return [line for text in texts for line in _wrapped(_INDENT + text, "dim", width, _INDENT + "  ")]
+    if _unexamined(row):
+        told = ["where:    " + ", ".join(filter(None, (place, row.samples)))]
+        told += [f"measured: {row.measured}"] if row.measured else []
+        told += [f"allowed:  {row.allowed}"] if row.allowed else []
+    else:
+        told = [row.message]
+        if verbose:
+            told.append(f"where:    {place}" + (f", {row.samples}" if row.samples else ""))
+        if verbose or " of " in row.measured.rpartition(", ")[2]:  # a part of the values only
+            told.append(f"measured: {row.measured}")
+    told += [f"remedy:   {row.remedy}"] if remedy else []
+    return [line for text in map(printable, told) for line in _wrapped(_INDENT + text, "dim", width, _INDENT + "  ")]
 
 
 def _wrapped(text: str, style: str, width: int | None, indent: str) -> list[Line]:

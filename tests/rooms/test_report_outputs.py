@@ -373,6 +373,9 @@ def test_what_belongs_to_a_dataset_stands_for_it(certified_copy: Path):
         certified_copy / "schemas/regression.yaml",
     ]
     assert find_datasets(paths) == [path, folder]
+    below = find_datasets([certified_copy / "data"])
+    assert {path, folder} < {*below}
+    assert find_datasets([certified_copy / "data", path, certified_copy / "data/normalized"]) == below
 
 
 def test_a_schema_without_its_dataset_is_loaded_strictly(certified_copy: Path):
