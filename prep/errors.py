@@ -86,7 +86,7 @@ class PrepError(Exception):
         if self.allowed is not None:
             lines.append(f"  allowed:  {_cut(self.allowed)}")
         lines.append(f"  remedy:   {self.remedy}")
-        return "\n".join(map(_printable, lines))
+        return "\n".join(map(printable, lines))
 
     def to_dict(self) -> dict[str, Any]:
         """The same content as a JSON-ready mapping (for ``--json``)."""
@@ -108,7 +108,7 @@ def _cut(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Names of files and digests of strangers reach the terminal as text, never as commands or lines of their own."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,11 +33,14 @@ _PLAIN_INTERVAL = 15.0
 
 
 def console(*, error: bool = False) -> Console:
-    """A console on stdout or stderr; without a terminal it writes plain, unwrapped text."""
+    """A console on stdout or stderr; without a terminal it writes plain, unwrapped text, unless ``FORCE_COLOR`` asks
+    for colours, as the log of a CI server shows them.
+    """
     from rich.console import Console
 
     stream = sys.stderr if error else sys.stdout
-    return Console(stderr=error, soft_wrap=True, highlight=False, no_color=None if stream.isatty() else True)
+    coloured = stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
+    return Console(stderr=error, soft_wrap=True, highlight=False, no_color=None if coloured else True)
 
 
 def report_error(error: PrepError) -> None:
@@ -62,6 +67,16 @@ def say(text: str, style: str = "") -> None:
         print(text)
         return
     console().print(text, style=_STYLES.get(style, style) or None, markup=False)
+
+
+def screen() -> tuple[int | None, int | None]:
+    """Columns and lines that stdout shows at once, less two for the command and the next prompt; None where it is no
+    terminal.
+    """
+    if not sys.stdout.isatty():
+        return None, None
+    found = shutil.get_terminal_size()
+    return found.columns, max(found.lines - 2, 8)
 
 
 def write_json(value: Any, target: str) -> None:

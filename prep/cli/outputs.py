@@ -1,4 +1,4 @@
-"""The outputs of `prep validate` for machines: all made of one document, each written whole or not at all."""
+"""The outputs of `validate` and `diff` for machines: all made of one document, each written whole or not at all."""
 
 from __future__ import annotations
 

@@ -7,30 +7,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prep.cli.output import report_error, say, size, table
+from prep.cli.output import say, screen, size, table
 from prep.report.text import lines
-from prep.report.validation import Validation
 from prep.verbs.compare import LABELS, Comparison
 from prep.verbs.inspect import Inspection, SummaryRow
 from prep.verbs.mutate import Failure
 
 
-def show_validations(found: Sequence[Validation], *, verbose: bool) -> None:
-    """Each dataset's verdict, failures with place and remedy, and a last line when there are several."""
-    for each in found:
-        if each.error is not None:
-            say(f"{each.path}: not examined", "verdict-bad")
-            report_error(each.error)
-        if each.report is not None:
-            if each.unchanged:
-                say(f"{each.path}: as it was certified, every stored byte was hashed")
-            for style, text in lines(each.report, verbose=verbose):
-                say(text, style)
-        if each.note:
-            say(f"{each.path}: {each.note}", "verdict-good")
-    if len(found) > 1:
-        good = sum(each.exit_code() == 0 for each in found)
-        say(f"{good} of {len(found)} datasets passed", "verdict-good" if good == len(found) else "verdict-bad")
+def show_validations(document: Mapping[str, Any], *, verbose: bool) -> None:
+    """What a validation found, as much as fits a screen where stdout is one; elsewhere every failure."""
+    width, height = screen()
+    for style, text in lines(document, verbose=verbose, width=width, height=height):
+        say(text, style)
 
 
 def summary_to_dict(rows: Sequence[SummaryRow]) -> list[dict[str, Any]]:

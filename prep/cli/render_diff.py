@@ -6,24 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from prep.cli.output import say, table
+from prep.report.outcomes import LABELS
 from prep.verbs.changed import Range, Rows
 from prep.verbs.diff import Diff
-from prep.verbs.drift import Breach
+from prep.verbs.drift import Judgement
 from prep.verbs.features import Feature, Groups
 
 _ROWS, _LINES = 8, 5
 _RANGES = 4
 _NOTICED = 5e-4
-_LABELS = {
-    "jensen_shannon": "Jensen-Shannon divergence",
-    "psi": "PSI",
-    "l_inf": "L∞ distance",
-    "mean_shift": "mean shift",
-    "std_ratio": "ratio of standard deviations",
-    "nonfinite": "share of NaN and Inf",
-    "new": "new groups",
-    "lost": "lost groups",
-}
 
 
 def show_diff(found: Diff, *, verbose: bool) -> None:
@@ -40,7 +31,7 @@ def show_diff(found: Diff, *, verbose: bool) -> None:
     if found.breaches:
         say("  remedy: find what changed in how B was made; where that is meant, state it in prep.drift of the schema")
     _show_features(found, verbose)
-    _some("groups", list(_groups(found.groups, verbose)), verbose)
+    _some("groups", [*_within(found), *_groups(found.groups, verbose)], verbose)
     _some("samples", list(_samples(found, verbose)), verbose)
     described = [str(each) for each in found.changes]
     described += [f"constant {name}: {text}" for name, text in found.constants.items()]
@@ -56,10 +47,12 @@ def _verdict(found: Diff) -> tuple[str, str]:
         return "verdict-good", f"the same: descriptions, and {found.samples.rows:,} samples by digest"
     rows, described = found.samples, len(found.changes) + len(found.constants)
     apart = [each for each in found.features if each.beyond_chance]
+    alone = [each for each in found.within if each.beyond_chance]
     parts = [
         f"{len(apart)} of {_count(len(found.features), 'feature')} apart beyond chance, {apart[0].name} farthest"
         if apart
         else "",
+        f"{alone[0].name} farthest of single groups" if alone else "",
         f"{rows.changed.count:,} of {_count(rows.rows, 'sample')} changed" if rows.changed.count else "",
         f"{_count(_total(rows.added), 'sample')} added" if rows.added else "",
         f"{_count(_total(rows.removed), 'sample')} removed" if rows.removed else "",
@@ -75,11 +68,11 @@ def _count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _beyond(each: Breach) -> str:
+def _beyond(each: Judgement) -> str:
     if each.measure == "comparable":
         return f"  BEYOND  {each.feature} cannot be compared: {each.measured}"
     measured, allowed = (value if isinstance(value, str) else f"{value:.4g}" for value in (each.measured, each.allowed))
-    return f"  BEYOND  {each.feature}: {_LABELS[each.measure]} {measured}, at most {allowed}"
+    return f"  BEYOND  {each.feature}: {LABELS[each.measure]} {measured}, at most {allowed}"
 
 
 def _show_features(found: Diff, verbose: bool) -> None:
@@ -104,19 +97,36 @@ def _show_features(found: Diff, verbose: bool) -> None:
 
 
 def _row(each: Feature) -> list[str]:
-    measures = [each.measures[key] for key in ("jensen_shannon", "psi", "l_inf", "mean_shift")]
     moments = [side[key] for key in ("mean", "std") for side in (each.a, each.b)]
     return [
         each.name,
-        *(f"{value:.3f}" for value in measures),
+        *_distances(each),
         *(f"{value:.4g}" for value in moments),
         *(f"{side['nonfinite']:,}" for side in (each.a, each.b)),
     ]
 
 
+def _distances(each: Feature) -> list[str]:
+    return [f"{each.measures[key]:.3f}" for key in ("jensen_shannon", "psi", "l_inf", "mean_shift")]
+
+
 def _noticed(each: Feature) -> bool:
     measures: Mapping[str, float] = {**each.measures, "std_ratio": each.measures["std_ratio"] - 1}
     return any(value >= _NOTICED for value in measures.values()) or each.a["nonfinite"] != each.b["nonfinite"]
+
+
+def _within(found: Diff) -> Iterator[str]:
+    for by in found.by:
+        rows = [each for each in found.within if each.by == by and each.beyond_chance]
+        groups = dict.fromkeys(each.group for each in rows)
+        more = " or more" if len(found.within) < found.measured_within and len(rows) == len(found.within) else ""
+        if rows:
+            yield f"  {by}: {_count(len(groups), 'group')}{more} apart beyond chance within, farthest first"
+        for each in rows:
+            js, psi, l_inf, shift = _distances(each)
+            yield f"    {each.name}: JS {js}, PSI {psi}, L∞ {l_inf}, shift/std {shift} ({each.b['finite']:,} values)"
+    for (name, by), why in found.not_within.items():
+        yield f"  {name} is not compared by {by}: {why}"
 
 
 def _groups(found: Sequence[Groups], verbose: bool) -> Iterator[str]:

@@ -40,7 +40,7 @@ def validate(
     Examples: `prep validate data/` · `prep validate data/ --strict --junit junit.xml --github`
     """
     from prep.cli.options import executor
-    from prep.cli.output import progress
+    from prep.cli.output import progress, report_error
     from prep.cli.outputs import Outputs
     from prep.cli.render import show_validations
     from prep.errors import PrepError
@@ -54,11 +54,12 @@ def validate(
             found = verb(*paths, schema=schema, changed_only=changed_only, workers=work, progress=show)
     except PrepError as error:
         outputs.write(document([Validation(paths[0], None, error)], strict=strict))
-        raise
+        report_error(error)
+        raise typer.Exit(error.exit_code) from error
     told = document(found, strict=strict)
     outputs.write(told)
     if not outputs.take_stdout:
-        show_validations(found, verbose=verbose)
+        show_validations(told, verbose=verbose)
     raise typer.Exit(told["exit_code"])
 
 

@@ -44,19 +44,11 @@ def distances(one: QuantilesResult, other: QuantilesResult) -> Distances:
             remedy="measure both with the pivots of one of them",
         )
     found = np.zeros((3, int(one.count.size)))
-    pairs = zip(_cells(one), _cells(other), strict=True)
+    pairs = zip(one.cells(), other.cells(), strict=True)
     for cell, ((left, n), (right, m)) in enumerate(pairs):
         found[:, cell] = _distances(left, n, right, m)
     js, psi, l_inf = found.reshape(3, *one.shape)
     return Distances(js, psi, l_inf)
-
-
-def _cells(sketch: QuantilesResult) -> list[tuple[Array, Array]]:
-    """Ascending representatives and counts of each group and feature."""
-    # No bucket is empty, so that the running count alone tells where the buckets of a cell end.
-    ends = np.searchsorted(np.cumsum(sketch.counts), np.cumsum(sketch.count.ravel()), side="right")
-    starts = np.append(0, ends[:-1])
-    return [(sketch.values[a:b], sketch.counts[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
 
 
 def _distances(left: Array, n: Array, right: Array, m: Array) -> tuple[float, float, float]:

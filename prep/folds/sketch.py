@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,29 @@ class QuantilesResult:
     values: Array
     counts: Array
     relative_error: float = RELATIVE_ERROR
+
+    def cells(self) -> list[tuple[Array, Array]]:
+        """Ascending representatives and counts of each group and feature, row-major."""
+        # No bucket is empty, so that the running count alone tells where the buckets of a cell end.
+        ends = np.searchsorted(np.cumsum(self.counts), np.cumsum(self.count.ravel()), side="right")
+        starts = np.append(0, ends[:-1])
+        return [(self.values[a:b], self.counts[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+    def only(self, groups: Sequence[int]) -> QuantilesResult:
+        """The sketch of some of its groups."""
+        places = [self.groups.index(each) for each in groups]
+        width = int(np.prod(self.shape[1:], dtype=np.int64))
+        cells = self.cells()
+        kept = [cells[place * width + feature] for place in places for feature in range(width)]
+        values, counts = ([each[side] for each in kept] for side in (0, 1))
+        return replace(
+            self,
+            groups=tuple(groups),
+            shape=(len(places), *self.shape[1:]),
+            count=self.count[places],
+            values=np.concatenate([*values, self.values[:0]]),
+            counts=np.concatenate([*counts, self.counts[:0]]),
+        )
 
     def quantile(self, q: float) -> Array:
         """The value at rank max(1, ⌈q·n⌉) for each group and feature, float64 (G, *feature sizes); NaN where n is 0."""

@@ -1,4 +1,4 @@
-"""A validation on GitHub: annotations where somebody looks at the change, and a table in the summary of the step.
+"""A validation or a comparison on GitHub: annotations where somebody looks at the change, and a table in the summary.
 
 GitHub shows ten errors and ten warnings of a step and takes a summary of 1 MiB; what goes beyond is counted in the last
 annotation, and the whole is in the log.
@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from prep.report.outcomes import Outcome, outcomes
+from prep.report.outcomes import Outcome, outcomes, source_root, verb
 
 _MOST = 10
 _SUMMARY_BYTES = 1 << 20
@@ -22,23 +23,15 @@ def commands(document: Mapping[str, Any]) -> list[str]:
     rows = list(outcomes(document))
     errors = [row for row in rows if row.status in ("error", "failed")]
     warnings = [row for row in rows if row.status == "warning"]
-    return [*_commands("error", errors), *_commands("warning", warnings)]
+    title = verb(document)
+    return [*_commands("error", errors, title), *_commands("warning", warnings, title)]
 
 
 def summary(document: Mapping[str, Any]) -> str:
     """Markdown: the verdict, a table of the datasets and one of what did not pass."""
     rows = list(outcomes(document))
     bad = [row for row in rows if row.status != "passed"]
-    head = [
-        "## prep validate",
-        "",
-        f"{len(document['datasets'])} datasets, {len(rows)} checks, exit code {document['exit_code']}.",
-        "",
-        "| dataset | verdict | checks passed | samples | root |",
-        "|---|---|---|---|---|",
-        *(_dataset(each) for each in document["datasets"]),
-        "",
-    ]
+    head = [f"## {verb(document)}", "", *(_compared if "diff_version" in document else _datasets)(document, rows), ""]
     if bad:
         head.append("| | dataset | check | field | message | measured | allowed | remedy |")
         head.append("|---|---|---|---|---|---|---|---|")
@@ -64,16 +57,34 @@ def append_summary(document: Mapping[str, Any], environment: Mapping[str, str] =
     return True
 
 
-def _commands(kind: str, rows: list[Outcome]) -> list[str]:
+def _commands(kind: str, rows: list[Outcome], title: str) -> list[str]:
     shown = rows if len(rows) <= _MOST else rows[: _MOST - 1]
-    lines = []
+    lines, root = [], source_root()
     for row in shown:
-        where = f"file={_property(row.place)}" + (f",line={row.line}" if row.line else "")
+        path = Path(os.path.abspath(row.place))
+        place = str(path.relative_to(root)) if path.is_relative_to(root) else row.place
+        where = f"file={_property(place)}" + (f",line={row.line}" if row.line else "")
         lines.append(f"::{kind} {where},title={_property(row.title)}::{_data(row.text)}")
     if len(shown) < len(rows):
         rest = f"{len(rows) - len(shown)} more, in the log and in the summary of this step"
-        lines.append(f"::{kind} title=prep validate::{_data(rest)}")
+        lines.append(f"::{kind} title={title}::{_data(rest)}")
     return lines
+
+
+def _datasets(document: Mapping[str, Any], rows: list[Outcome]) -> list[str]:
+    return [
+        f"Datasets: {len(document['datasets'])}, checks: {len(rows)}, exit code {document['exit_code']}.",
+        "",
+        "| dataset | verdict | checks passed | samples | root |",
+        "|---|---|---|---|---|",
+        *(_dataset(each) for each in document["datasets"]),
+    ]
+
+
+def _compared(document: Mapping[str, Any], rows: list[Outcome]) -> list[str]:
+    beyond = sum(row.status == "failed" for row in rows)
+    paths = f"{_cell(document['b']['path'])} compared with {_cell(document['a']['path'])}"
+    return [f"{paths}: limits: {len(rows)}, exceeded: {beyond}, exit code {document['exit_code']}."]
 
 
 def _dataset(each: Mapping[str, Any]) -> str:

@@ -1,17 +1,50 @@
-"""The rows of a validation document: one for each check and field, and one for each reason why data were not examined.
+"""The rows of a document of `prep validate` or `prep diff`: one for each check and field, or limit of drift, and one
+for each reason why data were not examined.
 
 Everything that is written for a machine or a page is made of these, so that all of them say the same.
 """
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 # Failed: the data are wrong. Error: they were not examined, or the stored bytes are not those that were written.
 Status = Literal["error", "failed", "warning", "passed"]
 ORDER: tuple[Status, ...] = ("error", "failed", "warning", "passed")
+# Causes before what follows from them: other bytes, another shape, no transform, NaN, a wrong mask or stale statistics
+# make every later check fail too. A check that is not named here is judged on the values themselves.
+CAUSES: tuple[tuple[str, ...], ...] = (
+    ("stored_bytes",),
+    ("structure",),
+    ("transform_plan", "embedded_transforms"),
+    ("split_flags",),
+    ("finite",),
+    ("binary", "mask_prefix", "zero_padding", "encoding", "count_matches", "one_hot", "time_steps"),
+    ("embedded_statistics",),
+    (),
+    ("in_bounds", "norm_bounds", "held_out", "growth"),
+    ("zero_baseline", "loss_share", "linear_fit", "mean_probe", "fir_probe", "learnability"),
+)
+_PLACES = {name: place for place, names in enumerate(CAUSES) for name in names}
+_OTHERS = CAUSES.index(())
+LABELS = {
+    "jensen_shannon": "Jensen-Shannon divergence",
+    "psi": "PSI",
+    "l_inf": "L∞ distance",
+    "mean_shift": "mean shift",
+    "std_ratio": "ratio of standard deviations",
+    "nonfinite": "share of NaN and Inf",
+    "new": "new groups",
+    "lost": "lost groups",
+}
+_DRIFTED = "find what changed in how B was made; where that is meant, state it in prep.drift of the schema"
+_FIRST = 3
+_SAID = ("path", "dataset", "field", "line")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +52,9 @@ class Outcome:
     """One check on one field of the dataset at ``path``, or (``check`` is then the code of an error) why there is none.
 
     ``place`` and ``line`` are where to look: the line of the schema that asks for it, else the dataset itself.
+    ``examined`` counts values, ``failing`` samples (0 where a check is not about single ones), ``first`` are the first
+    of them. ``nth`` counts the rows of one check on one field, in the order of the document: their name in one dataset
+    is check, field and ``nth``.
     """
 
     path: str
@@ -33,6 +69,11 @@ class Outcome:
     remedy: str
     place: str
     line: int
+    examined: int = 0
+    failing: int = 0
+    worst: str = ""
+    first: str = ""
+    nth: int = 1
 
     @property
     def title(self) -> str:
@@ -52,15 +93,46 @@ class Outcome:
 
 
 def outcomes(document: Mapping[str, Any]) -> Iterator[Outcome]:
-    """Every row of a validation document, dataset by dataset; within one, what to mend first comes first."""
+    """Every row of a document, dataset by dataset; what to mend first comes first."""
+    for _, rows in by_dataset(document):
+        yield from rows
+
+
+def source_root(environment: Mapping[str, str] = os.environ) -> Path:
+    """The folder that paths of annotations and alerts are relative to: the checkout of a CI server, else this one."""
+    here = Path.cwd()
+    checkout = environment.get("GITHUB_WORKSPACE", "")
+    return Path(checkout) if checkout and here.is_relative_to(checkout) else here
+
+
+def verb(document: Mapping[str, Any]) -> str:
+    """The command that made a document."""
+    return "prep diff" if "diff_version" in document else "prep validate"
+
+
+def by_dataset(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], list[Outcome]]]:
+    """Each dataset of a document (of a comparison: the second one) with its rows, those first that are worst; within
+    one, what was not examined or is not as it was written, then failures, then warnings, each with causes before what
+    follows from them.
+    """
+    if "diff_version" in document:
+        return [(document, sorted(_drift(document), key=lambda row: ORDER.index(row.status)))]
+    found = []
     for each in document["datasets"]:
-        found = [*_errors(each), *_checks(each, strict=document["strict"]), *_notes(each)]
-        yield from sorted(found, key=lambda row: ORDER.index(row.status))
+        rows = [*_errors(each), *_checks(each, strict=document["strict"]), *_notes(each)]
+        found.append((each, sorted(rows, key=_urgency)))
+    return sorted(found, key=lambda pair: ORDER.index(pair[1][0].status) if pair[1] else len(ORDER))
+
+
+def _urgency(row: Outcome) -> tuple[int, int]:
+    return ORDER.index(row.status), _PLACES.get(row.check, _OTHERS)
 
 
 def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
     report = dataset.get("report", {"checks": []})
+    seen: Counter[tuple[str, str]] = Counter()
     for check, line in zip(report["checks"], dataset.get("lines", []), strict=True):
+        seen[check["check"], check["field"]] += 1
         yield Outcome(
             path=dataset["path"],
             dataset=report["dataset"],
@@ -74,7 +146,50 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             remedy="" if check["passed"] else check["remedy"],
             place=dataset["schema"] if line else dataset["path"],
             line=line,
+            examined=check["examined"],
+            failing=check["failing"],
+            worst="" if check["worst"] is None else _number(check["worst"], 4),
+            first=_first(check),
+            nth=seen[check["check"], check["field"]],
         )
+
+
+def _drift(document: Mapping[str, Any]) -> Iterator[Outcome]:
+    path = document["b"]["path"]
+    if "error" in document:
+        yield from _errors({"path": path, "error": document["error"]})
+        return
+    name, limits = document["b"]["name"], document["limits"]
+    if limits is None:
+        message, remedy = (
+            "no limits of drift are stated, so that nothing is judged",
+            "add section prep.drift to the schema",
+        )
+        yield Outcome(path, name, "drift_limits", "", "warning", message, "", "", "", remedy, path, 0)
+        return
+    for each in document["judged"]:
+        place = f"{each['field']} by {each['by']}" if each["by"] else each["field"]
+        beyond, judged, number = each["beyond"], each["judged"], _number(each["measured"], 4)
+        message = f"{each['feature']}: {LABELS.get(each['measure'], 'not compared,')} {number}"
+        if judged > 1:
+            message += f", the largest; {beyond:,} of {judged:,} are beyond the limit"
+        yield Outcome(
+            path=path,
+            dataset=name,
+            check=f"drift_{each['measure']}",
+            field=place,
+            status="failed" if beyond else "passed",
+            message=message,
+            measured=number,
+            allowed=_number(each["allowed"]) if each["measure"] == "comparable" else f"≤ {_number(each['allowed'])}",
+            samples="",
+            remedy=_DRIFTED if beyond else "",
+            place=limits,
+            line=0,
+        )
+    for field in document["fields_unread"]:
+        same = "holds the same values, by digest"
+        yield Outcome(path, name, "drift_same", field, "passed", same, "", "", "", "", limits, 0)
 
 
 def _notes(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
@@ -85,7 +200,7 @@ def _notes(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
 
 def _errors(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
     error = dataset.get("error")
-    for each in error.get("reasons", [error]) if error else ():
+    for nth, each in enumerate(error.get("reasons", [error]) if error else (), 1):
         where = each["where"]
         yield Outcome(
             path=dataset["path"],
@@ -96,10 +211,11 @@ def _errors(dataset: Mapping[str, Any]) -> Iterator[Outcome]:
             message=each["what"],
             measured=each["measured"] or "",
             allowed=each["allowed"] or "",
-            samples=", ".join(f"{name} {value}" for name, value in where.items() if name not in ("path", "dataset")),
+            samples=", ".join(f"{name} {value}" for name, value in where.items() if name not in _SAID),
             remedy=each["remedy"],
             place=where.get("path") or dataset["path"],
             line=where.get("line") or 0,
+            nth=nth,
         )
 
 
@@ -120,8 +236,16 @@ def _measured(check: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, int | float) else str(value)
+def _number(value: Any, digits: int = 6) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, int | float) else str(value)
+
+
+def _first(check: Mapping[str, Any]) -> str:
+    samples, splits = check["samples"], ", ".join(dict.fromkeys(check["splits"]))
+    if not samples:
+        return ""
+    more = ", …" if max(check["failing"], len(samples)) > _FIRST else ""
+    return f"{', '.join(map(str, samples[:_FIRST]))}{more}" + (f" ({splits})" if splits else "")
 
 
 def _samples(check: Mapping[str, Any]) -> str:

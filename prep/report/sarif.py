@@ -1,4 +1,4 @@
-"""A validation as SARIF 2.1.0: a result for what failed, at the line of the schema that asks for it.
+"""A validation or a comparison as SARIF 2.1.0: a result for what failed, at the line of the schema that asks for it.
 
 What passed is no result: code scanning would show it as an alert. (The numbers of passing checks are in the JSON, the
 JUnit file and the page.)
@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from prep.report.outcomes import Outcome, outcomes
+from prep.report.outcomes import Outcome, outcomes, source_root
 
 _LEVELS = {"error": "error", "failed": "error", "warning": "warning"}
 _MOST = 5000  # results that code scanning shows
@@ -22,7 +22,7 @@ _ROOT = "%SRCROOT%"
 
 
 def sarif(document: Mapping[str, Any]) -> bytes:
-    """UTF-8 JSON; places below the working folder are relative to it, as they are in a repository."""
+    """UTF-8 JSON; places in the checkout are relative to it."""
     rows = [row for row in outcomes(document) if row.status in _LEVELS]
     rules = list(dict.fromkeys(row.check for row in rows))
     unexamined = [row for row in rows if row.status == "error"]
@@ -37,7 +37,7 @@ def sarif(document: Mapping[str, Any]) -> bytes:
                 ],
             }
         ],
-        "originalUriBaseIds": {_ROOT: {"uri": Path.cwd().as_uri() + "/"}},
+        "originalUriBaseIds": {_ROOT: {"uri": source_root().as_uri() + "/"}},
         "columnKind": "unicodeCodePoints",
         "results": [_result(row, rules.index(row.check)) for row in rows[:_MOST]],
     }
@@ -58,7 +58,7 @@ def _rule(name: str) -> dict[str, Any]:
 
 
 def _result(row: Outcome, rule: int) -> dict[str, Any]:
-    identity = "\0".join([row.dataset, row.check, row.field])
+    identity = "\0".join([row.dataset, row.check, row.field, *([str(row.nth)] if row.nth > 1 else [])])
     place: dict[str, Any] = {"artifactLocation": _location(row.place)}
     if row.line:
         place["region"] = {"startLine": row.line}
@@ -77,7 +77,7 @@ def _location(place: str) -> dict[str, str]:
     if "://" in place:
         return {"uri": place}
     path = Path(os.path.abspath(place))
-    if path.is_relative_to(Path.cwd()):
-        relative = path.relative_to(Path.cwd())
+    if path.is_relative_to(root := source_root()):
+        relative = path.relative_to(root)
         return {"uri": Path("/", relative).as_uri().removeprefix("file:///"), "uriBaseId": _ROOT}
     return {"uri": path.as_uri()}

@@ -1,43 +1,206 @@
-"""A report as lines for a terminal: the verdict, what failed first with place and remedy, then what passed."""
+"""A validation as lines for a terminal: a row for each check and field, what to mend first at the top."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
 
-from prep.report import CheckResult, Report
+from prep.errors import printable
+from prep.report.outcomes import Outcome, by_dataset
+
+Line = tuple[str, str]
+_WORDS = {"error": "ERROR", "failed": "FAIL", "warning": "WARN", "passed": "ok"}
+_STYLES = {"error": "bad", "failed": "bad", "warning": "warn", "passed": "good"}
+_HEADINGS = ("", "check", "field", "values", "failing", "worst", "allowed")
+_NUMBERS = (3, 4, 5)
+_LONGEST = 28  # characters of a name that other rows are aligned to
+_INDENT = " " * 8
+_NARROW = 24  # less room than this beside the other columns, and the last one goes on below them
 
 
-def lines(report: Report, *, verbose: bool = False) -> Iterator[tuple[str, str]]:
-    """(style, text) pairs; style is one of ``verdict-good``, ``verdict-bad``, ``bad``, ``warn``, ``good``, ``dim``."""
-    passed = sum(each.passed for each in report.results)
-    style = "verdict-bad" if report.failed else "verdict-good"
-    words = {"passed": "passed", "warnings": "passed with warnings", "failed": "FAILED"}[report.verdict]
-    yield (
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What is said of one dataset: its verdict, and the rows below it."""
+
+    head: str
+    style: str
+    about: Mapping[str, Any]
+    rows: tuple[Outcome, ...]
+
+    @property
+    def bad(self) -> tuple[Outcome, ...]:
+        return tuple(row for row in self.rows if row.status != "passed")
+
+    def lines(self, shown: int, told: int, *, verbose: bool = False, width: int | None) -> list[Line]:
+        """The head and a line for each of the first ``shown`` rows that did not pass, of those the first ``told`` with
+        all there is to say; with ``verbose`` also for the rows that passed.
+        """
+        rows = self.rows if verbose else self.bad[:shown]
+        found = _wrapped(self.head, self.style, width, "  ")
+        heading, *aligned = _aligned(rows)
+        if any(row.examined for row in rows):
+            found.append(("dim", _row(heading, width, cut=True)[0]))
+        for place, (row, cells) in enumerate(zip(rows, aligned, strict=True)):
+            full = verbose or place < told
+            label = "" if _unexamined(row) else "allowed:  "
+            found += [(_STYLES[row.status], text) for text in _row(cells, width, cut=not full, label=label)]
+            if full and row.status != "passed":
+                following = rows[place + 1 : None if verbose else told][:1]
+                again = any((each.check, each.remedy) == (row.check, row.remedy) for each in following)
+                found += _details(row, width, verbose=verbose, remedy=not again)
+        return found
+
+
+def lines(
+    document: Mapping[str, Any], *, verbose: bool = False, width: int | None = None, height: int | None = None
+) -> list[Line]:
+    """(style, text) pairs of a validation document; style is one of ``verdict-good``, ``verdict-bad``, ``bad``,
+    ``warn``, ``good``, ``dim``. Text is wrapped at ``width`` columns. Of what does not fit into ``height`` lines, the
+    last of each dataset are left out or cut, and the end says how to see them; ``verbose`` shows everything.
+    """
+    several = len(document["datasets"]) > 1
+    grouped = by_dataset(document)
+    blocks = [_Block(*_head(each, rows, several), each, tuple(rows)) for each, rows in grouped]
+    foot = _foot(blocks) if several else []
+    most = max((len(each.rows) for each in blocks), default=0)
+    if not several and not verbose:
+        foot = _passed(blocks[0], width)
+    if verbose or height is None or sum(len(each.bad) + 1 for each in blocks) <= height:
+        whole = [line for each in blocks for line in each.lines(most, most, verbose=verbose, width=width)]
+        if verbose or height is None or len(whole) + len(foot) <= height:
+            return [*whole, *foot]
+        if not several and not blocks[0].bad:
+            return whole
+    return _fitted(blocks, foot, width, height)
+
+
+def _fitted(blocks: Sequence[_Block], foot: list[Line], width: int | None, height: int) -> list[Line]:
+    """The heads of what did not pass; while there is room one more line of each dataset in turn: what to mend first
+    with all there is to say, then a row for each of the others, then what there is to say of them.
+    """
+    bad, good = [each for each in blocks if each.bad], [each for each in blocks if not each.bad]
+    foot = foot if len(blocks) > 1 else []
+    room = height - len(foot) - 1
+    heads = bad if len(bad) * 4 <= room else bad[: max(1, room // 4)]
+    made = [each.lines(int(not place), int(not place), width=width) for place, each in enumerate(heads)]
+    while len(made) > 1 and sum(map(len, made)) + 1 > room:
+        made.pop()
+    unsaid, heads = len(bad) - len(made), heads[: len(made)]
+    rest = [("verdict-bad", f"{unsaid:,} more datasets did not pass")] if unsaid else []
+    room -= len(rest)
+    most = max((len(each.bad) for each in heads), default=0)
+    shown, told = ([int(not place) for place in range(len(heads))] for _ in range(2))
+    for grown, enough in ((shown, 1), (told, 1), (shown, most), (told, most)):
+        for turn in range(enough):
+            for place, each in enumerate(heads):
+                if grown[place] != turn or turn >= (len(each.bad) if grown is shown else shown[place]):
+                    continue
+                grown[place] += 1
+                longer = each.lines(shown[place], told[place], width=width)
+                if sum(map(len, made)) - len(made[place]) + len(longer) <= room:
+                    made[place] = longer
+                else:
+                    grown[place] -= 1
+    passed = [line for each in good for line in each.lines(0, 0, width=width)]
+    if sum(map(len, made)) + len(passed) <= room:
+        rest += passed
+    left = sum(len(each.bad) for each in bad) - sum(shown)
+    hint = f"… {left:,} more (-v shows everything)" if left else "(-v shows everything)"
+    return [line for part in (*made, rest, foot, [("", hint)]) for line in part]
+
+
+def _head(about: Mapping[str, Any], rows: Sequence[Outcome], several: bool) -> tuple[str, str]:
+    report, style = about.get("report"), "verdict-good" if about["exit_code"] == 0 else "verdict-bad"
+    path = about["path"]
+    if report is None:
+        return f"{path}: {about['note']}" if "note" in about else f"{path}: not examined", style
+    warned = " with warnings" if report["verdict"] == "warnings" else ""
+    verdict = "FAILED" if about["exit_code"] else f"passed{warned}"
+    same = ", as it was certified: every stored byte was hashed" if about["unchanged"] else ""
+    counts = f"{report['checks_passed']} of {len(rows)} checks, {report['rows']:,} samples"
+    if several:
+        return f"{path}: {report['dataset']} {report['version']} {verdict}, {counts}{same}", style
+    return (
+        f"{report['dataset']} {report['version']}: {verdict}, {counts}, {report['values']:,} values examined{same}",
         style,
-        f"{report.dataset} {report.version}: {words}, {passed} of {len(report.results)} checks, "
-        f"{report.rows:,} samples, {report.values:,} values examined",
     )
-    for result in sorted(report.failed, key=lambda each: each.kind != "integrity"):
-        yield from _failure(result, "bad", "FAIL")
-    for result in report.warned:
-        yield from _failure(result, "warn", "WARN")
-    for result in report.results if verbose else ():
-        if result.passed:
-            worst = "" if result.finding.worst is None else f"worst {result.finding.worst:.4g}, "
-            yield "good", f"  ok    {result.check:<20} {result.field:<24} {worst}limit {result.finding.limit}"
 
 
-def _failure(result: CheckResult, style: str, word: str) -> Iterator[tuple[str, str]]:
-    finding = result.finding
-    yield style, f"  {word}  {result.check} on {result.field}: {finding.message}"
-    if finding.samples:
-        splits = f" (split {', '.join(dict.fromkeys(finding.splits))})" if finding.splits else ""
-        more = f", {finding.failing - len(finding.samples)} more" if finding.failing > len(finding.samples) else ""
-        yield "dim", f"        where:    samples {', '.join(map(str, finding.samples))}{more}{splits}"
-    if finding.worst is not None:
-        place = "" if finding.worst_sample is None else f" at sample {finding.worst_sample}"
-        yield "dim", f"        measured: worst {finding.worst:.6g}{place}"
-    yield "dim", f"        allowed:  {finding.limit}"
-    if finding.examined != finding.present:
-        yield "dim", f"        examined: {finding.examined:,} of {finding.present:,} values"
-    yield "dim", f"        remedy:   {finding.remedy}"
+def _foot(blocks: Sequence[_Block]) -> list[Line]:
+    good = sum(each.about["exit_code"] == 0 for each in blocks)
+    style = "verdict-good" if good == len(blocks) else "verdict-bad"
+    return [(style, f"{good:,} of {len(blocks):,} datasets passed")]
+
+
+def _passed(block: _Block, width: int | None) -> list[Line]:
+    """The checks that passed, by name, each with how many fields it passed on."""
+    counts = Counter(row.check for row in block.rows if row.status == "passed" and row.allowed)
+    named = ", ".join(name if count == 1 else f"{name} {count}" for name, count in counts.items())
+    return _wrapped(f"  ok    {named} (-v shows each)", "good", width, _INDENT) if counts else []
+
+
+def _aligned(rows: Sequence[Outcome]) -> list[list[str]]:
+    """The cells of the heading and of each row, as wide as their columns, without columns that are empty; the last
+    one is as long as it is.
+    """
+    table = [list(_HEADINGS), *(_cells(row) for row in rows)]
+    filled = [place in (0, len(_HEADINGS) - 1) or any(cells[place] for cells in table[1:]) for place in range(7)]
+    widths = [min(max(len(cells[place]) for cells in table), _LONGEST) for place in range(len(_HEADINGS) - 1)]
+    for cells in table:
+        for place, width in enumerate(widths):
+            cells[place] = cells[place].rjust(width) if place in _NUMBERS else cells[place].ljust(width)
+    return [[cell for cell, keep in zip(cells, filled, strict=True) if keep] for cells in table]
+
+
+def _cells(row: Outcome) -> list[str]:
+    examined = f"{row.examined:,}" if row.examined or row.failing else ""
+    failing = f"{row.failing:,}" if row.failing else ""
+    last = "; ".join(filter(None, (row.allowed, f"at {row.first}" if row.first else "")))
+    if _unexamined(row):
+        last = row.message
+    return [printable(text) for text in (_WORDS[row.status], row.check, row.field, examined, failing, row.worst, last)]
+
+
+def _unexamined(row: Outcome) -> bool:
+    return row.status == "error" and not row.examined
+
+
+def _row(cells: Sequence[str], width: int | None, *, cut: bool, label: str = "") -> list[str]:
+    """One line where there is room for it, or where what is too long is ``cut``; ``label`` says what goes on below."""
+    *front, last = cells
+    beside = "  " + "  ".join(front) + "  "
+    whole = (beside + last).rstrip()
+    if width is None or len(whole) <= width:
+        return [whole]
+    if cut:
+        return [whole[: width - 1] + "…"]
+    if width - len(beside) >= _NARROW:
+        return wrap(last, width, initial_indent=beside, subsequent_indent=" " * len(beside))
+    below = wrap(label + last, width, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")
+    return [*wrap(beside.rstrip(), width, subsequent_indent=_INDENT), *below]
+
+
+def _details(row: Outcome, width: int | None, *, verbose: bool, remedy: bool) -> list[Line]:
+    """What a row has no room for: the message; of data that were not examined also where; and the remedy."""
+    place = f"{row.place}:{row.line}" if row.line else row.place
+    if _unexamined(row):
+        told = ["where:    " + ", ".join(filter(None, (place, row.samples)))]
+        told += [f"measured: {row.measured}"] if row.measured else []
+        told += [f"allowed:  {row.allowed}"] if row.allowed else []
+    else:
+        told = [row.message]
+        if verbose:
+            told.append(f"where:    {place}" + (f", {row.samples}" if row.samples else ""))
+        if verbose or " of " in row.measured.rpartition(", ")[2]:  # a part of the values only
+            told.append(f"measured: {row.measured}")
+    told += [f"remedy:   {row.remedy}"] if remedy else []
+    return [line for text in map(printable, told) for line in _wrapped(_INDENT + text, "dim", width, _INDENT + "  ")]
+
+
+def _wrapped(text: str, style: str, width: int | None, indent: str) -> list[Line]:
+    if width is None or len(text) <= width:
+        return [(style, text)]
+    return [(style, part) for part in wrap(text, width, subsequent_indent=indent)]

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from prep.schema.plan import Schema
 from prep.strict_yaml import Place
 
+COUNTS = ("new", "lost")
+
 
 def limits_of(schema: Schema, name: str) -> Mapping[str, float]:
     """The limits of a field: those of its own before those of all; none for a field that is ignored, and for ids."""
@@ -16,6 +18,16 @@ def limits_of(schema: Schema, name: str) -> Mapping[str, float]:
     if name in schema.fields and schema.fields[name].role in ("id", "split", "constant"):
         return {}
     return {**drift["limits"], **drift.get("fields", {}).get(name, {})}
+
+
+def limits_within(schema: Schema) -> dict[str, Mapping[str, float]]:
+    """The limits of distances within each group, by the field that names the groups."""
+    groups = schema.drift.get("groups", {})
+    stated = {
+        name: {measure: allowed for measure, allowed in limits.items() if measure not in COUNTS}
+        for name, limits in groups.items()
+    }
+    return {name: limits for name, limits in stated.items() if limits}
 
 
 def drift_problems(schema: Schema) -> Iterator[tuple[Place, str, object, str, str]]:

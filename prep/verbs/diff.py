@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from prep.blocks import SPLITS, DatasetSpec
 from prep.certificate import manifest
 from prep.certificate.tree import logical_root
 from prep.engine import DatasetSource, Progress, Workers, silent
-from prep.errors import EXIT_DATA, EXIT_OK, SchemaError, UsageError, Where
+from prep.errors import EXIT_DATA, EXIT_OK, PrepError, SchemaError, UsageError, Where
 from prep.formats import no_such_dataset
 from prep.formats.digests import ChunkDigests
 from prep.schema import Schema
-from prep.verbs.changed import Samples, Side, changed_samples
+from prep.schema.drift import limits_within
+from prep.verbs.changed import KEEP, Samples, Side, changed_samples
 from prep.verbs.described import Change, changes
 from prep.verbs.diff_plan import Plan
-from prep.verbs.drift import Breach, breaches
+from prep.verbs.drift import Judgement, judgements, worst
 from prep.verbs.features import Feature, Groups, features, groups, to_dict
 from prep.verbs.published import unreplaced
 from prep.verbs.rawdata import read_manifest
@@ -49,9 +51,10 @@ class Diff:
     """How B differs from A.
 
     ``changes`` are those of the descriptions, ``constants`` says what changed of each constant, ``features`` are those
-    measured, the farthest apart first, over ``split`` ("" is all samples); ``unread`` are the fields that hold the same
-    values by digest, ``apart`` says why others cannot be compared. ``breaches`` are beyond the limits of the schema at
-    ``limits``, which is empty where no schema states any.
+    measured, the farthest apart first, over ``split`` ("" is all samples). ``within`` are those of single groups of the
+    fields ``by``, of ``measured_within`` the thousand farthest apart; ``not_within`` are fields not measured like that.
+    ``unread`` are the fields that hold the same values by digest, ``apart`` says why others cannot be compared.
+    ``judged`` are measured against the limits of the schema at ``limits``, which is empty where no schema states any.
     """
 
     a: Dataset
@@ -59,13 +62,22 @@ class Diff:
     changes: tuple[Change, ...]
     constants: Mapping[str, str]
     features: tuple[Feature, ...]
+    within: tuple[Feature, ...]
+    measured_within: int
+    by: tuple[str, ...]
+    not_within: Mapping[tuple[str, str], str]
     unread: tuple[str, ...]
     apart: Mapping[str, str]
     groups: tuple[Groups, ...]
     samples: Samples
-    breaches: tuple[Breach, ...]
+    judged: tuple[Judgement, ...]
     limits: str
     split: str
+
+    @property
+    def breaches(self) -> tuple[Judgement, ...]:
+        """What is beyond a limit, the farthest first."""
+        return tuple(sorted((each for each in self.judged if each.beyond), key=attrgetter("excess"), reverse=True))
 
     @property
     def same(self) -> bool:
@@ -79,7 +91,9 @@ class Diff:
         return EXIT_DATA if self.breaches else EXIT_OK
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; infinity is ``"inf"``, what was not measured None."""
+        """JSON-ready form (``diff.schema.json`` beside `prep.report`); infinity is ``"inf"``, what was not measured
+        None.
+        """
         rows = self.samples
         return {
             "diff_version": DIFF_VERSION,
@@ -88,21 +102,16 @@ class Diff:
             "a": {**asdict(self.a), "path": str(self.a.path)},
             "b": {**asdict(self.b), "path": str(self.b.path)},
             "limits": self.limits or None,
-            "beyond": [to_dict(asdict(each)) for each in self.breaches],
+            "beyond": [to_dict(asdict(each)) for each in self.breaches[:KEEP]],
+            "judged": [to_dict(asdict(each)) for each in worst(self.judged)],
             "changes": [asdict(each) for each in self.changes],
             "constants": dict(self.constants),
             "split": self.split,
-            "features": [
-                to_dict(
-                    {
-                        **asdict(each),
-                        "index": list(each.index),
-                        "name": each.name,
-                        "beyond_chance": each.beyond_chance,
-                    }
-                )
-                for each in self.features
-            ],
+            "features": [_feature(each) for each in self.features],
+            "by": list(self.by),
+            "within_groups": [_feature(each) for each in self.within],
+            "within_groups_measured": self.measured_within,
+            "not_within_groups": [{"field": name, "by": by, "why": why} for (name, by), why in self.not_within.items()],
             "fields_unread": list(self.unread),
             "fields_apart": dict(self.apart),
             "groups": [
@@ -159,7 +168,7 @@ def diff(
         specs = [source.spec for source in sources]
         limited = _limits(specs[0], schema, check)
         _demand_split(specs, paths, split)
-        plan = Plan.of(sources, known, split, deep)
+        plan = Plan.of(sources, known, split, deep, tuple(limits_within(limited)) if limited else (), workers)
         whole = [deep or each is None for each in known]
         passes = [plan.measure(side, whole[side], workers, _part(progress, side)) for side in (0, 1)]
         sides = [
@@ -171,7 +180,12 @@ def diff(
         found = tuple(
             feature
             for name in plan.measures[0]
-            for feature in features(name, plan.measures[0][name], plan.measures[1][name], *passes)
+            for feature in features(name, plan.measures[0][name], plan.measures[1][name], passes)
+        )
+        within = tuple(
+            feature
+            for (name, by), measure in plan.within[0].items()
+            for feature in features(name, measure, plan.within[1][name, by], passes, plan.by[by])
         )
         ids = tuple(
             groups(fold, passes[0].results[fold.key], passes[1].results[plan.ids[1][name].key])
@@ -193,20 +207,41 @@ def diff(
             b=about[1],
             changes=changes(*specs),
             constants=constants,
-            features=tuple(sorted(found, key=_apart, reverse=True)),
+            features=tuple(sorted(found, key=attrgetter("apart"), reverse=True)),
+            within=tuple(each for each in sorted(within, key=_alone, reverse=True)[:KEEP] if any(each.apart)),
+            measured_within=len(within),
+            by=tuple(plan.by),
+            not_within=plan.not_within,
             unread=plan.unread,
             apart=plan.apart,
             groups=ids,
             samples=samples,
-            breaches=breaches(limited, found, ids, plan.apart, plan.unread) if limited else (),
+            judged=tuple(judgements(limited, (*found, *within), ids, plan.apart, plan.not_within, plan.unread))
+            if limited
+            else (),
             limits=limited.path if limited else "",
             split=split,
         )
 
 
-def _apart(feature: Feature) -> tuple[float, ...]:
-    measures = feature.measures
-    return measures["jensen_shannon"], measures["l_inf"], measures["nonfinite"], measures["mean_shift"]
+def undone(a: str | Path, b: str | Path, error: PrepError) -> dict[str, Any]:
+    """The JSON form of a comparison that was not made."""
+    return {
+        "diff_version": DIFF_VERSION,
+        "exit_code": error.exit_code,
+        "a": {"path": str(a)},
+        "b": {"path": str(b)},
+        "error": error.to_dict(),
+    }
+
+
+_alone = attrgetter("beyond_chance", "apart")
+
+
+def _feature(each: Feature) -> dict[str, Any]:
+    told = {**asdict(each), "index": list(each.index), "name": each.name, "beyond_chance": each.beyond_chance}
+    found: dict[str, Any] = to_dict(told)
+    return found
 
 
 def _manifest(path: Path) -> Mapping[str, ChunkDigests] | None:

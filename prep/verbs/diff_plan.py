@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from prep.blocks import DatasetSpec
 from prep.engine import DatasetSource, Measurements, Progress, Workers, run
 from prep.errors import IntegrityError, Where
 from prep.folds.ids import Ids
@@ -14,15 +13,22 @@ from prep.formats.digests import ChunkDigests
 from prep.transforms.original import SUFFIX, Originals
 from prep.verbs.changed import Side, same_bytes
 from prep.verbs.features import Measure, Pair, folds_of, id_folds, measured_as, pairs, pivots
+from prep.verbs.groupings import Samples, groupings, id_fields, too_many
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured of each side: the folds of each field, and of each group; all else holds the same values."""
+    """What is measured of each side: the folds of each field, and of its groups by each field of ``by`` (which holds
+    the samples of each group), and the ids; all else holds the same values. ``not_within`` says which fields cannot be
+    measured group by group, and why.
+    """
 
     sources: tuple[DatasetSource, DatasetSource]
     originals: tuple[Originals, Originals]
     measures: tuple[dict[str, Measure], dict[str, Measure]]
+    within: tuple[dict[tuple[str, str], Measure], dict[tuple[str, str], Measure]]
+    by: dict[str, tuple[Samples, Samples]]
+    not_within: dict[tuple[str, str], str]
     ids: tuple[dict[str, Ids], dict[str, Ids]]
     unread: tuple[str, ...]
     apart: dict[str, str]
@@ -34,8 +40,12 @@ class Plan:
         known: Sequence[Mapping[str, ChunkDigests] | None],
         split: str,
         deep: bool,
+        wanted: Sequence[str] = (),
+        workers: Workers = None,
     ) -> Plan:
-        """For two datasets and the digests that are known of them; where some are not, or ``deep``, all is measured."""
+        """For two datasets and the digests that are known of them; where some are not, or ``deep``, all is measured.
+        ``wanted`` are the fields by whose groups they are to be compared; by default `groupings` chooses.
+        """
         a, b = sources
         originals = _originals(a), _originals(b)
         compared, apart = pairs(a.spec, b.spec, _companions(originals[0]) | _companions(originals[1]))
@@ -56,15 +66,17 @@ class Plan:
             pivot = pivots(a, originals[0], folds[0]) or pivots(b, originals[1], folds[1])
             for side, fold in zip(measures, folds, strict=True):
                 side[pair.name] = replace(fold, quantiles=replace(fold.quantiles, pivot=pivot))
-        both = _ids(a.spec) & _ids(b.spec)
+        by = groupings(sources, originals, wanted, split, workers) if measures[0] else {}
+        within, not_within = _within(measures, by)
+        both = frozenset(id_fields(a.spec)) & frozenset(id_fields(b.spec))
         same = {name for name in both if alike and same_bytes(*sides, name)}
         ids = id_folds(a.spec, both - same, split), id_folds(b.spec, both - same, split)
-        return cls((a, b), originals, measures, ids, (*unread, *sorted(same)), apart)
+        return cls((a, b), originals, measures, within, by, not_within, ids, (*unread, *sorted(same)), apart)
 
     def measure(self, side: int, whole: bool, workers: Workers, progress: Progress) -> Measurements:
         """One pass over a side: its folds; ``whole`` also hashes what they do not look at."""
         source, originals = self.sources[side], self.originals[side]
-        folds = folds_of(self.measures[side], self.ids[side])
+        folds = folds_of([*self.measures[side].values(), *self.within[side].values()], self.ids[side])
         wanted = frozenset().union(*(fold.fields for fold in folds)) if folds else frozenset()
         inverses = {name: each for name, each in originals.inverses.items() if name + SUFFIX in wanted}
         names = {name.removesuffix(SUFFIX) for name in wanted}
@@ -80,10 +92,19 @@ class Plan:
         return run(source, folds, transform=apply, digests=whole, workers=workers, progress=progress)
 
 
-def _ids(spec: DatasetSpec) -> frozenset[str]:
-    return frozenset(
-        each.name for each in spec.fields if each.role == "id" and each.dtype.kind in "iu" and not each.shape
-    )
+def _within(
+    measures: tuple[dict[str, Measure], dict[str, Measure]], by: Mapping[str, tuple[Samples, Samples]]
+) -> tuple[tuple[dict[tuple[str, str], Measure], dict[tuple[str, str], Measure]], dict[tuple[str, str], str]]:
+    found: tuple[dict[tuple[str, str], Measure], dict[tuple[str, str], Measure]] = ({}, {})
+    refused = {}
+    for name, measure in measures[0].items():
+        for field, samples in by.items():
+            if why := too_many(samples, measure.quantiles.layout.feature_sizes):
+                refused[name, field] = why
+                continue
+            for side in (0, 1):
+                found[side][name, field] = measures[side][name].within(field)
+    return found, refused
 
 
 def _same(sides: tuple[Side, Side], originals: tuple[Originals, Originals], pair: Pair) -> bool:

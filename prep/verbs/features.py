@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from prep.folds import Fold, Scope
 from prep.folds.distance import distances
 from prep.folds.ids import Ids, IdsState
 from prep.folds.moments import Moments, MomentsResult
-from prep.folds.sketch import Quantiles
+from prep.folds.sketch import Quantiles, QuantilesResult
 from prep.transforms.original import SUFFIX, Originals
 
 MEASURES = ("jensen_shannon", "psi", "l_inf", "mean_shift", "std_ratio", "nonfinite")
@@ -34,6 +34,7 @@ class Feature:
     of counted values that are not finite in B beyond that in A. ``a`` and ``b`` hold count, finite, nonfinite, mean,
     std, min and max. ``chance`` is the L∞ distance that two lots of as many independent samples of one distribution
     exceed once in a hundred times (N. Smirnov, Ann. Math. Stat. 19, 1948); values of one sample are taken for one.
+    Of one ``group`` of the field ``by`` alone, none of its groups and features exceeds it more often than that.
     """
 
     field: str
@@ -43,6 +44,14 @@ class Feature:
     a: Mapping[str, float]
     b: Mapping[str, float]
     chance: float
+    by: str = ""
+    group: int | None = None
+
+    @property
+    def apart(self) -> tuple[float, ...]:
+        """Larger for what is farther apart."""
+        measures = self.measures
+        return measures["jensen_shannon"], measures["l_inf"], measures["nonfinite"], measures["mean_shift"]
 
     @property
     def beyond_chance(self) -> bool:
@@ -51,9 +60,10 @@ class Feature:
 
     @property
     def name(self) -> str:
-        """As a person names it: ``states[3]``, ``snapshots.re``."""
+        """As a person names it: ``states[3]``, ``snapshots.re``, ``states[3] in system 7``."""
         index = f"[{', '.join(map(str, self.index))}]" if self.index else ""
-        return f"{self.field}{index}{'.' if self.part else ''}{self.part}"
+        within = f" in {self.by} {self.group}" if self.by else ""
+        return f"{self.field}{index}{'.' if self.part else ''}{self.part}{within}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,10 @@ class Measure:
     moments: Moments
     quantiles: Quantiles
 
+    def within(self, by: str) -> Measure:
+        """The same of each group of the field ``by``."""
+        return Measure(replace(self.moments, group=by), replace(self.quantiles, group=by))
+
 
 def measured_as(spec: DatasetSpec, originals: Originals, field: FieldSpec, split: str) -> Measure:
     """The folds of ``field`` of a dataset, of the values before its transform where it has one; no pivot yet."""
@@ -172,26 +186,30 @@ def _middle(values: Array) -> float:
     return float(middle) if np.isfinite(middle) else 0.0
 
 
-def features(name: str, a: Measure, b: Measure, one: Measurements, other: Measurements) -> Iterator[Feature]:
-    """What both passes found of one field, feature by feature."""
-    sketches = one.results[a.quantiles.key], other.results[b.quantiles.key]
-    apart = distances(*sketches)
-    left: MomentsResult = one.results[a.moments.key]
-    right: MomentsResult = other.results[b.moments.key]
+def features(
+    name: str, a: Measure, b: Measure, passes: Sequence[Measurements], samples: Sequence[Mapping[int, int]] = ()
+) -> Iterator[Feature]:
+    """What both ``passes`` found of one field, feature by feature; of a field measured group by group, of each group
+    that both sides have. ``samples`` are then those of each group, of both sides.
+    """
+    sketches: list[QuantilesResult] = [
+        found.results[each.quantiles.key] for found, each in zip(passes, (a, b), strict=True)
+    ]
+    moments: list[MomentsResult] = [found.results[each.moments.key] for found, each in zip(passes, (a, b), strict=True)]
+    by = a.moments.group
+    shared = sorted(set(moments[0].groups) & set(moments[1].groups))
+    apart = distances(*(each.only(shared) for each in sketches)) if by else distances(*sketches)
     is_complex = a.moments.field.dtype.kind == "c"
-    samples = [max(each.moments.scope.stop - each.moments.scope.start, 0) for each in (a, b)]
+    rows = [max(each.moments.scope.stop - each.moments.scope.start, 0) for each in (a, b)]
+    comparisons = apart.psi.size if by else 1
     for place in np.ndindex(*apart.psi.shape):
-        sides: list[dict[str, Any]] = [
-            {
-                "count": int(each.count[place]),
-                "finite": int(each.finite[place]),
-                "nonfinite": int(each.nan[place] + each.inf[place]),
-                **{key: float(getattr(each, key)[place]) for key in ("mean", "std", "min", "max")},
-            }
-            for each in (left, right)
+        group = shared[place[0]] if by else None
+        sides = [
+            _side(each, (each.groups.index(group), *place[1:]) if group is not None else place) for each in moments
         ]
         index = place[1:]
         part = ("re", "im")[index[-1]] if is_complex else ""
+        counts = rows if group is None else [each[group] for each in samples]
         yield Feature(
             name,
             index[:-1] if is_complex else index,
@@ -202,12 +220,25 @@ def features(name: str, a: Measure, b: Measure, one: Measurements, other: Measur
             },
             sides[0],
             sides[1],
-            _chance(*(min(side["finite"], rows) for side, rows in zip(sides, samples, strict=True))),
+            _chance([min(side["finite"], count) for side, count in zip(sides, counts, strict=True)], comparisons),
+            by,
+            group,
         )
 
 
-def _chance(n: int, m: int) -> float:
-    return float(1.628 * np.sqrt((n + m) / (n * m))) if n and m else 0.0
+def _side(moments: MomentsResult, place: tuple[int, ...]) -> dict[str, Any]:
+    return {
+        "count": int(moments.count[place]),
+        "finite": int(moments.finite[place]),
+        "nonfinite": int(moments.nan[place] + moments.inf[place]),
+        **{key: float(getattr(moments, key)[place]) for key in ("mean", "std", "min", "max")},
+    }
+
+
+def _chance(samples: Sequence[int], comparisons: int) -> float:
+    # The limit law of the two-sample statistic; 1.628 for one comparison.
+    n, m = samples
+    return float(np.sqrt(np.log(200 * comparisons) / 2 * (n + m) / (n * m))) if n and m else 0.0
 
 
 def _moments_apart(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
@@ -246,9 +277,9 @@ def id_folds(spec: DatasetSpec, names: frozenset[str], split: str) -> dict[str, 
     return {name: Ids(name, Scope.of(spec, split)) for name in sorted(names)}
 
 
-def folds_of(measures: Mapping[str, Measure], ids: Mapping[str, Ids]) -> list[Fold]:
+def folds_of(measures: Iterable[Measure], ids: Mapping[str, Ids]) -> list[Fold]:
     """All folds of one pass."""
-    found: list[Fold] = [fold for each in measures.values() for fold in (each.moments, each.quantiles)]
+    found: list[Fold] = [fold for each in measures for fold in (each.moments, each.quantiles)]
     return found + list(ids.values())
 
 

@@ -85,8 +85,8 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
                 where=Where(path=str(path)),
                 remedy="give the path of a dataset or of a folder that holds some",
             )
+        known = {each.resolve() for each in found}
         if (whole := _dataset_of(path)) is not None:
-            known = {each.resolve() for each in found}
             found.extend(each for each in _built_by(whole) if each.resolve() not in known)
             continue
         names = {each.with_name(each.name.removesuffix(end)) for end in _SIDECARS for each in path.rglob(f"*{end}")}
@@ -101,7 +101,7 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
                 allowed="one normalised .h5 or .zarr or more",
                 remedy="build them (`snakemake all`) or give another path",
             )
-        found.extend(normalised)
+        found.extend(each for each in normalised if each.resolve() not in known)
     if not found:
         raise UsageError("no path was given", remedy="name a dataset or a folder: prep validate data/")
     return found

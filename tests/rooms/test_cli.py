@@ -54,6 +54,20 @@ def test_a_terminal_without_the_signs_still_gets_the_message(certified_copy: Pat
     assert dataset_of(certified_copy, "regression").exists()
 
 
+@pytest.mark.parametrize(("setting", "coloured"), [({}, False), ({"FORCE_COLOR": "1"}, True)])
+def test_what_is_piped_has_colours_only_where_they_are_asked_for(
+    setting: dict[str, str], coloured: bool, project: Path
+):
+    clean = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR")}
+    done = subprocess.run(
+        [sys.executable, "-m", "prep", "validate", "nowhere.h5"],
+        capture_output=True,
+        check=False,
+        env={**clean, "TERM": "xterm-256color", **setting},
+    )
+    assert (b"\x1b[" in done.stderr) is coloured
+
+
 def commands(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
     yield path
     for name, each in getattr(command, "commands", {}).items():

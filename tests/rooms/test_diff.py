@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
+import jsonschema
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp
@@ -210,6 +213,81 @@ def test_new_and_lost_groups_are_named_with_their_samples(a: Path, tmp_path: Pat
     (found,) = prep.diff(a, store(tmp_path / "b.h5", changed)).groups
 
     assert (found.field, found.new, found.lost) == ("system", {40: 10, 41: 6}, {0: 8, 1: 8})
+
+
+def test_a_shift_that_one_group_alone_has_is_seen_and_can_be_limited(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arrays = {**values(), "system": np.arange(ROWS, dtype=np.int32) // 24}
+    a, chosen = store(tmp_path / "a.h5", arrays), arrays["system"] == 2
+    before = arrays["states"][chosen, :, 1].copy()
+    arrays["states"][chosen, :, 1] += 20
+    b = store(tmp_path / "b.h5", arrays)
+    found = prep.diff(a, b)
+
+    (alone,) = [each for each in found.within if each.beyond_chance]
+    assert (alone.name, alone.by, alone.group) == ("states[1] in system 2", "system", 2)
+    assert (alone.measures["l_inf"], found.measured_within) == (pytest.approx(1), 4 * 4)
+    assert measure(found, "states[1]")["l_inf"] == pytest.approx(0.25, abs=0.01)
+    assert (alone.a["mean"], alone.b["count"]) == (pytest.approx(before.mean()), before.size)
+
+    whole = limited(a, "{limits: {l_inf: 0.3}, groups: {system: {new: 0}}}")
+    assert cli.run(["diff", str(a), str(b), "--check", "--schema", str(whole)]) == 0
+    assert "states[1] in system 2: JS" in capsys.readouterr().out
+    each = limited(a, "{limits: {l_inf: 0.3}, groups: {system: {l_inf: 0.7}}}")
+    assert cli.run(["diff", str(a), str(b), "--check", "--schema", str(each)]) == 1
+    assert "states[1] in system 2: L∞ distance 1, at most 0.7" in capsys.readouterr().out
+
+
+def demand_document(told: Any) -> None:
+    text = files("prep.report").joinpath("diff.schema.json").read_text()
+    jsonschema.Draft202012Validator(json.loads(text)).validate(json.loads(json.dumps(told, allow_nan=False)))
+
+
+def test_every_limit_is_a_case_for_ci_and_errors_are_no_drift(
+    a: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    changed = values()
+    changed["states"][..., 1] += 1
+    changed["constant"][::8] = np.inf
+    b = store(tmp_path / "b.h5", changed)
+    limits = limited(a, "{limits: {psi: 0.05, nonfinite: 1.0}, groups: {system: {new: 0, psi: 99.0}}}")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+    options = ["--schema", str(limits), "--json", "d.json", "--junit", "d.xml", "--sarif", "d.sarif", "--github"]
+
+    assert cli.run(["diff", str(a), str(b), *options]) == 1
+    assert f"::error file={limits.name},title=demo%3A drift_psi on states::states[1]: PSI" in capsys.readouterr().out
+    demand_document(json.loads(Path("d.json").read_text()))
+    cases = {each.attrib["name"]: each for each in ElementTree.parse("d.xml").getroot().iter("testcase")}
+    failed = [name for name, each in cases.items() if each.find("failure") is not None]
+    assert failed == ["drift_psi [states]"]
+    assert {"drift_nonfinite [constant]", "drift_psi [states by system]", "drift_same [matrices]"} <= {*cases}
+    results = json.loads(Path("d.sarif").read_text())["runs"][0]["results"]
+    assert {each["ruleId"] for each in results} == {"drift_psi"}
+    assert "exceeded: 1, exit code 1" in Path("summary.md").read_text()
+
+    assert cli.run(["diff", "nowhere.h5", str(b), *options]) == 2
+    demand_document(json.loads(Path("d.json").read_text()))
+    (error,) = ElementTree.parse("d.xml").getroot().iter("error")
+    assert "no dataset at this path" in error.attrib["message"]
+
+
+def test_without_limits_ci_is_told_that_nothing_was_judged(a: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.run(["diff", str(a), str(a), "--github", "--json", "d.json"]) == 0
+    assert "::warning" in capsys.readouterr().out
+    demand_document(json.loads(Path("d.json").read_text()))
+
+
+def test_groups_too_many_to_compare_are_beyond_their_limits(a: Path, tmp_path: Path):
+    changed = values()
+    changed["states"][0] += 1
+    b = store(tmp_path / "b.h5", changed)
+    schema = limited(a, "{limits: {psi: 9.0}, groups: {system: {l_inf: 1.0}}}")
+    assert prep.diff(a, b, schema=schema).exit_code == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prep.verbs.groupings.MOST_CELLS", 40)
+        (breach,) = prep.diff(a, b, schema=schema).breaches
+    assert (breach.feature, breach.measured) == ("states by system", "12 groups of 4 features, more than 40")
 
 
 def test_descriptions_that_differ_are_named(a: Path, tmp_path: Path):

@@ -19,18 +19,20 @@ import sarif_pydantic
 import yaml
 
 import prep
-from prep.checks import Finding
+from prep.checks import CHECKS, Finding
 from prep.errors import DataError, IntegrityError, Refusal, Where
 from prep.report import CheckResult, Report
 from prep.report.github import append_summary, commands, summary
 from prep.report.junit import junit
-from prep.report.outcomes import outcomes
+from prep.report.outcomes import CAUSES, outcomes
 from prep.report.sarif import sarif
+from prep.report.text import lines
 from prep.report.validation import Validation, document
 from prep.verbs.validate import find_datasets
 from tests.conftest import dataset_of
 
 DIGEST = "blake3:" + "ab" * 32
+WITHOUT_PLAN = ("stored_bytes", "structure", "transform_plan", "embedded_transforms", "embedded_statistics")
 NASTY = "a|b <script> *x* `y`\n\x1b[2J 100 %, a:b"
 
 
@@ -123,20 +125,83 @@ def test_what_is_to_be_mended_first_comes_first():
     assert {row.check: row.status for row in outcomes(mixed(strict=True))}["outliers"] == "failed"
 
 
+def test_causes_come_before_what_follows_from_them():
+    names = ("learnability", "in_bounds", "standardised", "my_own_check", "finite", "transform_plan", "structure")
+    found = document([Validation(Path("a.h5"), report(*map(result, names)))], strict=False)
+    assert [row.check for row in outcomes(found)] == [
+        *("structure", "transform_plan", "finite", "standardised", "my_own_check", "in_bounds", "learnability")
+    ]
+    assert {name for names in CAUSES for name in names} <= {*CHECKS, *WITHOUT_PLAN}
+
+
+def test_each_check_and_field_has_a_line_with_its_numbers():
+    told = [text for _, text in lines(mixed(), verbose=True)]
+    places = "below 3; at 4, 9, … (train, val)"
+    row = next(line for line in told if line.startswith("  FAIL"))
+    assert re.split("  +", row) == ["", "FAIL", *("standardised", "inputs", "1,000", "12", "inf"), places]
+    passed = next(line for line in told if line.startswith("  ok"))
+    assert re.split("  +", passed) == ["", "ok", "finite", "inputs", "1,000", "3.25", "below 3"]
+    assert not any(each in "".join(told) for each in ("\n", "\x1b"))
+
+
+@pytest.mark.parametrize(("datasets", "failing"), [(1, 0), (1, 40), (30, 0), (30, 3), (200, 150)])
+@pytest.mark.parametrize(("width", "height"), [(80, 22), (40, 22), (160, 46)])
+def test_what_is_found_fits_a_screen_and_starts_with_what_to_mend_first(
+    datasets: int, failing: int, width: int, height: int
+):
+    bad = [result(f"check_{place}", message="word " * 40) for place in range(20)]
+    found = [
+        Validation(Path(f"data/a{place}.h5"), report(result("finite", passed=True), *(bad if place < failing else [])))
+        for place in range(datasets)
+    ]
+    told = lines(document(found, strict=False), width=width, height=height)
+    texts = [text for _, text in told]
+    assert len(texts) <= height
+    assert max(map(len, texts)) <= width
+    if failing:
+        assert any("check_0" in text for text in texts)
+        assert any("remedy:   mend it" in text for text in texts)
+        assert "-v shows everything" in texts[-1]
+        assert told[0][0] == "verdict-bad"
+    elif datasets > 1:
+        assert "30 of 30 datasets passed" in texts[-2:]
+
+
+def test_every_failure_is_told_where_there_is_no_screen():
+    bad = [result(f"check_{place}") for place in range(60)]
+    texts = [text for _, text in lines(document([Validation(Path("a.h5"), report(*bad))], strict=False))]
+    assert sum(text.startswith("  FAIL") for text in texts) == 60
+
+
 def test_junit_has_a_case_for_each_check_and_field_and_keeps_errors_and_failures_apart():
     root = ElementTree.fromstring(junit(mixed()))
-    assert root.attrib | {"name": ""} == {"name": "", "tests": "7", "failures": "1", "errors": "4", "skipped": "0"}
+    assert root.attrib | {"name": ""} == {"name": "", "tests": "7", "failures": "1", "errors": "4"}
     suite = root[0]
     assert [suite.attrib[name] for name in ("name", "tests", "failures", "errors")] == ["data/demo.h5", "4", "1", "1"]
     cases = {case.attrib["name"]: case for case in root.iter("testcase")}
-    assert cases["standardised [inputs]"].attrib["line"] == "9"
+    assert all(set(case.attrib) == {"classname", "name"} for case in cases.values()), "others are in no schema"
     failure, error = cases["standardised [inputs]"].find("failure"), cases["stored_bytes [manifest]"].find("error")
     assert failure is not None
     assert error is not None
     assert "samples 4, 9 and 10 more (split train, val)" in str(failure.text)
+    assert str(failure.text).endswith("at: schemas/demo.yaml:9")
     assert "\x1b" not in str(failure.text)
     assert "worst 3.25 at sample 4, 1,000 values examined" in str(cases["finite [inputs]"].findtext("system-out"))
     assert str(cases["outliers [inputs]"].findtext("system-out")).startswith("warning: ")
+
+
+def test_no_two_cases_of_a_junit_file_have_one_name():
+    """Of two, GitLab reads the first only."""
+    twice = report(result("held_out", passed=True), result("held_out"), result("held_out", severity="warning"))
+    found = document([Validation(Path(path), twice) for path in ("a/demo.h5", "b/demo.h5")], strict=False)
+    cases = [
+        (case.attrib["classname"], case.attrib["name"])
+        for case in ElementTree.fromstring(junit(found)).iter("testcase")
+    ]
+    assert cases[:3] == [("demo (a/demo.h5)", f"held_out [inputs]{nth}") for nth in (" 2", " 3", "")]
+    assert len(set(cases)) == len(cases) == 6
+    prints = [str(each["partialFingerprints"]) for each in json.loads(sarif(found))["runs"][0]["results"][:2]]
+    assert prints[0] != prints[1]
 
 
 def test_sarif_points_at_the_line_of_the_schema_and_holds_no_alert_for_what_passed():
@@ -165,6 +230,17 @@ def test_a_place_outside_of_the_working_folder_is_a_whole_address(tmp_path: Path
     (each,) = json.loads(sarif(found))["runs"][0]["results"]
     location = each["locations"][0]["physicalLocation"]["artifactLocation"]
     assert location == {"uri": (tmp_path / "x y.h5").as_uri()}
+
+
+def test_places_are_relative_to_the_checkout_of_the_ci_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "part").mkdir()
+    monkeypatch.chdir(tmp_path / "part")
+    monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+    assert any(line.startswith("::error file=part/schemas/demo.yaml,line=9,") for line in commands(mixed()))
+    (run,) = json.loads(sarif(mixed()))["runs"]
+    assert run["originalUriBaseIds"]["%SRCROOT%"]["uri"] == tmp_path.as_uri() + "/"
+    uris = [each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in run["results"]]
+    assert "part/schemas/demo.yaml" in uris
 
 
 def test_annotations_are_one_line_each_and_no_text_of_strangers_is_a_command():
@@ -247,6 +323,7 @@ def test_two_outputs_cannot_go_to_one_place(options: list[str], tmp_path: Path):
 
 
 def test_an_output_on_stdout_is_alone_there(tmp_path: Path):
+    assert json.loads(run("validate", "no.h5", "--json", "-", cwd=tmp_path).stdout)["exit_code"] == 2
     done = run("validate", "no.h5", "--sarif", "-", "--github", cwd=tmp_path)
     assert json.loads(done.stdout)["version"] == "2.1.0"
     assert "::error" in done.stderr
@@ -296,6 +373,9 @@ def test_what_belongs_to_a_dataset_stands_for_it(certified_copy: Path):
         certified_copy / "schemas/regression.yaml",
     ]
     assert find_datasets(paths) == [path, folder]
+    below = find_datasets([certified_copy / "data"])
+    assert {path, folder} < {*below}
+    assert find_datasets([certified_copy / "data", path, certified_copy / "data/normalized"]) == below
 
 
 def test_a_schema_without_its_dataset_is_loaded_strictly(certified_copy: Path):
@@ -318,12 +398,13 @@ def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certif
     """The script of the action's last step, as the runner calls it."""
     action = yaml.safe_load((ROOT / "action.yml").read_text())
     script = action["runs"]["steps"][-1]["run"]
+    outputs = {name: each["value"].removesuffix(" }}") for name, each in action["outputs"].items()}
     (certified_copy / "schemas/regression.yaml").write_text("broken")
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "PATHS": "data/normalized/regression.h5\n\n",
+        "PATHS": "\n  data/normalized/regression.h5 \n\n",
         "STRICT": "true",
         "CHANGED_ONLY": "true",
         "OUTPUT": "out put",
@@ -339,7 +420,12 @@ def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certif
         check=False,
     )
     assert done.returncode == 2, done.stderr
-    assert (certified_copy / "outputs").read_text() == "exit-code=2\n"
+    told = dict(line.split("=") for line in (certified_copy / "outputs").read_text().splitlines())
+    assert {name: str(value).partition(".outputs.")[2] for name, value in outputs.items()} == {
+        each: each for each in told
+    }
+    assert told.pop("exit-code") == "2"
+    assert all((certified_copy / each).is_file() for each in told.values())
     assert sorted(each.name for each in (certified_copy / "out put").iterdir()) == [
         "junit.xml",
         "validation.json",
