@@ -12,7 +12,7 @@ all: $(VENV)/.workflow
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake all
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not long" --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long

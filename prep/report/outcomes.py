@@ -16,14 +16,16 @@ from typing import Any, Literal
 # Failed: the data are wrong. Error: they were not examined, or the stored bytes are not those that were written.
 Status = Literal["error", "failed", "warning", "passed"]
 ORDER: tuple[Status, ...] = ("error", "failed", "warning", "passed")
-# Causes before what follows from them: other bytes, another shape, no transform, NaN, a wrong mask or stale statistics
-# make every later check fail too. A check that is not named here is judged on the values themselves.
+# Causes before what follows from them: other bytes, another shape, another plan, NaN, a transform that was not applied,
+# a wrong mask or stale statistics make every later check fail too. A check that is not named here is judged on the
+# values themselves.
 CAUSES: tuple[tuple[str, ...], ...] = (
     ("stored_bytes",),
     ("structure",),
-    ("transform_plan", "embedded_transforms"),
+    ("transform_plan",),
     ("split_flags",),
     ("finite",),
+    ("embedded_transforms",),
     ("binary", "mask_prefix", "zero_padding", "encoding", "count_matches", "one_hot", "time_steps"),
     ("embedded_statistics",),
     (),
