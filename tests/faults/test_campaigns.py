@@ -15,8 +15,11 @@ from tests.torture.cases import ENDINGS, STAGES
 from tests.torture.shim import NoCompilerError
 from tests.torture.table import CAMPAIGNS
 
-# The calls are tried stage by stage below, side by side; the guards need a run of many tests each.
-_WHOLE = [each for each in CAMPAIGNS if each.name not in ("calls", "guards")]
+# The calls are tried stage by stage and the states in four parts below, side by side; the guards need a run of many
+# tests each.
+_WHOLE = [each for each in CAMPAIGNS if each.name not in ("calls", "states", "guards")]
+(_STATES,) = (each for each in CAMPAIGNS if each.name == "states")
+_PARTS = 4
 
 
 def assert_nothing_is_wrong(tally: Tally) -> None:
@@ -30,6 +33,11 @@ def test_a_campaign_of_faults_finds_nothing_accepted_wrongly_and_nothing_lost(ca
     if tally.unable:
         pytest.skip(tally.unable)
     assert_nothing_is_wrong(tally)
+
+
+@pytest.mark.parametrize("part", range(_PARTS))
+def test_in_whatever_order_data_are_written_damaged_and_certified_only_certified_values_are_handed_out(part: int):
+    assert_nothing_is_wrong(attack(_STATES, _STATES.quick // _PARTS, part, None))
 
 
 @pytest.fixture
@@ -48,7 +56,9 @@ def calls(folder: Path, stage: str, ending: str, *, small: bool = False) -> Tall
 
 _CALLS = [
     pytest.param(
-        stage, ending, marks=[pytest.mark.long] if ending == "zarr" and stage in ("generate", "normalize") else []
+        stage,
+        ending,
+        marks=[pytest.mark.long] if stage == "generate" or (stage, ending) == ("normalize", "zarr") else [],
     )
     for stage in STAGES
     for ending in ENDINGS

@@ -27,7 +27,7 @@ CAMPAIGNS = (
     Campaign("damage", f"{_ATTACKS}.campaigns:damage", 500, 10_000, _VALUES),
     Campaign("one root", f"{_ATTACKS}.campaigns:one_root", 50, 500, "HDF5 and Zarr of the same data share their root"),
     Campaign("pandera", f"{_ATTACKS}.campaigns:against_pandera", 200, 5000, "same verdicts, same failing samples"),
-    Campaign("states", f"{_ATTACKS}.machine:states", 20, 1000, "write, tamper, certify, read: the invariants hold"),
+    Campaign("states", f"{_ATTACKS}.machine:states", 200, 1000, "write, tamper, certify, read: the invariants hold"),
     Campaign("fuzzing", "tests.fuzz.run:every_target", 50, 100_000, _PARSERS),
     Campaign("guided fuzzing", "tests.fuzz.run:guided", 5000, 1_000_000, _PARSERS),
     Campaign("guards", f"{_HERE}.guards:guards", 3, 0, "a test fails for each guard that is taken out"),
