@@ -85,7 +85,7 @@ def spectrum(found: Matrices, name: str) -> Markup:
     left, right, top, bottom = 58.0, 470.0, 12.0, 214.0
 
     def x(index: float) -> float:
-        return left + (right - left) * index / max(count - 1, 1)
+        return float(left + (right - left) * index / max(count - 1, 1))
 
     def y(log: float) -> float:
         return float(top + (bottom - top) * -log / depth)

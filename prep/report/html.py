@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from prep.report.outcomes import ORDER, outcomes
-from prep.report.parts import Dataset, Section
+from prep.report.parts import Cell, Dataset, Section
 from prep.report.said import clean, short
 from prep.report.sections_checks import baselines, checks, facts, splits, verdict
 from prep.report.sections_fields import distributions
@@ -91,7 +91,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["clean"] = clean
+    made.filters["soft"] = _soft
     return made
+
+
+def _soft(cell: Cell) -> Markup:
+    """Text that may go on in the next line after each ``_``; pictures stay as they are."""
+    return cell if isinstance(cell, Markup) else Markup("_<wbr>").join(clean(cell).split("_"))
 
 
 @cache

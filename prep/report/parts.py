@@ -52,6 +52,12 @@ class Table:
     more: str = ""
     folded: bool = False
 
+    @property
+    def slim(self) -> bool:
+        """Whether it has so little to show that it need not fill the page."""
+        kinds = [kind for _, kind in self.columns]
+        return len(kinds) <= 6 and "bar" not in kinds and ("picture" in kinds or "number" in kinds)
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

@@ -33,7 +33,7 @@ def number(value: Any, digits: int = 4) -> str:
     text = f"{float(value):.{digits}g}".replace("inf", "∞").replace("-", "−")
     mantissa, mark, power = text.partition("e")
     if mark:
-        text = f"{mantissa}\xa0×\xa0{power_of_ten(int(power.replace('−', '-')))}"
+        text = f"{mantissa}×{power_of_ten(int(power.replace('−', '-')))}"
     return text
 
 

@@ -76,11 +76,12 @@ def _tables(look: FieldLook) -> Iterator[Any]:
     for panel in pairs[0]:
         when = _when(panel, bool(before))
         columns.append((when if panel.units == "1" else f"{when}, {short(panel.units, 24)}", "picture"))
-        columns += [(name, "number") for name in ("mean", "std", "range")]
-    columns.append(("not finite", "number"))
+        columns += [(name, "number") for name in ("mean", "std", "min", "max")]
+    bad = any(int(each.nan.sum() + each.inf.sum()) for each in stored)
+    columns += [("not finite", "number")] if bad else []
     shown = range(min(len(stored[0].features), MOST_FEATURES))
     log = [uneven([pair[place] for pair in pairs], shown) for place in range(len(pairs[0]))]
-    rows = [_feature(look, pair, log, index) for pair in pairs for index in shown]
+    rows = [_feature(look, pair, log, index)[: len(columns)] for pair in pairs for index in shown]
     stride = max(each.stride for each in look.panels)
     remarks = [f"Histograms count every {stride}. sample, the numbers all of them."] if stride > 1 else []
     counted = [name for name, each in zip([_when(panel, bool(before)) for panel in pairs[0]], log, strict=True) if each]
@@ -91,7 +92,9 @@ def _tables(look: FieldLook) -> Iterator[Any]:
             f"{_when(each, bool(before))}: means {reach(each.mean)}, std {reach(each.std)}" for each in pairs[0]
         )
         remarks.append(f"{hidden:,} more features are measured and not shown. All of them {whole}.")
-    caption = f"{look.field.name}: {stored[0].samples:,} samples of {stored[0].split}"
+    caption = f"{look.field.name}: {stored[0].samples:,} samples of {stored[0].split}" + (
+        "" if bad else ", all values finite"
+    )
     yield Table(caption, columns, rows, " ".join(remarks))
 
 
@@ -112,6 +115,5 @@ def _feature(look: FieldLook, pair: Sequence[Panel], log: Sequence[bool], index:
         cells += [drawn or ("constant" if each.constant[index] else "–")]
         mean, std = float(each.mean[index]), float(each.std[index])
         cells += ["≈\xa00" if 0 < abs(mean) < _NOTHING * std else number(mean, 3), number(std, 3)]
-        cells.append(span(each.min[index], each.max[index]))
-    bad, count = int(panel.nan[index] + panel.inf[index]), int(panel.count[index])
-    return [*cells, f"{bad:,} of {count:,}" if bad else "0"]
+        cells += [number(each.min[index], 3), number(each.max[index], 3)]
+    return [*cells, f"{int(panel.nan[index] + panel.inf[index]):,} of {int(panel.count[index]):,}"]

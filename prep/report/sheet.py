@@ -109,7 +109,8 @@ class Sheet:
     """One dataset: ``found`` is what `validate` says of it, the rest what could be learned about it beside that.
 
     ``spec`` is None where it could not be opened, and ``closed`` says why. ``split`` is the one that was ``measured``,
-    or ``unmeasured`` says why none was; ``left_out`` counts the fields that were not, because there are many. ``loss`` is what the schema says of it.
+    or ``unmeasured`` says why none was; ``left_out`` counts the fields that were not, because there are many. ``loss``
+    is what the schema says of it.
     """
 
     found: Validation

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prep.blocks import FieldSpec
 from prep.engine import Progress, Workers, silent
 from prep.errors import PrepError, UsageError, Where
 from prep.formats.commit import write_atomically
@@ -173,7 +172,7 @@ def _measured(opened: Subject, split: str, workers: Workers, progress: Progress)
         problems += look.notes
         if opened.scaled_by:
             grouped = measure(opened, (split,), by=opened.scaled_by, workers=workers, progress=progress)
-        if is_matrix(opened.field) and _is_covariance(opened.field):
+        if is_matrix(opened.field):
             restored = any(each.values == "original" for each in look.panels)
             matrices = _matrices(opened, split, restored=restored)
     except PrepError as error:
@@ -181,17 +180,15 @@ def _measured(opened: Subject, split: str, workers: Workers, progress: Progress)
     return Measured(opened.field, look, grouped, matrices, tuple(problems))
 
 
-def _matrices(opened: Subject, split: str, *, restored: bool) -> Matrices:
+def _matrices(opened: Subject, split: str, *, restored: bool) -> Matrices | None:
+    """A few matrices that are covariances, or by the names of their dimensions (element, element_) should be."""
     count = max(1, min(MOST_SAMPLES, _MATRIX_WORK // opened.field.shape[-1] ** 3))
     stored = samples_of(opened, split, count)
-    views: dict[str, FieldSpec | str] = {each.values: each.units for each in opened.views()}
+    units = next((each.units for each in opened.views() if each.values == "original"), "")
     originals = samples_of(opened, split, count, original=True) if restored else ()
-    return Matrices.of(stored, opened.field.dtype, originals, str(views.get("original", "")))
-
-
-def _is_covariance(field: FieldSpec) -> bool:
-    """Whether rows and columns are the same thing by name (``element``, ``element_``), as those of a covariance."""
-    return field.dims[-1].rstrip("_") == field.dims[-2].rstrip("_")
+    found = Matrices.of(stored, opened.field.dtype, originals, units)
+    rows, columns = (name.rstrip("_") for name in opened.field.dims[-2:])
+    return found if rows == columns or found.hermitian.any() else None
 
 
 def _said(error: PrepError) -> str:

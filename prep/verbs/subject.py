@@ -52,8 +52,9 @@ class Values:
 class Subject:
     """A field of an open dataset. ``field`` has mask and features as stored, or as the schema of raw data says them.
 
-    ``groups`` are the integer fields with one value for each sample, the one that the transform knows first, which is
-    ``scaled_by`` (``""`` for none); ``unread`` says why there are no original values, ``""`` where there are or need not be any.
+    ``groups`` are the integer fields with one value for each sample, the one that the transform knows first:
+    ``scaled_by`` (``""`` for none). ``unread`` says why there are no original values, ``""`` where there are or need
+    not be any.
     """
 
     path: Path
