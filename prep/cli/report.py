@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from prep.cli.arguments import LockFile, Scheduler, SchemaFile, TrustFile, Workers
+
+if TYPE_CHECKING:
+    from prep.engine import Workers as Executor
+    from prep.report.validation import Validation
 
 
 def report(
@@ -33,7 +38,7 @@ def report(
     from prep.cli.options import executor
     from prep.cli.output import progress, say, write_output
     from prep.errors import worst_exit_code
-    from prep.verbs.report import demand_page, render, sheets
+    from prep.verbs.report import demand_page
     from prep.verbs.validate import validate
 
     if output != "-":
@@ -41,10 +46,28 @@ def report(
     work = executor(workers, scheduler)
     with progress("report " + ", ".join(path.name for path in paths)) as show:
         found = validate(*paths, schema=schema, changed_only=True, workers=work, progress=show)
-        made = sheets(found, schema=schema, lock_path=lock, trust_path=trust, workers=work, progress=show)
-    write_output(render(found, made, strict=strict), output)
+    write_output(page_of(found, schema=schema, strict=strict, lock=lock, trust=trust, work=work), output)
     code = worst_exit_code(each.exit_code(strict=strict) for each in found)
     if output != "-":
         good = sum(each.exit_code(strict=strict) == 0 for each in found)
-        say(f"{good} of {len(found)} datasets passed: {output}", "good" if code == 0 else "verdict-bad")
+        told = f"{good} of {len(found)} datasets passed" if len(found) > 1 else "passed" if good else "not passed"
+        say(f"{told}: {output}", "good" if code == 0 else "verdict-bad")
     raise typer.Exit(code)
+
+
+def page_of(
+    found: Sequence[Validation],
+    *,
+    schema: Path | None = None,
+    strict: bool = False,
+    lock: Path | None = None,
+    trust: Path | None = None,
+    work: Executor = None,
+) -> str:
+    """The page of what was found, once the fields are measured that it shows."""
+    from prep.cli.output import progress
+    from prep.verbs.report import render, sheets
+
+    with progress("measure fields of " + ", ".join(each.path.name for each in found)) as show:
+        made = sheets(found, schema=schema, lock_path=lock, trust_path=trust, workers=work, progress=show)
+    return render(found, made, strict=strict)

@@ -12,10 +12,10 @@ from importlib.metadata import version
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from prep.report.outcomes import ORDER, outcomes
-from prep.report.parts import Cell, Dataset, Section
+from prep.report.parts import Cell, Dataset, Section, Text
 from prep.report.said import clean, short
 from prep.report.sections_checks import baselines, checks, facts, splits, verdict
 from prep.report.sections_fields import distributions
@@ -53,7 +53,9 @@ def _dataset(entry: Mapping[str, Any], sheet: Sheet, prefix: str, strict: bool) 
     name = report.get("dataset") or (sheet.spec.name if sheet.spec else sheet.path.name)
     number = report.get("version") or (sheet.spec.version if sheet.spec else "")
     sections: list[Section | None] = [checks(rows)]
-    if "note" not in entry:
+    if sheet.spec is None and "note" not in entry:
+        sections.append(_unknown(sheet))
+    elif sheet.spec is not None:
         sections += [
             *(distributions(sheet), scales(sheet), losses(sheet), covariances(sheet)),
             *(splits(entry, rows, sheet), baselines(entry, sheet), fields(sheet)),
@@ -70,6 +72,13 @@ def _dataset(entry: Mapping[str, Any], sheet: Sheet, prefix: str, strict: bool) 
         about=clean(sheet.about),
         facts=list(facts(entry, sheet)),
         sections=[each for each in sections if each is not None],
+    )
+
+
+def _unknown(sheet: Sheet) -> Section:
+    told = "Distributions, scales, loss shares, splits, baselines, fields, provenance and certificate are not known"
+    return Section(
+        "unknown", "Everything else", [Text(f"{told}: {short(sheet.closed or 'there was nothing to open')}.")]
     )
 
 
@@ -92,7 +101,16 @@ def _environment() -> Environment:
     )
     made.filters["clean"] = clean
     made.filters["soft"] = _soft
+    made.filters["ticked"] = _ticked
     return made
+
+
+def _ticked(text: object) -> Markup:
+    """Text whose parts between backticks are code."""
+    pieces = clean(text).split("`")
+    if len(pieces) % 2 == 0:
+        return escape("`".join(pieces))
+    return Markup("").join(Markup("<code>{}</code>").format(each) if i % 2 else each for i, each in enumerate(pieces))
 
 
 def _soft(cell: Cell) -> Markup:

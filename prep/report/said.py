@@ -28,9 +28,11 @@ def short(text: object, longest: int = LONGEST) -> str:
 
 def number(value: Any, digits: int = 4) -> str:
     """A number with ``digits`` significant ones, a true minus and powers of ten as people write them; – for NaN."""
-    if not isinstance(value, int | float | np.number) or np.isnan(value):
+    if not isinstance(value, int | float | np.number) or np.isnan(real := float(value)):
         return "–"
-    text = f"{float(value):.{digits}g}".replace("inf", "∞").replace("-", "−")
+    if 1000 <= abs(real) < 1e6:
+        return f"{real:,.0f}".replace("-", "−")
+    text = f"{real:.{digits}g}".replace("inf", "∞").replace("-", "−")
     mantissa, mark, power = text.partition("e")
     if mark:
         text = f"{mantissa}×{power_of_ten(int(power.replace('−', '-')))}"

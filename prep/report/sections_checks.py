@@ -57,7 +57,7 @@ def facts(entry: Mapping[str, Any], sheet: Sheet) -> Iterator[tuple[str, str]]:
         yield "stored as", f"{sheet.format}, {size(sheet.size)}"
         yield "state", "normalised" if sheet.normalised else "raw"
         trust = sheet.certification
-        yield "certified", f"yes, {trust.level}" if trust.digest else "no"
+        yield "certified", f"yes, {trust.level}" if sheet.holds else "no longer" if trust.digest else "no"
 
 
 def checks(rows: Sequence[Outcome]) -> Section:
@@ -90,8 +90,7 @@ def checks(rows: Sequence[Outcome]) -> Section:
 
 def splits(entry: Mapping[str, Any], rows: Sequence[Outcome], sheet: Sheet) -> Section:
     """How many samples each split has, and whether anything is in two of them."""
-    if sheet.spec is None:
-        return Section("splits", "Splits", [Text(f"Unknown: {_closed(sheet)}")])
+    assert sheet.spec is not None
     counts = {name: stop - start for name, (start, stop) in sheet.spec.splits.items()}
     total, most = sum(counts.values()), max(counts.values(), default=0) or 1
     sizes = [
@@ -197,7 +196,3 @@ def _probe(stated: Mapping[str, Any]) -> list[str]:
 
 def _items(value: Any) -> list[tuple[str, Any]]:
     return list(value.items()) if isinstance(value, Mapping) else []
-
-
-def _closed(sheet: Sheet) -> str:
-    return short(sheet.closed or "the dataset was not opened") + "."

@@ -44,9 +44,8 @@ def reach(values: Array) -> str:
 
 
 def _unmeasured(sheet: Sheet) -> Iterator[Text]:
-    if sheet.spec is None:
-        yield Text(f"No distribution can be shown: {short(sheet.closed or 'the dataset was not opened')}.")
-    elif not any(stop > start for start, stop in sheet.spec.splits.values()):
+    assert sheet.spec is not None
+    if not any(stop > start for start, stop in sheet.spec.splits.values()):
         yield Text("No distribution can be shown: there are no samples.")
     elif not sheet.measured:
         yield Text(f"No distribution is shown: {sheet.unmeasured or 'no field is an input or a target'}.")

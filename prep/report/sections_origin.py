@@ -18,8 +18,7 @@ MOST_FIELDS, MOST_FACTS, MOST_STEPS = 60, 40, 6
 
 def fields(sheet: Sheet) -> Section:
     """Every field and what the file says of itself."""
-    if sheet.spec is None:
-        return Section("fields", "Fields", [Text(f"Unknown: {short(sheet.closed or 'the dataset was not opened')}.")])
+    assert sheet.spec is not None
     found = (*sheet.spec.fields, *sheet.spec.constants)
     columns = [("field", "text"), ("role", "text"), ("type", "text"), ("units", "text"), ("mask", "text")]
     columns += [("transform", "text"), ("what it is", "text")]
@@ -57,8 +56,7 @@ def provenance(entry: Mapping[str, Any], sheet: Sheet) -> Section:
     """From the recipe or source to the certificate, as a graph and in words."""
     stages = _stages(sheet.documents.get("provenance"))
     if not stages:
-        why = "there is no provenance in the file" if sheet.spec is not None else sheet.closed or "it was not opened"
-        return Section("provenance", "Provenance", [Text(f"Unknown: {short(why)}.")])
+        return Section("provenance", "Provenance", [Text("Unknown: the file tells nothing of where it comes from.")])
     chain: list[tuple[str, str]] = []
     inputs: list[list[tuple[str, str]]] = []
     for index, stage in enumerate(stages):
@@ -77,7 +75,7 @@ def provenance(entry: Mapping[str, Any], sheet: Sheet) -> Section:
         inputs.append([("schema", _digest(report["schema"])), ("checks of prep", _digest(report["check_registry"]))])
     trust = sheet.certification
     if trust.digest:
-        chain.append((f"certificate, {trust.level}", _digest(trust.digest)))
+        chain.append((f"certificate, {trust.level if sheet.holds else 'does not hold'}", _digest(trust.digest)))
         held = [("prep.lock", "pins it")] if trust.pinned else []
         inputs.append([*held, *((f"key of {owner}", _digest(key)) for owner, key in trust.signers[:3])])
     steps = ", then ".join(what for what, _ in chain)
@@ -87,21 +85,18 @@ def provenance(entry: Mapping[str, Any], sheet: Sheet) -> Section:
         "Provenance",
         [
             Figure([drawn], f"How this dataset was made: {short(steps)}."),
-            Facts(_few(_told(stages, entry, sheet)), frozenset(_CODE)),
+            Facts(_few(_told(stages, entry, sheet)), _CODE),
         ],
     )
 
 
-_CODE = ("root of the raw data", "root of this dataset", "plan of transforms", "schema", "checks of prep")
+_ROOTS = ("root of the raw data", "root of this dataset", "root of the data")
+_CODE = frozenset({*_ROOTS, "plan of transforms", "schema", "checks of prep", "certificate"})
 
 
 def certificate(sheet: Sheet) -> Section:
     """Whether the gate lets the data in here, by whom they are trusted, and the command that verifies it."""
     place = shlex.quote(str(sheet.path))
-    if sheet.spec is None:
-        return Section(
-            "certificate", "Certificate", [Text("The dataset could not be opened, so no certificate can hold.")]
-        )
     trust = sheet.certification
     if not trust.digest:
         parts: list[Any] = [Text(f"Not certified here: {short(trust.why_not)}.", "warn")]
@@ -127,6 +122,11 @@ def certificate(sheet: Sheet) -> Section:
         ("created", short(trust.created, 40)),
         ("expires", short(trust.expires, 40) or "never"),
     ]
+    if not sheet.holds:
+        odd = (
+            "There is a certificate, and as they were examined now the data are not what it says: do not train on them."
+        )
+        return Section("certificate", "Certificate", [Text(odd, "warn"), Facts(facts, _CODE)])
     require = " --require signed" if trust.level == "signed" else ""
     return Section(
         "certificate",
@@ -138,7 +138,7 @@ def certificate(sheet: Sheet) -> Section:
             Command(
                 f"prep verify {place}{require}", "hashes every stored byte; --deep decodes and recomputes everything"
             ),
-            Facts(facts, frozenset({"root of the data", "certificate"})),
+            Facts(facts, _CODE),
         ],
     )
 

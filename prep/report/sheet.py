@@ -134,6 +134,12 @@ class Sheet:
         return self.found.path
 
     @property
+    def holds(self) -> bool:
+        """Whether the data are certified here and, as they were examined now, what the certificate says."""
+        report = self.found.report
+        return bool(self.certification.digest) and report is not None and not report.failed and report.root == self.root
+
+    @property
     def normalised(self) -> bool:
         """Whether any field was normalised."""
         return self.spec is not None and any(each.transform_state == "normalized" for each in self.spec.fields)
