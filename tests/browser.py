@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -95,16 +95,22 @@ def browse(work: Callable[[Tab], Awaitable[Any]]) -> Any:
         )
         quiet = ("--no-first-run", "--disable-background-networking", "--disable-component-update", "--mute-audio")
         command = [CHROMIUM, *options, *quiet, f"--user-data-dir={profile}", "about:blank"]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as browser:
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as browser:
             try:
-                assert browser.stderr is not None
-                found = next(
-                    filter(None, (re.search(r"listening on (ws://\S+)", line) for line in browser.stderr)), None
-                )
-                assert found is not None, "Chromium did not start"
-                return asyncio.run(_in(found[1], work))
+                return asyncio.run(_in(_address(Path(profile) / "DevToolsActivePort"), work))
             finally:
                 browser.kill()
+
+
+def _address(place: Path) -> str:
+    """Where a browser that is starting listens; it writes the port and the path to a file."""
+    end = time.monotonic() + _PATIENCE
+    while time.monotonic() < end:
+        lines = place.read_text().split() if place.exists() else []
+        if len(lines) == 2:
+            return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
+        time.sleep(0.05)
+    raise AssertionError("Chromium did not start")
 
 
 async def _in(url: str, work: Callable[[Tab], Awaitable[Any]]) -> Any:

@@ -113,6 +113,6 @@ def _feature(look: FieldLook, pair: Sequence[Panel], log: Sequence[bool], index:
         drawn = histogram(each, index, kind, name or look.field.name, log=logarithmic)
         cells += [drawn or ("constant" if each.constant[index] else "–")]
         mean, std = float(each.mean[index]), float(each.std[index])
-        cells += ["≈\xa00" if 0 < abs(mean) < _NOTHING * std else number(mean, 3), number(std, 3)]
-        cells += [number(each.min[index], 3), number(each.max[index], 3)]
+        cells += ["≈\xa00" if 0 < abs(mean) < _NOTHING * std else number(mean), number(std, 3)]
+        cells += [number(each.min[index]), number(each.max[index])]
     return [*cells, f"{int(panel.nan[index] + panel.inf[index]):,} of {int(panel.count[index]):,}"]

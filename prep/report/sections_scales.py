@@ -48,8 +48,8 @@ def losses(sheet: Sheet) -> Section:
     if len(targets) > 1:
         parts.append(_share_table("by target", _by_target(targets)))
     if parts:
-        bars = "an outlined bar is before normalisation, a solid one after it" if sheet.normalised else "as stored"
-        parts.insert(0, Text(f"{_AT_ZERO} Shares are of the summed squares of the {sheet.split} split; {bars}."))
+        bars = "; an outlined bar is before normalisation, a solid one after it" if sheet.normalised else " as stored"
+        parts.insert(0, Text(f"{_AT_ZERO} Shares are of the summed squares of the {sheet.split} split{bars}."))
     elif targets:
         name = short(targets[0].field.name, 80)
         parts.append(Text(f"The loss has one part: all values of {name} are one feature and one group."))
