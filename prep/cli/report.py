@@ -37,15 +37,20 @@ def report(
     """
     from prep.cli.options import executor
     from prep.cli.output import progress, say, write_output
-    from prep.errors import worst_exit_code
+    from prep.errors import PrepError, worst_exit_code
+    from prep.report.validation import Validation
     from prep.verbs.report import demand_page
     from prep.verbs.validate import validate
 
     if output != "-":
         demand_page(output)
     work = executor(workers, scheduler)
-    with progress("report " + ", ".join(path.name for path in paths)) as show:
-        found = validate(*paths, schema=schema, changed_only=True, workers=work, progress=show)
+    try:
+        with progress("report " + ", ".join(path.name for path in paths)) as show:
+            found = validate(*paths, schema=schema, changed_only=True, workers=work, progress=show)
+    except PrepError as error:
+        write_output(page_of((Validation(paths[0], None, error),), schema=schema, strict=strict), output)
+        raise
     write_output(page_of(found, schema=schema, strict=strict, lock=lock, trust=trust, work=work), output)
     code = worst_exit_code(each.exit_code(strict=strict) for each in found)
     if output != "-":

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import version
@@ -23,6 +24,8 @@ from prep.report.sections_matrices import covariances
 from prep.report.sections_origin import certificate, fields, provenance
 from prep.report.sections_scales import losses, scales
 from prep.report.sheet import Sheet
+
+_PIECES = re.compile(r"\S{1,24}?[_/]|\S{1,24}|\s+")
 
 
 def page(document: Mapping[str, Any], sheets: Sequence[Sheet]) -> str:
@@ -114,8 +117,11 @@ def _ticked(text: object) -> Markup:
 
 
 def _soft(cell: Cell) -> Markup:
-    """Text that may go on in the next line after each ``_``; pictures stay as they are."""
-    return cell if isinstance(cell, Markup) else Markup("_<wbr>").join(clean(cell).split("_"))
+    """Text that may go on in the next line after ``_`` and ``/`` and within long words; pictures stay as they are."""
+    if isinstance(cell, Markup):
+        return cell
+    words = (Markup("<wbr>").join(_PIECES.findall(word)) for word in clean(cell).split(" "))
+    return Markup(" ").join(words)
 
 
 @cache

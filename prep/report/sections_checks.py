@@ -125,17 +125,17 @@ def splits(entry: Mapping[str, Any], rows: Sequence[Outcome], sheet: Sheet) -> S
 def baselines(entry: Mapping[str, Any], sheet: Sheet) -> Section:
     """What a model has to beat."""
     found = entry.get("report", {}).get("baselines", {})
+    targets = dict(_items(found.get("targets")))
     parts: list[Any] = []
     rows = [
         [
             "the identity" if name == "identity" else f"predicting {_PREDICTED[name]}",
-            _loss_of(sheet),
+            _loss_of(sheet, targets),
             number(found[name]),
         ]
         for name in ("zero", "mean", "identity")
         if isinstance(found.get(name), int | float)
     ]
-    targets = dict(_items(found.get("targets")))
     for target, scores in targets.items():
         if len(targets) > 1 or target != sheet.loss.get("target", target):
             rows += [
@@ -178,9 +178,11 @@ def baselines(entry: Mapping[str, Any], sheet: Sheet) -> Section:
     return Section("baselines", "Baselines", parts)
 
 
-def _loss_of(sheet: Sheet) -> str:
+def _loss_of(sheet: Sheet, targets: Mapping[str, Any]) -> str:
     name, target = sheet.loss.get("name"), sheet.loss.get("target")
-    return f"{name} of {target}" if name and target else "mean square over all targets"
+    if name and target:
+        return f"{name} of {target}"
+    return "mean square over all targets" if targets else "a probe, below"
 
 
 def _probe(stated: Mapping[str, Any]) -> list[str]:

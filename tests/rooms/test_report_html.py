@@ -179,6 +179,9 @@ def test_validate_writes_the_page_where_data_fail_or_are_not_there(
         assert "Not examined" in words(place)
         assert run(["validate", str(tmp_path / "gone.h5"), "--html", str(place)]) == 2
         assert "there is no such file or folder" in words(place)
+        place.unlink()
+        assert run(["report", str(tmp_path / "gone.h5"), "-o", str(place)]) == 2
+        assert "there is no such file or folder" in words(place)
         assert run(["validate", "data", "--html", str(place), "--junit", str(place)]) == 2
         assert run(["report", "data", "-o", str(tmp_path / "page.pdf")]) == 2
 
