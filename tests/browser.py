@@ -123,3 +123,5 @@ async def _in(url: str, work: Callable[[Tab], Awaitable[Any]]) -> Any:
         return await work(tab)
     finally:
         connection.close()
+        while await asyncio.wait_for(connection.read_message(), _PATIENCE) is not None:
+            pass  # until the browser has taken leave too, and the socket is closed

@@ -91,7 +91,7 @@ def _tables(look: FieldLook) -> Iterator[Any]:
             f"{_when(each, bool(before))}: means {reach(each.mean)}, std {reach(each.std)}" for each in pairs[0]
         )
         remarks.append(f"{hidden:,} more features are measured and not shown. All of them {whole}.")
-    caption = f"{look.field.name}: {stored[0].samples:,} samples of {stored[0].split}" + (
+    caption = f"{short(look.field.name, 80)}: {stored[0].samples:,} samples of {stored[0].split}" + (
         "" if bad else ", all values finite"
     )
     yield Table(caption, columns, rows, " ".join(remarks))
@@ -107,7 +107,7 @@ def _feature(look: FieldLook, pair: Sequence[Panel], log: Sequence[bool], index:
     panel = pair[-1]
     part = f"{panel.part} part" if panel.part in ("real", "imaginary") else panel.part
     name = ", ".join(filter(None, (panel.features[index], part)))
-    cells: list[Cell] = [name or "all values"]
+    cells: list[Cell] = [short(name, 80) or "all values"]
     for each, logarithmic in zip(pair, log, strict=True):
         kind = "after" if each.values == "normalised" else "before"
         drawn = histogram(each, index, kind, name or look.field.name, log=logarithmic)
