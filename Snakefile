@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from prep.verbs.config import load_config
-from prep.verbs.workflow import dataset_targets, mispinned, unlocked
+from prep.verbs.workflow import CAPTION, dataset_targets, mispinned, unlocked
 
 SETTINGS = load_config("config/config.yaml")
 TARGETS = {name: dataset_targets(SETTINGS, name) for name in SETTINGS.datasets}
@@ -32,7 +32,7 @@ rule all:
     input:
         TABLE,
         # Snakemake makes no file that nobody asks for while what follows from it is there.
-        [place for target in TARGETS.values() for place in (target.origin, target.report)],
+        [place for target in TARGETS.values() for place in (target.origin, target.report, target.page)],
         [RELOCKED] if UNLOCKED else [],
 
 
@@ -135,6 +135,22 @@ for name, target in TARGETS.items():
         threads: workflow.cores
         shell:
             "prep certify {params.dataset:q} --report {input[1]:q} --schema {input[2]:q} --workers {threads}"
+
+    rule:
+        name:
+            f"report_{name}"
+        input:
+            f"{target.normalized}.cert.json",
+            head(target.normalized),
+            target.schema,
+        output:
+            report(target.page, caption=CAPTION, category="Datasets", labels={"dataset": name}),
+        params:
+            name=name,
+            dataset=target.normalized,
+        threads: workflow.cores
+        shell:
+            "prep report {params.dataset:q} --schema {input[2]:q} -o {output:q} --workers {threads}"
 
 
 rule certified:

@@ -10,6 +10,7 @@ The line, as functions and as commands of the same name::
     prep.look("data/normalized/control.h5", "states")            # one field measured again; prep.plot draws it
     prep.validate("data/normalized/control.h5")                  # one pass over the stored bytes, every check
     prep.certify("data/normalized/control.h5")                   # sealed, pinned in prep.lock
+    prep.write_report("data/normalized/control.h5", output="control.html")   # all of it on a page that opens offline
 
     prep.diff("last/control.h5", "data/normalized/control.h5")   # what changed, and whether it is beyond limits
 
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from prep.verbs.normalize import normalize as normalize
     from prep.verbs.plot import plot as plot
     from prep.verbs.predict import predict as predict
+    from prep.verbs.report import write_report as write_report
     from prep.verbs.stats import stats as stats
     from prep.verbs.train import train as train
     from prep.verbs.trust import revoke as revoke
@@ -104,6 +106,7 @@ _API = Table(
         "trusted": "prep.verbs.trust:trusted",
         "validate": "prep.verbs.validate:validate",
         "verify": "prep.verbs.verify:verify",
+        "write_report": "prep.verbs.report:write_report",
     },
 )
 __all__ = [
@@ -133,6 +136,7 @@ __all__ = [
     "trusted",
     "validate",
     "verify",
+    "write_report",
 ]
 
 

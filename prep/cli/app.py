@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli import data, diagnose, diff, keys, look, models, runs, trust
+from prep.cli import data, diagnose, diff, keys, look, models, report, runs, trust
 
 app = typer.Typer(
     name="prep",
@@ -37,7 +37,7 @@ def _prep(
 
 for command in (
     *(data.generate, data.ingest, data.stats, data.normalize),
-    *(trust.validate, trust.certify, trust.verify, trust.inspect, diff.diff, look.plot),
+    *(trust.validate, trust.certify, trust.verify, trust.inspect, diff.diff, look.plot, report.report),
     *(models.mutate, models.compare, models.train),
     *(diagnose.diagnose, runs.evaluate, runs.predict, runs.export),
 ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,26 +18,27 @@ class Outputs:
     json: str | None = None
     junit: str | None = None
     sarif: str | None = None
+    html: str | None = None
     github: bool = False
 
     def __post_init__(self) -> None:
-        named = [place for place in (self.json, self.junit, self.sarif) if place]
+        named = [place for place in (self.json, self.junit, self.sarif, self.html) if place]
         twice = next((place for place in named if named.count(place) > 1), None)
         if twice:
             raise UsageError(
                 "two outputs cannot go to one place",
                 measured="stdout" if twice == "-" else twice,
-                allowed="a place for each of --json, --junit and --sarif",
+                allowed="a place for each of --json, --junit, --sarif and --html",
                 remedy="name another file for one of them",
             )
 
     @property
     def take_stdout(self) -> bool:
         """Whether stdout belongs to an output, so that nothing else is said there."""
-        return "-" in (self.json, self.junit, self.sarif)
+        return "-" in (self.json, self.junit, self.sarif, self.html)
 
-    def write(self, document: Mapping[str, Any]) -> None:
-        """Write every output; `StorageError` where a file cannot be."""
+    def write(self, document: Mapping[str, Any], page: Callable[[], str] | None = None) -> None:
+        """Write every output, ``page`` last, as it takes longest; `StorageError` where a file cannot be."""
         if self.json:
             write_json(document, self.json)
         if self.junit:
@@ -54,3 +55,5 @@ class Outputs:
             append_summary(document)
             for line in commands(document):
                 print(line, file=sys.stderr if self.take_stdout else sys.stdout)
+        if self.html and page is not None:
+            write_output(page(), self.html)

@@ -29,6 +29,12 @@ def validate(
         str | None,
         typer.Option(metavar="FILE", help="SARIF 2.1.0, at the lines of the schema; - is stdout."),
     ] = None,
+    html: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="One HTML page that opens offline, with what `prep report` shows; - is stdout."
+        ),
+    ] = None,
     github: Annotated[
         bool, typer.Option("--github", help="Annotations, and a table in the summary of the step.")
     ] = False,
@@ -43,21 +49,23 @@ def validate(
     from prep.cli.output import progress, report_error
     from prep.cli.outputs import Outputs
     from prep.cli.render import show_validations
+    from prep.cli.report import page_of
     from prep.errors import PrepError
     from prep.report.validation import Validation, document
     from prep.verbs.validate import validate as verb
 
-    outputs = Outputs(json=json, junit=junit, sarif=sarif, github=github)
+    outputs = Outputs(json=json, junit=junit, sarif=sarif, html=html, github=github)
     work = executor(workers, scheduler)
     try:
         with progress("validate " + ", ".join(path.name for path in paths)) as show:
             found = verb(*paths, schema=schema, changed_only=changed_only, workers=work, progress=show)
     except PrepError as error:
-        outputs.write(document([Validation(paths[0], None, error)], strict=strict))
+        unfound = (Validation(paths[0], None, error),)
+        outputs.write(document(unfound, strict=strict), lambda: page_of(unfound, schema=schema, strict=strict))
         report_error(error)
         raise typer.Exit(error.exit_code) from error
     told = document(found, strict=strict)
-    outputs.write(told)
+    outputs.write(told, lambda: page_of(found, schema=schema, strict=strict, work=work))
     if not outputs.take_stdout:
         show_validations(told, verbose=verbose)
     raise typer.Exit(told["exit_code"])

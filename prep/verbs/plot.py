@@ -75,7 +75,7 @@ def plot(
         look = replace(look, panels=tuple(panel for panel in look.panels if panel.values == wanted))
         if kinds != ("histogram",):
             label = _time_label(found, time)
-            taken = _samples(found, chosen, samples, original and wanted == "original", time)
+            taken = samples_of(found, chosen, samples, original=original and wanted == "original", time=time)
             look = replace(look, samples=taken, time=time, time_label=label)
     result = Plot(look, kinds)
     if place is not None:
@@ -155,7 +155,10 @@ def _wanted(look: FieldLook, original: bool) -> str:
     return stored  # the identity changed nothing
 
 
-def _samples(found: Subject, split: str, count: int, original: bool, time: str) -> tuple[Sample, ...]:
+def samples_of(found: Subject, split: str, count: int, *, original: bool = False, time: str = "") -> tuple[Sample, ...]:
+    """At most ``count`` samples of a split, evenly spaced, as stored or in original units; with their places along the
+    dimension ``time``, where one is named.
+    """
     start, stop = found.spec.splits[split]
     view = next(each for each in found.views() if not each.part and (each.values == "original") == original)
     clock = _clock(found, time)

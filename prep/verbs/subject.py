@@ -52,8 +52,9 @@ class Values:
 class Subject:
     """A field of an open dataset. ``field`` has mask and features as stored, or as the schema of raw data says them.
 
-    ``groups`` are the integer fields with one value for each sample, the one that the transform knows first;
-    ``unread`` says why there are no original values, ``""`` where there are or need not be any.
+    ``groups`` are the integer fields with one value for each sample, the one that the transform knows first:
+    ``scaled_by`` (``""`` for none). ``unread`` says why there are no original values, ``""`` where there are or need
+    not be any.
     """
 
     path: Path
@@ -61,6 +62,7 @@ class Subject:
     field: FieldSpec
     originals: Originals
     groups: tuple[str, ...]
+    scaled_by: str
     certified: bool
     certificate: str
     unread: str
@@ -144,8 +146,9 @@ def subject(
             else:
                 group = str(bound.params.get("group", ""))
         ids = [each.name for each in spec.fields if each.role == "id" and not each.shape and each.dtype.kind in "iu"]
-        groups = tuple(dict.fromkeys([*([group] if group in spec else []), *ids]))
-        yield Subject(path, source, field, originals, groups, admitted is not None, certificate, unread)
+        scaled_by = group if group in spec else ""
+        groups = tuple(dict.fromkeys([*([scaled_by] if scaled_by else []), *ids]))
+        yield Subject(path, source, field, originals, groups, scaled_by, admitted is not None, certificate, unread)
 
 
 def demand_field(path: Path, spec: DatasetSpec, name: str) -> FieldSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from prep.verbs.ingest import open_source, source_files
 from prep.verbs.rawdata import demand_output, read_manifest
 from prep.verbs.stats import demand_statistics_output
 
+CAPTION = str(files("prep.verbs").joinpath("page-caption.rst"))
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:
@@ -30,6 +33,7 @@ class Targets:
     normalized: str
     report: str
     failed: str
+    page: str
     schema: str
     compression: str
     origin: str
@@ -67,6 +71,7 @@ def dataset_targets(settings: Config, name: str) -> Targets:
         normalized=str(settings.normalized_path(entry)),
         report=str(settings.data / "reports" / f"{name}.json"),
         failed=str(settings.data / "reports" / f"{name}.failed.json"),
+        page=str(settings.data / "reports" / f"{name}.html"),
         schema=str(entry.schema),
         compression=entry.compression,
         origin=str(place),

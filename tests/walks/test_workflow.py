@@ -18,7 +18,7 @@ from prep import generate
 from prep.verbs.verify import verify
 from tests.conftest import SYSTEMS, dataset_of
 
-RULES = ("origin", "generate", "stats", "normalize", "validate", "certify")
+RULES = ("origin", "generate", "stats", "normalize", "validate", "certify", "report")
 
 
 def snakemake(*arguments: str, code: int = 0) -> str:
@@ -52,6 +52,7 @@ def built(project: Path) -> Path:
 def test_all_builds_and_certifies_everything_once_and_then_only_what_changed(built: Path):
     table = (built / "data/reports/certified.txt").read_text()
     assert all(name in table for name in SYSTEMS)
+    assert all("Passed" in (built / f"data/reports/{name}.html").read_text() for name in SYSTEMS)
     assert planned() == set()
 
     config = built / "config/config.yaml"
@@ -63,7 +64,7 @@ def test_all_builds_and_certifies_everything_once_and_then_only_what_changed(bui
 
     schema = built / "schemas/control.yaml"
     schema.write_text(schema.read_text() + "# reviewed\n")
-    assert planned() == {"validate_control", "certify_control", "certified"}
+    assert planned() == {"validate_control", "certify_control", "report_control", "certified"}
     snakemake("all")
     assert planned() == set()
 
