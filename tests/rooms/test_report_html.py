@@ -134,9 +134,14 @@ def test_the_verdict_comes_first_and_every_part_is_there(pages: Path):
 def test_what_failed_is_told_with_measure_limit_and_remedy_before_what_holds(pages: Path):
     text = words(pages / "failed.html")
     assert "Failed 40 of 47 checks passed" in text
-    parts = ["✕ failed standardised on states", "allowed |mean| < 0.05", "remedy run prep stats", "40 checks that hold"]
-    places = [text.index(part) for part in parts]
-    assert places == sorted(places)
+    place = 0
+    for part in (
+        "✕ failed standardised on states",
+        "allowed |mean| < 0.05",
+        "remedy run prep stats",
+        "40 checks that hold",
+    ):
+        place = text.index(part, place)
     assert "Not certified here" in text
 
 
