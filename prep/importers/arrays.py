@@ -57,6 +57,10 @@ class Npy:
         return source.endswith(".npy")
 
     def open(self, source: str, options: IngestOptions) -> Opened:
+        """See `survey`."""
+        return open_columns(self.survey(source), options)
+
+    def survey(self, source: str) -> Source:
         """Header and size are checked; values are read later. `IntegrityError` where bytes are missing or left over."""
         path = existing(Path(source))
         inputs = identify(path, [path])
@@ -65,7 +69,7 @@ class Npy:
         _exact(header, path.stat().st_size, path, "")
         reader = partial(_npy_pass, path, header)
         column = Column(path.stem, header.dtype, header.shape, reader)
-        return open_columns(Source(self.name, str(path), (column,), inputs), options)
+        return Source(self.name, str(path), (column,), inputs)
 
 
 class Npz:
@@ -78,6 +82,10 @@ class Npz:
         return source.endswith(".npz")
 
     def open(self, source: str, options: IngestOptions) -> Opened:
+        """See `survey`. `UsageError` for more in column-major order than can be read whole."""
+        return open_columns(self.survey(source), options)
+
+    def survey(self, source: str) -> Source:
         """Headers of all members are checked; values are read later, member checksums with them."""
         path = existing(Path(source))
         inputs = identify(path, [path])
@@ -103,7 +111,7 @@ class Npz:
                 remedy="save them with numpy.ascontiguousarray(array), or as .npy files",
             )
         warnings = tuple(f"{name!r} in the archive is not an array and was left out" for name in left_out)
-        return open_columns(Source(self.name, str(path), tuple(columns), inputs, warnings, tuple(left_out)), options)
+        return Source(self.name, str(path), tuple(columns), inputs, warnings, tuple(left_out))
 
 
 def read_header(stream: IO[bytes], path: Path, key: str) -> Header:

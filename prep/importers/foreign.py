@@ -41,6 +41,11 @@ class ForeignHdf5:
         """See `prep.isolation.sessions.Session.abandon`."""
         self._session.abandon()
 
+    def vet(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Warnings about the arrays at ``paths``. Raises what forbids reading one."""
+        with self.understood():
+            return self.ask("vet", list(paths)).texts()
+
     @contextmanager
     def understood(self) -> Iterator[None]:
         """`IntegrityError` where an answer is not what it should be."""

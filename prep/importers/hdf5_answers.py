@@ -13,10 +13,11 @@ import numpy as np
 from prep.errors import IntegrityError, Where
 from prep.importers.foreign import TEXT
 from prep.importers.hdf5tree import Hdf5Tree, hdf5_errors
-from prep.importers.packed import all_stored, described, plain_values
+from prep.importers.packed import STATED, all_stored, described, plain_values, statistics_of
 from prep.isolation.child import Held
 
-_ATTRIBUTES = ("NAME", "units", "unit", "long_name", "scale_factor", "add_offset", "_FillValue", "missing_value")
+_KNOWN = ("NAME", "units", "unit", "long_name", "scale_factor", "add_offset", "_FillValue", "missing_value")
+_ATTRIBUTES = (*_KNOWN, *STATED)
 _BARE_SCALE = "This is a netCDF dimension but not a netCDF variable"
 # A name of a split is shorter; what is longer is no name of one.
 _TEXT_LENGTH = 256
@@ -108,6 +109,7 @@ def _column(place: str, dataset: h5py.Dataset, attributes: Mapping[str, Any]) ->
         "chunk_rows": dataset.chunks[0] if dataset.chunks else 1,
         "units": units,
         "long_name": long_name,
+        "statistics": statistics_of(attributes),
     }
 
 

@@ -7,8 +7,9 @@ its judgement; what it adds is the guess that makes the check applicable, the co
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from prep.blocks import Array, DatasetSpec
@@ -98,7 +99,7 @@ class Diagnostic:
     command: str = ""
     samples: tuple[int, ...] = ()
     harm: float = 1.0
-    measured: Mapping[str, Any] = field(default_factory=dict)
+    measured: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Symptom(Protocol):
