@@ -28,6 +28,9 @@ def lines(found: Examined, *, verbose: bool) -> Iterator[Line]:
     told = [f"{what} {name}" for what, name in (("time", guess.time), ("group", guess.group)) if name]
     if told:
         yield "", "  " + ", ".join(told)
+    if guess.stored:
+        kinds = dict.fromkeys(f"{each.kind} of {each.field} ({each.place})" for each in guess.stored)
+        yield from _some("statistics", list(kinds), verbose)
     yield from _some("left out", [f"{name}: {why}" for name, why in found.left_out.items()], verbose)
     yield from _some("note", list(found.notes), verbose)
     yield _verdict(found)
