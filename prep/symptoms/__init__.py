@@ -16,7 +16,30 @@ from prep.blocks import Array, DatasetSpec
 from prep.folds import Fold
 from prep.registry import Table
 
-SYMPTOMS = Table("symptoms", {})
+SYMPTOMS = Table(
+    "symptoms",
+    {
+        "blank_rows": "prep.symptoms.blank_rows:BlankRows",
+        "borders": "prep.symptoms.borders:Borders",
+        "constant": "prep.symptoms.constant:Constant",
+        "fill_values": "prep.symptoms.fill_values:FillValues",
+        "linear_probe": "prep.symptoms.linear_probe:LinearProbe",
+        "loss_share": "prep.symptoms.loss_share:LossShare",
+        "matrices": "prep.symptoms.matrices:Matrices",
+        "nearly_repeated_rows": "prep.symptoms.repeated:NearlyRepeatedRows",
+        "non_finite": "prep.symptoms.non_finite:NonFinite",
+        "overflow": "prep.symptoms.overflow:Overflow",
+        "padding": "prep.symptoms.padding:Padding",
+        "repeated_rows": "prep.symptoms.repeated:RepeatedRows",
+        "scale": "prep.symptoms.scale:Scale",
+        "shared_sessions": "prep.symptoms.sessions:SharedSessions",
+        "shared_steps": "prep.symptoms.repeated:SharedSteps",
+        "standardised": "prep.symptoms.standardised:Standardised",
+        "stored_statistics": "prep.symptoms.stored_statistics:StoredStatistics",
+        "time_steps": "prep.symptoms.time:TimeSteps",
+        "unit_scale": "prep.symptoms.unit_scale:UnitScale",
+    },
+)
 
 # Harmful: a training on it fails, or means nothing. Doubtful: it may be meant. A note costs nothing.
 Severity = Literal["harmful", "doubtful", "note"]

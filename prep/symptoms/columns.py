@@ -1,0 +1,124 @@
+"""The columns of a field and their moments: what most symptoms measure, once for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import Array, FieldSpec
+from prep.folds import Scope
+from prep.folds.moments import Moments, MomentsResult
+from prep.symptoms import Guess
+
+# A last dimension beyond this is a sequence or an image line, not a list of variables.
+MOST_COLUMNS = 256
+CHANCE = 1e-9
+# So many equal values of a fair coin happen by chance less often than once in 1e9 (2⁻³⁰).
+FEWEST = 31
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Columns:
+    """Moments of the columns of ``field`` in one split: float64 and bool arrays (columns,), ``count`` int64.
+
+    ``rms`` is the root of the mean square about zero, ``names`` what a column is called. ``binary`` columns hold 0 and
+    1 only: flags and one-hot codes, whose scale nobody normalises.
+    """
+
+    field: FieldSpec
+    split: str
+    names: tuple[str, ...]
+    moments: MomentsResult
+    count: Array
+    mean: Array
+    std: Array
+    low: Array
+    high: Array
+    constant: Array
+    binary: Array
+
+    @property
+    def rms(self) -> Array:
+        """√E[x²] of each column."""
+        return np.hypot(self.mean, self.std)
+
+    @property
+    def loss(self) -> float:
+        """Mean squared error of predicting zero, over all counted finite values."""
+        some = self.moments.finite.reshape(-1)
+        weights = some / max(int(some.sum()), 1)
+        return float(np.nansum(np.where(some > 0, self.rms**2, 0.0) * weights))
+
+
+def fields_of(guess: Guess, roles: str = "input target", kinds: str = "fiuc") -> Iterator[FieldSpec]:
+    """The fields of some roles and dtype kinds, without the one that tells time."""
+    for field in guess.spec.fields:
+        if field.role in roles.split() and field.dtype.kind in kinds and field.name != guess.time:
+            yield field
+
+
+def is_square(field: FieldSpec) -> bool:
+    """Whether the samples are square matrices of floats."""
+    return field.dtype.kind in "fc" and len(field.shape) == 2 and field.shape[0] == field.shape[1] > 1
+
+
+def columns_fold(guess: Guess, field: FieldSpec, split: str = "train") -> Moments:
+    """Moments of each column of ``field``: of its features, where they are known, else of each place of the last
+    dimension, unless that is long or the field holds square matrices; then all values are one column.
+    """
+    features = field.features
+    if not features and field.shape and field.shape[-1] <= MOST_COLUMNS and not is_square(field):
+        features = field.dims[-1:]
+    described = replace(field, features=features)
+    if int(np.prod(field.shape, dtype=np.int64)) > 1 and Moments(described, Scope("", 0, 0)).layout.width > 1 << 14:
+        described = replace(field, features=())
+    mask = guess.spec[field.mask] if field.mask in guess.spec and field.mask else None
+    return Moments(described, Scope.of(guess.spec, split), mask)
+
+
+def columns(guess: Guess, field: FieldSpec, measured: Mapping[str, Any], split: str = "train") -> Columns:
+    """What was measured for `columns_fold`."""
+    fold = columns_fold(guess, field, split)
+    found: MomentsResult = measured[fold.key]
+    flat = {name: getattr(found, name).reshape(-1) for name in ("finite", "mean", "std", "min", "max", "constant")}
+    mean = np.where(flat["constant"], flat["min"], flat["mean"])
+    std = np.where(flat["constant"], 0.0, flat["std"])
+    flags = (flat["min"] == 0) & (flat["max"] == 1) & (np.abs(mean * (1 - mean) - std**2) < 1e-6)
+    return Columns(
+        field=field,
+        split=split,
+        names=tuple(_names(fold)),
+        moments=found,
+        count=flat["finite"],
+        mean=mean,
+        std=std,
+        low=flat["min"],
+        high=flat["max"],
+        constant=flat["constant"],
+        binary=flags,
+    )
+
+
+def _names(fold: Moments) -> Iterator[str]:
+    sizes = fold.layout.feature_sizes
+    if fold.field.dtype.kind == "c":
+        sizes = sizes[:-1]
+    parts = ("real", "imaginary") if fold.field.dtype.kind == "c" else ("",)
+    for place in np.ndindex(*sizes):
+        column = f"column {', '.join(map(str, place))}" if place else "all values"
+        for part in parts:
+            yield f"{part} part of {column}" if part else column
+
+
+def listed(names: tuple[str, ...], chosen: Array, most: int = 5) -> str:
+    """The first chosen names: "columns 1, 4, 7 and 3 more"."""
+    places = np.flatnonzero(chosen).tolist()
+    own = [names[place] for place in places[:most]]
+    if all(name.startswith("column ") for name in own):
+        short = ", ".join(name.removeprefix("column ") for name in own)
+        own = [f"column{'s' if len(own) > 1 else ''} {short}"]
+    more = len(places) - most
+    return ", ".join(own) + (f" and {more} more" if more > 0 else "")
