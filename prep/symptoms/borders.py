@@ -13,8 +13,28 @@ from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.words import look
 
 _NAMES = frozenset(
-    "reset resets is_first is_last first last done dones terminal terminals terminated truncated terminations "
-    "truncations timeout timeouts episode_start episode_end begin end".split()
+    [
+        "reset",
+        "resets",
+        "is_first",
+        "is_last",
+        "first",
+        "last",
+        "done",
+        "dones",
+        "terminal",
+        "terminals",
+        "terminated",
+        "truncated",
+        "terminations",
+        "truncations",
+        "timeout",
+        "timeouts",
+        "episode_start",
+        "episode_end",
+        "begin",
+        "end",
+    ]
 )
 
 

@@ -122,7 +122,7 @@ def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[
         named = any(hint in field.name.lower() for hint in _HINTS)
         yield Diagnostic(
             code="not-positive-semidefinite",
-            severity="harmful" if named or found.diagonal.failing == 0 and field.dtype.kind == "c" else "doubtful",
+            severity="harmful" if named or (found.diagonal.failing == 0 and field.dtype.kind == "c") else "doubtful",
             field=field.name,
             evidence=f"{spectra.negative} matrices of {field.name} ({of}) have a negative eigenvalue, down to "
             f"{number(spectra.worst)} of Σ|λ|: {places(guess, spectra.samples, spectra.negative)}",

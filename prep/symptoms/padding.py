@@ -74,7 +74,7 @@ def counted_zero(arrays: Mapping[str, Array], axes: list[int], end: int) -> Arra
 
 def _no_flags(guess: Guess, field: FieldSpec, mask: FieldSpec, flags: MomentsResult) -> Iterator[Diagnostic]:
     low, high = float(flags.min.min()), float(flags.max.max())
-    if low >= 0 and high <= 1 or not flags.finite.any():
+    if (low >= 0 and high <= 1) or not flags.finite.any():
         return
     yield Diagnostic(
         code="mask-not-binary",

@@ -32,7 +32,7 @@ class SharedSessions:
                 continue
             # Every id of the smallest split is in the largest: the splits hold the same kinds.
             held = sum(distinct) - max(distinct)
-            if found.shared_count >= min(distinct) and len(set(distinct)) == 1 or found.shared_count >= max(distinct):
+            if (found.shared_count >= min(distinct) and len(set(distinct)) == 1) or found.shared_count >= max(distinct):
                 continue
             first = found.shared[0]
             split = guess.spec.split_of
