@@ -80,6 +80,8 @@ def role_of(path: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[st
 
 
 def _used_for(last: list[str], above: list[str]) -> tuple[str, str]:
+    if word := next((each for each in above if each in OUTCOMES), ""):
+        return "aux", f"it lies below {word}"
     whole = "_".join(last)
     for role, known in (("aux", OUTCOMES), ("input", INPUTS), ("target", TARGETS)):
         if whole in known:

@@ -70,9 +70,9 @@ def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> A
             roles[each.name], why[each.name] = stated[each.name], "stated by you"
     masked = _masks(seen, roles, why)
     _rest(seen, roles, why)
-    time = next((name for name, role in given.items() if role == "time"), "") or next(
-        (each.name for each in seen if each.single and each.name not in stated and is_time(each.column.path)), ""
-    )
+    times = [each for each in seen if each.single and each.name not in stated and is_time(each.column.path)]
+    times.sort(key=lambda each: each.column.dtype.kind != "f")  # a time says more than the number of its step
+    time = next((name for name, role in given.items() if role == "time"), "") or next((each.name for each in times), "")
     ids = [each for each in seen if roles[each.name] == "id" and each.single and each.column.dtype.kind in "iu"]
     grouping = next((each.name for each in ids if each.column.path == group), "") or next(
         (each.name for each in ids if is_group(each.column.path) and not each.counts_up), ""

@@ -28,12 +28,16 @@ def lines(found: Examined, *, verbose: bool) -> Iterator[Line]:
     told = [f"{what} {name}" for what, name in (("time", guess.time), ("group", guess.group)) if name]
     if told:
         yield "", "  " + ", ".join(told)
+    if guess.stored:
+        kinds = dict.fromkeys(f"{each.kind} of {each.field} ({each.place})" for each in guess.stored)
+        yield from _some("statistics", list(kinds), verbose)
     yield from _some("left out", [f"{name}: {why}" for name, why in found.left_out.items()], verbose)
     yield from _some("note", list(found.notes), verbose)
     yield _verdict(found)
     shown = found.diagnostics if verbose else [each for each in found.diagnostics if each.severity != "note"][:_TOLD]
+    said: set[str] = set()
     for each in shown:
-        yield from _diagnostic(each)
+        yield from _diagnostic(each, said)
     if len(shown) < len(found.diagnostics):
         yield "", f"  and {_counted(found.diagnostics[len(shown) :] if not verbose else ())}: -v shows all"
 
@@ -79,10 +83,11 @@ def _counted(found: tuple[Diagnostic, ...]) -> str:
     return ", ".join(f"{count} {words[severity]}" for severity, count in counts.items() if count)
 
 
-def _diagnostic(each: Diagnostic) -> Iterator[Line]:
+def _diagnostic(each: Diagnostic, said: set[str]) -> Iterator[Line]:
     about = f" of {each.field}" if each.field else ""
     yield STYLES[each.severity], f"{each.severity.upper()}  {each.code}{about}: {each.evidence}"
     yield "", f"  would do: {each.consequence}"
     yield "", f"  remedy:   {each.remedy}"
-    if each.command:
+    if each.command and each.command not in said:
         yield "", f"  run:      {each.command}"
+        said.add(each.command)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from prep.engine import DatasetSource, Progress, Workers, run, silent
 from prep.errors import PrepError, UnfinishedError, Where
 from prep.folds import Fold
 from prep.importers import IMPORTERS
 from prep.importers.sources import existing
+from prep.report import CheckResult
 from prep.report.examined import Examination, Examined
-from prep.symptoms import SEVERITIES, SYMPTOMS, Diagnostic, Guess, Symptom
+from prep.schema import load_schema
+from prep.symptoms import SEVERITIES, SYMPTOMS, Diagnostic, Guess
+from prep.symptoms.consequences import consequence
+from prep.verbs.judged import Judged
 from prep.verbs.published import unreplaced
 from prep.verbs.taken_for import Taken, foreign, is_ours, ours
 
@@ -51,21 +54,37 @@ def examine(path: Path, roles: Mapping[str, str], *, workers: Workers, progress:
     """What one dataset is taken for, and what was found in it."""
     if is_ours(path):
         with unreplaced(path), DatasetSource.open(path) as source:
-            return _examined(path, ours(path, source, roles), workers, progress)
+            taken = ours(path, source, roles)
+            return _examined(path, taken, _judged(source, roles), workers, progress)
     taken = foreign(path, roles)
-    found = _examined(path, taken, workers, progress)
+    found = _examined(path, taken, None, workers, progress)
     taken.unchanged()
     return found
 
 
-def _examined(path: Path, taken: Taken, workers: Workers, progress: Progress) -> Examined:
+def _judged(source: DatasetSource, roles: Mapping[str, str]) -> Judged | None:
+    """The schema that a normalised dataset carries judges it too; not where the user says that it is wrong."""
+    text = source.spec.documents.get("schema")
+    if not text or roles or "transforms" not in source.spec.documents:
+        return None
+    return Judged.of(source, load_schema(text, name=f"{source.spec.name} (embedded)", verify=False))
+
+
+def _examined(path: Path, taken: Taken, judged: Judged | None, workers: Workers, progress: Progress) -> Examined:
     guess = taken.guess
     symptoms = {name: SYMPTOMS.load(name)() for name in SYMPTOMS}
     planned: dict[str, tuple[Fold, ...]] = {name: tuple(each.folds(guess)) for name, each in symptoms.items()}
     folds = [fold for each in planned.values() for fold in each]
-    measured = run(taken.source, folds, workers=workers, progress=progress)
+    if judged is None:
+        measured = run(taken.source, folds, workers=workers, progress=progress)
+        report = None
+    else:
+        measured = judged.measure(folds, workers=workers, progress=progress)
+        report = judged.report(measured)
     applies = tuple(name for name, each in planned.items() if each)
-    found = [each for name in applies for each in _diagnosed(symptoms[name], guess, measured.results)]
+    found = [each for name in applies for each in symptoms[name].diagnose(guess, measured.results)]
+    if report is not None:
+        found += [_failed(result, guess) for result in report.results if not result.passed]
     read = frozenset[str]().union(*(fold.fields for fold in folds))
     return Examined(
         path=path,
@@ -75,13 +94,28 @@ def _examined(path: Path, taken: Taken, workers: Workers, progress: Progress) ->
         left_out=taken.left_out,
         notes=taken.notes,
         looked_for=applies,
-        values=guess.spec.rows * sum(each.row_values for each in guess.spec.fields if each.name in read),
+        values=guess.spec.rows * sum(each.row_values for each in guess.spec.fields if judged or each.name in read),
         diagnostics=tuple(sorted(found, key=_worst_first)),
+        checks=len(report.results) if report is not None else 0,
+        damaged=report is not None and any(each.kind == "integrity" and not each.passed for each in report.results),
     )
 
 
-def _diagnosed(symptom: Symptom, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
-    yield from symptom.diagnose(guess, measured)
+def _failed(result: CheckResult, guess: Guess) -> Diagnostic:
+    """A failed check of the dataset's own schema as a diagnostic; its code is ``check-`` and the check's name."""
+    finding = result.finding
+    means, command = consequence(result.check, guess)
+    return Diagnostic(
+        code=f"check-{result.check.replace('_', '-')}",
+        severity="harmful" if result.severity == "error" else "doubtful",
+        field=result.field,
+        evidence=finding.message,
+        consequence=means,
+        remedy=finding.remedy,
+        command=command,
+        samples=finding.samples[:10],
+        measured={"worst": finding.worst, "limit": finding.limit, "failing": finding.failing},
+    )
 
 
 def _worst_first(each: Diagnostic) -> tuple[int, float, str, str]:
