@@ -40,7 +40,7 @@ class CsvLines:
 
     @classmethod
     def of(cls, path: Path) -> CsvLines:
-        """Read every line once. `DataError` for lines that do not fit the first, `IntegrityError` for what is no text."""
+        """Read every line once. `DataError` for lines unlike the first, `IntegrityError` for what is no text."""
         import pyarrow as pa
 
         names, delimiter, headed = _header(path)

@@ -91,8 +91,6 @@ def foreign(path: Path, roles: Mapping[str, str]) -> Taken:
         for column in arranged.others
         if column.path not in used
     }
-    if found.left_out:
-        left_out |= dict.fromkeys(found.left_out, "not an array of numbers")
     why = {name: reason for name, reason in assigned.why.items() if reason}
     guess = Guess(str(path), layout, spec, divided, why, assigned.time, assigned.group, stored)
     return Taken(
