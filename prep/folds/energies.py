@@ -80,7 +80,7 @@ class Energies:
         places = np.searchsorted(ids, left.ids), np.searchsorted(ids, right.ids)
 
         def both(name: str, dtype: type) -> tuple[Array, Array]:
-            parts = np.zeros((2, len(ids)), dtype)
+            parts: Array = np.zeros((2, len(ids)), dtype)
             parts[0, places[0]], parts[1, places[1]] = getattr(left, name), getattr(right, name)
             return parts[0], parts[1]
 

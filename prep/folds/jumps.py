@@ -1,4 +1,4 @@
-"""What overflow leaves in whole numbers: jumps of about 2^k between neighbours, and values heaped at a type's limits."""
+"""What overflow leaves in whole numbers: steps of about 2^k between neighbours, and values heaped at a limit."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Jumps:
         return JumpsState(
             left.first,
             right.last,
-            sum(each.turns for each in parts),
+            np.sum([each.turns for each in parts], axis=0),
             np.maximum.reduce([each.longest for each in parts]),
             left.at_limit + right.at_limit,
             left.near_limit + right.near_limit,

@@ -16,9 +16,9 @@ _PIECE_BYTES = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class SpectraResult:
-    """Of ``rows`` matrices, ``negative`` have λ_min < −tolerance·Σ|λ|, ``samples`` the first ten; ``worst`` is the least
-    λ_min / Σ|λ| and ``worst_sample`` where. ``singular`` have λ_min ≤ tolerance·Σ|λ| in magnitude; ``condition`` is the
-    largest λ_max/λ_min of the others.
+    """Of ``rows`` matrices, ``negative`` have λ_min < −tolerance·Σ|λ|, ``samples`` the first ten; ``worst`` is the
+    least λ_min / Σ|λ| and ``worst_sample`` where. ``singular`` have λ_min ≤ tolerance·Σ|λ| in magnitude;
+    ``condition`` is the largest λ_max/λ_min of the others.
     """
 
     rows: int = 0

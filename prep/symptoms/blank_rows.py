@@ -81,7 +81,8 @@ def _single(guess: Guess, field: FieldSpec, found: BlanksResult) -> Diagnostic:
         code="blank-rows",
         severity="doubtful",
         field=field.name,
-        evidence=f"{found.blank} of {found.rows} samples of {field.name} hold only 0 or NaN, where the others hold hardly "
+        evidence=f"{found.blank} of {found.rows} samples of {field.name} hold only 0 or NaN, where the others hold "
+        f"hardly "
         f"a zero: {places(guess, found.samples, found.blank)}",
         consequence="whatever made them failed, and training learns the failure; a loss relative to the sample divides "
         "by 0 there",

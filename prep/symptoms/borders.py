@@ -13,28 +13,10 @@ from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.words import look
 
 _NAMES = frozenset(
-    [
-        "reset",
-        "resets",
-        "is_first",
-        "is_last",
-        "first",
-        "last",
-        "done",
-        "dones",
-        "terminal",
-        "terminals",
-        "terminated",
-        "truncated",
-        "terminations",
-        "truncations",
-        "timeout",
-        "timeouts",
-        "episode_start",
-        "episode_end",
-        "begin",
-        "end",
-    ]
+    {
+        *("reset", "resets", "is_first", "is_last", "first", "last", "done", "dones", "episode_start", "episode_end"),
+        *("terminal", "terminals", "terminated", "terminations", "truncated", "truncations", "timeout", "timeouts"),
+    }
 )
 
 
@@ -56,7 +38,8 @@ class Borders:
                 severity="doubtful",
                 field=fields[0].name,
                 evidence=f"{names}: 0 in all {guess.spec.rows} samples",
-                consequence="nothing marks where a sequence begins: a model that remembers carries the state of one into "
+                consequence="nothing marks where a sequence begins: a model that remembers carries the state of one "
+                "into "
                 "the next, and returns are summed across episodes",
                 remedy="set the flag at the first (or last) step of every sequence",
                 command=look(guess, fields[0].name),

@@ -86,7 +86,8 @@ def _in_one_split(guess: Guess, train: Columns, held: Columns) -> Iterator[Diagn
         evidence=f"{listed(train.names, dead)} of {train.field.name} {'is' if dead.sum() == 1 else 'are'} "
         f"{number(held.low[worst])} in all {int(held.count[worst])} values of {held.split}, and "
         f"{'varies' if dead.sum() == 1 else 'vary'} in {train.split} (std {number(train.std[worst])})",
-        consequence=f"the score of {held.split} says how the model does without the column, not how well it has learned",
+        consequence=f"the score of {held.split} says how the model does without the column, not how well it has "
+        f"learned",
         remedy=f"mend the column in {held.split}, or leave it out of every split",
         command=rebuild(guess),
         measured={"columns": int(dead.sum()), "split": held.split},
@@ -103,4 +104,5 @@ def _most_often(train: Columns, value: Array) -> Array:
     fourth = m4 + 4 * m3 * gap + 6 * m2 * gap**2 + gap**4
     with np.errstate(all="ignore"):
         share = 1 - second**2 / fourth
-    return np.clip(np.nan_to_num(share, nan=1.0), 1e-300, 1.0)
+    bound: Array = np.clip(np.nan_to_num(share, nan=1.0), 1e-300, 1.0)
+    return bound

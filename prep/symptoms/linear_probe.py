@@ -11,14 +11,15 @@ from prep.blocks import FieldSpec
 from prep.folds import Fold, Scope
 from prep.folds.gram import Gram, GramResult
 from prep.folds.lagged import LaggedGram
-from prep.symptoms import Diagnostic, Guess, Severity
+from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import FEWEST, fields_of, is_square, listed
 from prep.symptoms.words import look, number, rebuild
 
 _WIDEST = 1024
-# Products of one probe: about a second of BLAS.
-_WORK = 1 << 34
+# Products of one probe: a tenth of a second of BLAS.
+_WORK = 1 << 31
 _TAPS = 32
+_CODES = 64
 # p above this: the F-test sees nothing; and it would have seen a share of this much of the spread.
 _P, _SEEN = 0.01, 0.05
 # Correlation of copies: rounding to float32 takes 1e-14 of it, what is measured twice far more.
@@ -26,8 +27,8 @@ _COPY = 1e-9
 
 
 class LinearProbe:
-    """Least squares of each target on each input over the first samples of train (as many as the work allows), judged by
-    the F-test of all weights together.
+    """Least squares of each target on each input over the first samples of train (as many as the work allows), judged
+    by the F-test of all weights together.
 
     A target counts as unseen where p > 0.01 for every input, and a relation that explains 5 % would have been seen. It
     may still be nonlinear: doubtful, never more. Sequences (sample, step) of equal length are probed with a filter of
@@ -45,8 +46,11 @@ class LinearProbe:
             found: list[GramResult] = [measured[fold.key] for fold in folds]
             for fold, result in zip(folds, found, strict=True):
                 yield from _copies(guess, target, fold.input, result)
-            if len(folds) == len(_inputs(guess, "fiuc")):
-                yield from _unseen(guess, target, found)
+            given = [fold.input.name for fold in folds]
+            # Codes of a few integers tell a mean at most; any other input might be what the target follows from.
+            others = [field for field in _inputs(guess, "fiuc") if field.name not in given]
+            if all(field.dtype.kind in "iu" and field.row_values <= _CODES for field in others):
+                yield from _unseen(guess, target, given, found)
 
 
 def _inputs(guess: Guess, kinds: str) -> list[FieldSpec]:
@@ -79,7 +83,7 @@ def _mask(guess: Guess, field: FieldSpec) -> FieldSpec | None:
     return guess.spec[field.mask] if field.mask and field.mask in guess.spec else None
 
 
-def _unseen(guess: Guess, target: FieldSpec, found: list[GramResult]) -> Iterator[Diagnostic]:
+def _unseen(guess: Guess, target: FieldSpec, given: list[str], found: list[GramResult]) -> Iterator[Diagnostic]:
     from scipy.special import fdtrc, fdtri
 
     seen = np.zeros(found[0].targets, bool)
@@ -104,14 +108,14 @@ def _unseen(guess: Guess, target: FieldSpec, found: list[GramResult]) -> Iterato
     names = tuple(f"column {place}" for place in range(len(unseen)))
     which = f"{listed(names, unseen)} of {target.name}" if len(unseen) > 1 else target.name
     rows = max(result.rows for result in found)
-    severity: Severity = "doubtful"
     yield Diagnostic(
         code="target-not-seen",
-        severity=severity,
+        severity="doubtful",
         field=target.name,
-        evidence=f"a linear probe of {', '.join(field.name for field in _inputs(guess, 'fiuc'))} explains "
+        evidence=f"a linear probe of {', '.join(given)} explains "
         f"{number(float(best[unseen].max()))} of the spread of {which} on {rows} samples, which is what chance gives",
-        consequence="if inputs and targets were shuffled apart, nothing can be learned, and the best loss is that of the "
+        consequence="if inputs and targets were shuffled apart, nothing can be learned, and the best loss is that of "
+        "the "
         "mean; a relation without any linear part is possible, and then this means nothing",
         remedy="see that row i of the inputs belongs to row i of the targets: follow one sample by hand",
         command=look(guess, target.name),
@@ -146,7 +150,8 @@ def _copies(guess: Guess, target: FieldSpec, given: FieldSpec, result: GramResul
         code="target-in-input",
         severity="doubtful" if whole else "harmful",
         field=target.name,
-        evidence=f"{'all' if targets == result.targets else targets} of {result.targets} columns of {target.name} are in "
+        evidence=f"{'all' if targets == result.targets else targets} of {result.targets} columns of {target.name} "
+        f"are in "
         f"{given.name}, up to scale and offset; first: column {place} is column {column} of {given.name}",
         consequence="one weight solves the task and the loss goes to 0; where the input will not be there, nothing was "
         "learned" + (" (a model that reconstructs its input is meant to see this)" if whole else ""),

@@ -45,10 +45,12 @@ class LossShare:
                 code="one-group-makes-the-loss",
                 severity="harmful" if share >= 0.9 else "doubtful",
                 field=fold.field.name,
-                evidence=f"{fold.group} {int(found.ids[place])} makes {share:.1%} of the squares of {fold.field.name} in "
+                evidence=f"{fold.group} {int(found.ids[place])} makes {share:.1%} of the squares of "
+                f"{fold.field.name} in "
                 f"train, with {fair:.1%} of the values: {number(ratio)} times the mean square of the other "
                 f"{len(found.ids) - 1}",
-                consequence=f"the loss is that of this one: all others together weigh {1 - share:.1%}, and can be as wrong "
+                consequence=f"the loss is that of this one: all others together weigh {1 - share:.1%}, and can be as "
+                f"wrong "
                 "as they like without its being seen",
                 remedy=f"normalise {fold.field.name} for each {fold.group} by its own statistics, or weigh the loss",
                 command=normalise(guess),

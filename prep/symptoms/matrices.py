@@ -19,8 +19,8 @@ from prep.symptoms.columns import fields_of, is_square
 from prep.symptoms.words import normalise, number, places, rebuild, times
 
 _HINTS = ("cov", "corr", "gram", "scm", "psd")
-# Eigenvalue work of one pass: about half a second of LAPACK, N³ a matrix.
-_WORK = 1 << 33
+# Eigenvalue work of one pass, N³ a matrix: about a second of LAPACK.
+_WORK = 1 << 30
 # A matrix made in the precision of its type: some roundings of its largest entries (N. Higham, Accuracy and Stability
 # of Numerical Algorithms, 2002, ch. 3: a product of K columns errs by K·ε at most).
 _ROUNDINGS = 64
@@ -92,7 +92,8 @@ def _is_covariance(field: FieldSpec, found: _Measured) -> bool:
     hermitian = found.hermitian.failing <= 0.5 * rows
     diagonal = found.diagonal.failing <= 0.01 * rows
     named = any(hint in field.name.lower() for hint in _HINTS)
-    return some and ((hermitian and (diagonal or named)) or (diagonal and field.dtype.kind == "c"))
+    complex_ = field.dtype.kind == "c"
+    return (hermitian and named) or (some and diagonal and (hermitian or complex_))
 
 
 def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnostic:
@@ -101,8 +102,10 @@ def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnost
         severity="harmful",
         field=field.name,
         evidence=f"{found.hermitian.failing} of {found.hermitian.rows} matrices of {field.name} are not Hermitian "
-        f"(‖R − Rᴴ‖/‖R‖ up to {number(found.hermitian.worst)}): {places(guess, found.hermitian.samples, found.hermitian.failing)}",
-        consequence="they are no covariances: a model whose output is Hermitian by construction can never reach them, and "
+        f"(‖R − Rᴴ‖/‖R‖ up to {number(found.hermitian.worst)}): "
+        f"{places(guess, found.hermitian.samples, found.hermitian.failing)}",
+        consequence="they are no covariances: a model whose output is Hermitian by construction can never reach "
+        "them, and "
         f"its loss stays above {number((found.hermitian.worst / 2) ** 2)} of their square",
         remedy="build the matrices as A Aᴴ; if only one triangle was stored, fill the other with its conjugate",
         command=rebuild(guess),
@@ -126,7 +129,8 @@ def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[
             field=field.name,
             evidence=f"{spectra.negative} matrices of {field.name} ({of}) have a negative eigenvalue, down to "
             f"{number(spectra.worst)} of Σ|λ|: {places(guess, spectra.samples, spectra.negative)}",
-            consequence="they are no covariances: a Cholesky factor or a log-determinant of them is NaN, and a model that "
+            consequence="they are no covariances: a Cholesky factor or a log-determinant of them is NaN, and a model "
+            "that "
             "outputs A Aᴴ cannot reach them",
             remedy="do not centre or edit covariances entry by entry; build them as A Aᴴ and scale by the trace",
             command=rebuild(guess),
@@ -173,7 +177,8 @@ def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnos
                 severity="note",
                 field=field.name,
                 evidence=f"every matrix of {field.name} has trace {size}, its size",
-                consequence="dividing by the trace again does nothing; the scale of each sample is gone unless it was kept",
+                consequence="dividing by the trace again does nothing; the scale of each sample is gone unless it "
+                "was kept",
                 remedy="do not normalise again; keep the traces that were divided by",
             )
     elif constant:
@@ -183,7 +188,8 @@ def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnos
             severity="doubtful",
             field=field.name,
             evidence=f"every matrix of {field.name} has trace {number(typical)}, {times(factor)} its size {size}",
-            consequence=f"compared with a prediction of trace {size}, the loss stays at {number((1 - 1 / factor) ** 2)} of "
+            consequence=f"compared with a prediction of trace {size}, the loss stays at "
+            f"{number((1 - 1 / factor) ** 2)} of "
             "the target's square or more, however well the model fits: one side is scaled or loaded, the other not",
             remedy="divide both sides of the loss by their traces, and load both or none",
             command=normalise(guess),
@@ -196,7 +202,8 @@ def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnos
             severity="doubtful",
             field=field.name,
             evidence=f"traces of {field.name} go from {number(traces.low)} to {number(traces.high)}",
-            consequence=f"the largest matrix weighs up to {times(spread**2)} what the smallest does in a squared error: the "
+            consequence=f"the largest matrix weighs up to {times(spread**2)} what the smallest does in a squared "
+            f"error: the "
             "loss is that of the loudest samples",
             remedy="divide each matrix by its trace (transform trace_n) and keep the logarithm of the trace as a field",
             command=normalise(guess),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from prep.blocks import FieldSpec
 from prep.folds import Fold
 from prep.symptoms import Diagnostic, Guess
@@ -23,8 +25,8 @@ class NonFinite:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in _floats(guess):
             found = [columns(guess, field, measured, split) for split in guess.spec.splits]
-            nan = sum(each.moments.nan.reshape(-1) for each in found)
-            inf = sum(each.moments.inf.reshape(-1) for each in found)
+            nan = np.sum([each.moments.nan.reshape(-1) for each in found], axis=0)
+            inf = np.sum([each.moments.inf.reshape(-1) for each in found], axis=0)
             bad = nan + inf > 0
             if not bad.any():
                 continue

@@ -84,9 +84,11 @@ def _clipped(guess: Guess, field: FieldSpec, found: JumpsResult) -> Iterator[Dia
             code="integer-clipped",
             severity="doubtful",
             field=field.name,
-            evidence=f"{count} values of {field.name} are exactly {limit}, the limit of {field.dtype}, and {near} are near "
+            evidence=f"{count} values of {field.name} are exactly {limit}, the limit of {field.dtype}, and {near} "
+            f"are near "
             f"it: {places(guess, found.limit_samples, len(found.limit_samples))} first",
-            consequence="what was larger was cut off: the largest values, which weigh most, are wrong by an unknown amount",
+            consequence="what was larger was cut off: the largest values, which weigh most, are wrong by an unknown "
+            "amount",
             remedy="record with a larger type or a smaller gain; mask the clipped values",
             command=rebuild(guess),
             samples=found.limit_samples,

@@ -95,7 +95,8 @@ def _filled(guess: Guess, field: FieldSpec, mask: FieldSpec, padded: RowwiseResu
         code="padding-not-zero",
         severity="doubtful" if finite else "harmful",
         field=field.name,
-        evidence=f"{padded.failing} of {padded.rows} samples of {field.name} hold something where {mask.name} says that "
+        evidence=f"{padded.failing} of {padded.rows} samples of {field.name} hold something where {mask.name} says "
+        f"that "
         f"nothing is, up to {number(padded.worst) if finite else 'NaN or infinity'}: "
         f"{places(guess, padded.samples, padded.failing)}",
         consequence="a layer that reads the whole array sees it as data"

@@ -71,10 +71,8 @@ def _size(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
     )
     if role == "target":
         told = f"predicting zero scores a loss of {number(loss)} where normalised targets score 1, and the first "
-        told += (
-            f"gradients are {times(rms[worst])} as large" if large else f"gradients are {times(rms[worst])} as large"
-        )
-        told += ": a gradient clip leaves hardly any of them" if large else ": weight decay and Adam's epsilon outweigh"
+        told += f"gradients are {times(rms[worst])} as large: "
+        told += "a clip leaves hardly any of them" if large else "weight decay and Adam's epsilon outweigh them"
     else:
         told = f"the gradients of the first layer are {times(rms[worst])} those of normalised inputs" + (
             ", and its activations start saturated" if large else ", so that the column is hardly seen"
@@ -135,12 +133,13 @@ def _offset(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
     condition = float(far[worst] ** 2 + 1)
     if far[worst] < HARMFUL:
         return
+    which = f"{listed(found.names, far >= HARMFUL)} of {found.field.name}"
     yield Diagnostic(
         code="large-offset",
         severity="harmful" if condition > _FLOAT32 else "doubtful",
         field=found.field.name,
-        evidence=f"{listed(found.names, far >= HARMFUL)} of {found.field.name} lie{'s' * (int((far >= HARMFUL).sum()) == 1)} "
-        f"far from zero: mean {number(found.mean[worst])}, std {number(found.std[worst])} in {found.names[worst]}",
+        evidence=f"{which} far from zero: mean {number(found.mean[worst])}, std {number(found.std[worst])} in "
+        f"{found.names[worst]}",
         consequence=f"the mean hides the signal: condition number {number(condition)}; of float32's seven digits "
         f"{min(np.log10(far[worst]), 7):.0f} go to the offset",
         remedy="subtract the mean of the train split, in float64, before anything is cast to float32",

@@ -34,6 +34,9 @@ class Standardised:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in fields_of(guess, kinds="f"):
             found = {split: columns(guess, field, measured, split) for split in _splits(guess)}
+            if _two_valued(found["train"]):
+                yield from _flags(guess, found["train"])
+                continue
             exact = [split for split, each in found.items() if standardised_alone(each.moments)]
             together = len(found) > 1 and standardised_alone(_together(list(found.values())))
             if exact == ["train"] or (exact and not guess.divided):
@@ -47,6 +50,29 @@ class Standardised:
 
 def _splits(guess: Guess) -> list[str]:
     return [split for split, (start, stop) in guess.spec.splits.items() if stop > start]
+
+
+def _two_valued(train: Columns) -> bool:
+    """Whether every column that varies has two values: kurtosis 1 + skewness², which no other distribution has."""
+    varies = (train.count > 0) & ~train.constant
+    skewness, kurtosis = train.moments.skewness.reshape(-1), train.moments.kurtosis.reshape(-1) + 3
+    return bool(varies.any() and (np.abs(kurtosis - skewness**2 - 1)[varies] < 1e-4 * kurtosis[varies]).all())
+
+
+def _flags(guess: Guess, train: Columns) -> Iterator[Diagnostic]:
+    varies = (train.count > 0) & ~train.constant
+    if train.binary[varies].all() or not standardised_alone(train.moments):
+        return
+    yield Diagnostic(
+        code="flags-standardised",
+        severity="note",
+        field=train.field.name,
+        evidence=f"{train.field.name} has two values in each column, and mean 0 and std 1: flags that were "
+        f"standardised",
+        consequence="a flag that is rarely set becomes a large number, and nothing else reads them as flags any more",
+        remedy="leave flags and one-hot codes as 0 and 1",
+        command=normalise(guess),
+    )
 
 
 def _already(guess: Guess, train: Columns) -> Diagnostic:
@@ -102,7 +128,8 @@ def _together(found: list[Columns]) -> MomentsResult:
     weights = [each.moments.finite / np.maximum(count, 1) for each in found]
 
     def mean(values: list[Array]) -> Array:
-        return np.sum([np.where(w > 0, v, 0.0) * w for w, v in zip(weights, values, strict=True)], axis=0)
+        parts = [np.where(w > 0, v, 0.0) * w for w, v in zip(weights, values, strict=True)]
+        return np.asarray(np.sum(parts, axis=0))
 
     centre = mean([each.moments.mean for each in found])
     variance = mean([each.moments.std**2 + (each.moments.mean - centre) ** 2 for each in found])

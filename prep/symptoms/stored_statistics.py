@@ -44,8 +44,9 @@ class StoredStatistics:
 
 def _usable(guess: Guess) -> Iterator[Stored]:
     for stored in guess.stored:
-        field = guess.spec[stored.field] if stored.field in guess.spec else None
-        if field is not None and field.dtype.kind in "fiu" and _features(field, stored.values) is not None:
+        if stored.field not in guess.spec or guess.spec[stored.field].dtype.kind not in "fiu":
+            continue
+        if _features(guess.spec[stored.field], stored.values) is not None:
             yield stored
 
 
@@ -101,6 +102,7 @@ def _verdict(guess: Guess, stored: Stored, found: Mapping[str, MomentsResult]) -
         code = "statistics-of-float32"
         cause = "the difference is what E[x²] − E[x]² loses in float32"
     kind = "standard deviation" if stored.kind == "std" else stored.kind
+    scaled = number(float(std[worst] / values[worst]) if values[worst] else np.inf)
     told: Severity = "doubtful" if severity == "doubtful" else "harmful"
     return Diagnostic(
         code=code,
@@ -110,7 +112,7 @@ def _verdict(guess: Guess, stored: Stored, found: Mapping[str, MomentsResult]) -
         f"{number(now[worst])}: {cause}",
         consequence=f"normalised with it, values are off by {number(float(off[worst]))} standard deviations"
         if stored.kind in ("mean", "min", "max")
-        else f"normalised with it, the standard deviation is {number(float(std[worst] / values[worst]) if values[worst] else np.inf)} "
+        else f"normalised with it, the standard deviation is {scaled} "
         "instead of 1, and predictions are inverted wrongly by the same factor",
         remedy="measure again on the train split, in float64, with the mask; store statistics with the data's digest",
         command=normalise(guess),

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from prep.blocks import FieldSpec
 from prep.folds import Fold, Scope
 from prep.folds.steps import Steps, StepsResult
+from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.words import number, places, rebuild
 
@@ -20,7 +19,7 @@ _REGULAR = 0.05
 
 
 class TimeSteps:
-    """Steps of the field that tells time (`prep.folds.steps`), split by split.
+    """Steps of the fields that tell time (`prep.folds.steps`), split by split.
 
     Along the steps of a sample time must go on. Between samples, steps back to one and the same time are sequences put
     one after the other, and samples of which a quarter or more go back are in no order: notes, for a model that sees
@@ -31,26 +30,27 @@ class TimeSteps:
     name = "time_steps"
 
     def folds(self, guess: Guess) -> tuple[Fold, ...]:
-        return tuple(_folds(guess))
+        return tuple(fold for field in _times(guess) for fold in _folds(guess, field))
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
-        folds = list(_folds(guess))
-        if not folds:
-            return
-        found: list[StepsResult] = [measured[fold.key] for fold in folds]
-        field = folds[0].time
-        yield from _back(guess, field, found)
-        yield from _same(guess, field, found)
-        yield from _missing(guess, field, found)
+        for field in _times(guess):
+            found: list[StepsResult] = [measured[fold.key] for fold in _folds(guess, field)]
+            yield from _back(guess, field, found)
+            yield from _same(guess, field, found)
+            yield from _missing(guess, field, found)
 
 
-def _folds(guess: Guess) -> Iterator[Steps]:
-    field = guess.spec[guess.time] if guess.time and guess.time in guess.spec else None
-    if field is None or field.dtype.kind not in "fiu" or field.shape[-1:] == (1,):
-        return
+def _times(guess: Guess) -> Iterator[FieldSpec]:
+    """The field that tells the time of a sample, and those that tell the times of its steps."""
+    for field in guess.spec.fields:
+        steps = len(field.shape) == 1 and field.shape[0] > 2 and is_time(field.name)
+        if field.dtype.kind in "fiu" and ((field.name == guess.time and not field.shape) or steps):
+            yield field
+
+
+def _folds(guess: Guess, field: FieldSpec) -> list[Steps]:
     group = "" if field.shape else guess.group
-    for split in guess.spec.splits:
-        yield Steps(field, Scope.of(guess.spec, split), group)
+    return [Steps(field, Scope.of(guess.spec, split), group) for split in guess.spec.splits]
 
 
 def _back(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterator[Diagnostic]:
@@ -59,7 +59,7 @@ def _back(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterator[
         return
     samples = tuple(sorted(row for each in found for row in each.back_samples))[:10]
     low, high = min(each.lowest for each in found), max(each.highest for each in found)
-    typical = float(np.nanmedian([each.quantile(0.5) for each in found] + [np.inf]))
+    typical = max((each.quantile(0.5) for each in found if len(each.counts)), default=0.0)
     within = bool(field.shape)
     restarts = not within and not (high - low) > typical and not guess.group
     shuffled = not within and back > _RANDOM * steps
