@@ -22,6 +22,7 @@ from prep.blocks import Array
 from prep.errors import IntegrityError, StorageError, UsageError, Where
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
+from prep.importers.arranged import as_one
 from prep.importers.columns import Column, Source
 from prep.importers.sources import existing, identify
 
@@ -82,8 +83,9 @@ class Npz:
         return source.endswith(".npz")
 
     def open(self, source: str, options: IngestOptions) -> Opened:
-        """See `survey`. `UsageError` for more in column-major order than can be read whole."""
-        return open_columns(self.survey(source), options)
+        """See `survey`."""
+        found = self.survey(source)
+        return open_columns(*(as_one(found, options) or (found, options)))
 
     def survey(self, source: str) -> Source:
         """Headers of all members are checked; values are read later, member checksums with them."""

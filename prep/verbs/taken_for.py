@@ -37,7 +37,8 @@ _SPLIT_ROWS = 1 << 20
 class Taken:
     """A file understood and open: the guess, the rows, and what to tell about it.
 
-    ``ours`` says that it is a dataset of prep. ``unchanged`` raises where the file is another one than at the start.
+    ``ours`` says that it is a dataset of prep, ``split`` is the path of the column that divides a foreign file, ``""``
+    where none does. ``unchanged`` raises where the file is another one than at the start.
     """
 
     guess: Guess
@@ -47,6 +48,7 @@ class Taken:
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ours: bool = False
+    split: str = ""
     unchanged: Callable[[], None] = lambda: None
 
 
@@ -100,6 +102,7 @@ def foreign(path: Path, roles: Mapping[str, str]) -> Taken:
         arranged.form,
         left_out,
         (*found.warnings, *notes, *(each for each in remarks if "mapping file" not in each)),
+        split=arranged.split.path if arranged.split is not None and divided else "",
         unchanged=found.inputs.unchanged,
     )
 
