@@ -102,6 +102,13 @@ def columns(guess: Guess, field: FieldSpec, measured: Mapping[str, Any], split: 
     )
 
 
+def two_valued(found: Columns) -> bool:
+    """Whether every column that varies has two values: kurtosis 1 + skewness², which no other distribution has."""
+    varies = (found.count > 0) & ~found.constant
+    skewness, kurtosis = found.moments.skewness.reshape(-1), found.moments.kurtosis.reshape(-1) + 3
+    return bool(varies.any() and (np.abs(kurtosis - skewness**2 - 1)[varies] < 1e-4 * kurtosis[varies]).all())
+
+
 def _names(fold: Moments) -> Iterator[str]:
     sizes = fold.layout.feature_sizes
     if fold.field.dtype.kind == "c":

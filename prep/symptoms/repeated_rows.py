@@ -10,6 +10,7 @@ from prep.folds import Fold
 from prep.folds.duplicates import DuplicatesResult, Part, RowHashes
 from prep.kernels.matrices import real_view
 from prep.symptoms import Diagnostic, Guess
+from prep.symptoms.columns import columns, columns_fold, two_valued
 from prep.symptoms.repeats import MOST_CHANCE, expected_pairs, float_fields, leak, telling
 from prep.symptoms.words import number, rebuild
 
@@ -22,13 +23,15 @@ class RepeatedRows:
     name = "repeated_rows"
 
     def folds(self, guess: Guess) -> tuple[Fold, ...]:
-        return tuple(exact_fold(guess, field) for field in float_fields(guess))
+        fields = list(float_fields(guess))
+        return (*(exact_fold(guess, field) for field in fields), *(columns_fold(guess, field) for field in fields))
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in float_fields(guess):
             fold = exact_fold(guess, field)
             found: DuplicatesResult = measured[fold.key]
-            if expected_pairs(field, guess.spec.rows) > MOST_CHANCE:
+            flags = two_valued(columns(guess, field, measured))
+            if flags or expected_pairs(field, guess.spec.rows) > MOST_CHANCE:
                 continue
             yield from leak(guess, fold, found, "shared-rows", "equal")
             if found.within_count:

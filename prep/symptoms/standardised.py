@@ -13,7 +13,7 @@ from prep.checks.held_out import standardised_alone
 from prep.folds import Fold
 from prep.folds.moments import MomentsResult
 from prep.symptoms import Diagnostic, Guess, Severity
-from prep.symptoms.columns import Columns, columns, columns_fold, fields_of
+from prep.symptoms.columns import Columns, columns, columns_fold, fields_of, two_valued
 from prep.symptoms.words import normalise
 
 
@@ -34,7 +34,7 @@ class Standardised:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in fields_of(guess, kinds="f"):
             found = {split: columns(guess, field, measured, split) for split in _splits(guess)}
-            if _two_valued(found["train"]):
+            if two_valued(found["train"]):
                 yield from _flags(guess, found["train"])
                 continue
             exact = [split for split, each in found.items() if standardised_alone(each.moments)]
@@ -50,13 +50,6 @@ class Standardised:
 
 def _splits(guess: Guess) -> list[str]:
     return [split for split, (start, stop) in guess.spec.splits.items() if stop > start]
-
-
-def _two_valued(train: Columns) -> bool:
-    """Whether every column that varies has two values: kurtosis 1 + skewness², which no other distribution has."""
-    varies = (train.count > 0) & ~train.constant
-    skewness, kurtosis = train.moments.skewness.reshape(-1), train.moments.kurtosis.reshape(-1) + 3
-    return bool(varies.any() and (np.abs(kurtosis - skewness**2 - 1)[varies] < 1e-4 * kurtosis[varies]).all())
 
 
 def _flags(guess: Guess, train: Columns) -> Iterator[Diagnostic]:
