@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from prep.cli.arguments import Json, Workers
-from prep.errors import EXIT_OK, UsageError, Where, worst_exit_code
+from prep.errors import EXIT_OK, PrepError, UsageError, Where, worst_exit_code
 
 
 def doctor(
@@ -38,7 +38,7 @@ def doctor(
     """
     from prep.cli.options import doctor_roles
     from prep.cli.output import progress, report_error, say, write_json
-    from prep.report.examined import document
+    from prep.report.examined import Examination, document
     from prep.report.examined_text import lines
     from prep.verbs.doctor import doctor as verb
 
@@ -53,8 +53,13 @@ def doctor(
             allowed="with --write-schema",
             remedy="add --write-schema; --json FILE writes what was found",
         )
-    with progress(f"doctor {path.name}") as show:
-        found = verb(path, roles=roles, workers=workers, progress=show)
+    try:
+        with progress(f"doctor {path.name}") as show:
+            found = verb(path, roles=roles, workers=workers, progress=show)
+    except PrepError as error:
+        if json and json != "-":  # what goes to stdout is written by whoever reports the error
+            write_json(document([Examination(path, error=error)]), json)
+        raise
     if json:
         write_json(document(found), json)
     if json != "-":
