@@ -10,6 +10,7 @@ import numpy as np
 
 from prep.blocks import Array, FieldSpec
 from prep.folds import Scope
+from prep.folds.layout import Layout
 from prep.folds.moments import Moments, MomentsResult
 from prep.symptoms import Guess
 
@@ -73,7 +74,7 @@ def columns_fold(guess: Guess, field: FieldSpec, split: str = "train") -> Moment
     if not features and field.shape and field.shape[-1] <= MOST_COLUMNS and not is_square(field):
         features = field.dims[-1:]
     described = replace(field, features=features)
-    if int(np.prod(field.shape, dtype=np.int64)) > 1 and Moments(described, Scope("", 0, 0)).layout.width > 1 << 14:
+    if guess.layout != "prep" and Layout(described).width > 2 * MOST_COLUMNS:
         described = replace(field, features=())
     mask = guess.spec[field.mask] if field.mask in guess.spec and field.mask else None
     return Moments(described, Scope.of(guess.spec, split), mask)

@@ -10,16 +10,19 @@ from prep.folds import Fold, Scope
 from prep.folds.steps import Steps, StepsResult
 from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
+from prep.symptoms.columns import fields_of
 from prep.symptoms.words import number, places, rebuild
 
 # Half of the steps between times drawn at random are backward: samples in no order.
 _RANDOM = 0.25
 # Rounded times of equal steps differ by one unit of the last place; a jitter beyond this is a rate that varies.
 _REGULAR = 0.05
+_MOST_GROUPS = 6
 
 
 class TimeSteps:
-    """Steps of the fields that tell time (`prep.folds.steps`), split by split.
+    """Steps of the fields that tell time (`prep.folds.steps`), split by split; between samples in each way to tell
+    sequences apart (the guessed group, none, another id), of which the one with the fewest steps back counts.
 
     Along the steps of a sample time must go on. Between samples, steps back to one and the same time are sequences put
     one after the other, and samples of which a quarter or more go back are in no order: notes, for a model that sees
@@ -30,11 +33,14 @@ class TimeSteps:
     name = "time_steps"
 
     def folds(self, guess: Guess) -> tuple[Fold, ...]:
-        return tuple(fold for field in _times(guess) for fold in _folds(guess, field))
+        return tuple(fold for field in _times(guess) for folds in _folds(guess, field) for fold in folds)
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in _times(guess):
-            found: list[StepsResult] = [measured[fold.key] for fold in _folds(guess, field)]
+            found = min(
+                ([measured[fold.key] for fold in folds] for folds in _folds(guess, field)),
+                key=lambda each: sum(result.backward for result in each),
+            )
             yield from _back(guess, field, found)
             yield from _same(guess, field, found)
             yield from _missing(guess, field, found)
@@ -48,9 +54,13 @@ def _times(guess: Guess) -> Iterator[FieldSpec]:
             yield field
 
 
-def _folds(guess: Guess, field: FieldSpec) -> list[Steps]:
-    group = "" if field.shape else guess.group
-    return [Steps(field, Scope.of(guess.spec, split), group) for split in guess.spec.splits]
+def _folds(guess: Guess, field: FieldSpec) -> list[list[Steps]]:
+    """The folds of all splits, for each way to tell sequences apart."""
+    groups = [guess.group]
+    if not field.shape:
+        groups += ["", *(each.name for each in fields_of(guess, "id", "iu") if not each.shape)]
+    named = dict.fromkeys("" if field.shape else group for group in groups[:_MOST_GROUPS])
+    return [[Steps(field, Scope.of(guess.spec, split), group) for split in guess.spec.splits] for group in named]
 
 
 def _back(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterator[Diagnostic]:
