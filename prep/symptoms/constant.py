@@ -17,9 +17,10 @@ from prep.symptoms.words import look, number, rebuild
 class Constant:
     """Columns of inputs and targets that hold one value: in every split, or in one where train varies.
 
-    A column is called constant from 31 values on, which a fair coin gives by chance less than once in 1e9. It is dead
-    in one split where p^n < 1e-9: p bounds from above how often train takes any value v at all, by the inequality of
-    Paley and Zygmund, P(x ≠ v) ≥ E[(x−v)²]² / E[(x−v)⁴]. In a one-hot field a class that never occurs is a note.
+    A column is called constant from 31 values on, which a fair coin gives by chance less than once in 1e9, and among
+    others where their middle one would not hold this value as often (as sparse data hold 0). It is dead in one split
+    where p^n < 1e-9: p bounds from above how often train takes any value v at all, by the inequality of Paley and
+    Zygmund, P(x ≠ v) ≥ E[(x−v)²]² / E[(x−v)⁴]. In a one-hot field a class that never occurs is a note.
     """
 
     name = "constant"
@@ -43,12 +44,13 @@ def _splits(guess: Guess) -> list[str]:
 def _everywhere(guess: Guess, found: list[Columns]) -> Iterator[Diagnostic]:
     count = np.sum([each.count for each in found], axis=0)
     same = np.logical_and.reduce([(each.count == 0) | (each.constant & (each.low == _value(found))) for each in found])
-    dead = same & (count >= FEWEST)
+    dead = same & (count >= FEWEST) & _no_accident(found, count)
     if not dead.any():
         return
     one, field = found[0], found[0].field
     values, width = _value(found), len(dead)
-    codes = (one.binary | dead).all() and np.isin(values[dead], (0, 1)).all() and one.binary.any()
+    flags = np.logical_and.reduce([each.binary | each.constant | (each.count == 0) for each in found])
+    codes = flags.all() and width > 1 and np.isin(values[dead], (0, 1)).all() and not dead.all()
     whole = "every value" if width == 1 else f"{listed(one.names, dead)} ({int(dead.sum())} of {width})"
     where = f"{whole} of {field.name} {'is' if width == 1 or dead.sum() == 1 else 'are'} the same in all "
     yield Diagnostic(
@@ -64,6 +66,18 @@ def _everywhere(guess: Guess, found: list[Columns]) -> Iterator[Diagnostic]:
         command=look(guess, field.name),
         measured={"columns": int(dead.sum()), "of": width},
     )
+
+
+def _no_accident(found: list[Columns], count: Array) -> Array:
+    """Whether the value of a constant column is too rare in the columns that vary (in the middle one of them) for all
+    values to be it by chance, as 0 is in sparse data.
+    """
+    first = found[0]
+    varies = (first.count > 0) & ~first.constant
+    if not varies.any():
+        return np.ones(len(count), bool)
+    often = np.asarray([float(np.median(_most_often(first, value)[varies])) for value in _value(found)])
+    return np.asarray(count * np.log(often) < np.log(CHANCE))
 
 
 def _value(found: list[Columns]) -> Array:
@@ -96,12 +110,7 @@ def _in_one_split(guess: Guess, train: Columns, held: Columns) -> Iterator[Diagn
 
 def _most_often(train: Columns, value: Array) -> Array:
     """At most this share of train's values is ``value``."""
-    m2 = train.std**2
-    m3 = train.moments.skewness.reshape(-1) * train.std**3
-    m4 = (train.moments.kurtosis.reshape(-1) + 3) * m2**2
-    gap = train.mean - value
-    second = m2 + gap**2
-    fourth = m4 + 4 * m3 * gap + 6 * m2 * gap**2 + gap**4
+    second, fourth = train.moment_pair(value)
     with np.errstate(all="ignore"):
         share = 1 - second**2 / fourth
     bound: Array = np.clip(np.nan_to_num(share, nan=1.0), 1e-300, 1.0)

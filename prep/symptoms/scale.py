@@ -19,6 +19,8 @@ DOUBTFUL, HARMFUL = 10.0, 100.0
 # Where the inputs' second moments have this condition number (2²³), a float32 gradient along the smallest is below the
 # rounding of that along the largest.
 _FLOAT32 = 2.0**23
+# So many values do not lie within a hundredth of their size of each other by chance.
+_FEWEST = 8
 
 
 class Scale:
@@ -28,7 +30,8 @@ class Scale:
     target, that of a first layer to the RMS of its input. Gradient descent takes as many steps as the condition number
     of the inputs' second moments, which is at least the ratio of their largest to their smallest, and (mean/std)² + 1
     for a column far from zero (Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, Efficient BackProp, 1998). Flags, one-hot
-    codes, constant columns and integer labels have no scale that counts.
+    codes, constant columns and integer labels have no scale that counts; of a scale, what is left after three standard
+    errors does.
     """
 
     name = "scale"
@@ -56,6 +59,7 @@ def _scaled(guess: Guess) -> Iterator[FieldSpec]:
 def _size(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
     rms = found.rms
     factor = np.where(some, np.maximum(rms, 1 / np.where(rms > 0, rms, 1.0)), 1.0)
+    factor = np.where(some, factor * found.certain, 1.0)
     worst = int(np.argmax(factor))
     if factor[worst] < DOUBTFUL:
         return
@@ -92,8 +96,13 @@ def _size(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
 
 def _mixed(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
     rms = np.where(some, found.rms, np.nan)
-    low, high = int(np.nanargmin(rms)), int(np.nanargmax(rms))
-    ratio = float(rms[high] / rms[low])
+    sure = np.where(some, found.certain, 0.0)
+    if not sure.any():
+        return
+    rms = np.where(sure > 0, rms, np.nan)
+    with np.errstate(all="ignore"):
+        low, high = int(np.nanargmin(rms / sure)), int(np.nanargmax(rms * sure))
+        ratio = float(rms[high] * sure[high] / (rms[low] / sure[low]))
     if ratio < HARMFUL:
         return
     share = float(np.nansum(np.where(rms > rms[high] / 10, rms**2, 0)) / np.nansum(rms**2))
@@ -131,7 +140,7 @@ def _offset(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
     far = np.where(some & (found.std > 0), np.abs(found.mean) / np.where(found.std > 0, found.std, 1.0), 0.0)
     worst = int(np.argmax(far))
     condition = float(far[worst] ** 2 + 1)
-    if far[worst] < HARMFUL:
+    if far[worst] < HARMFUL or found.count[worst] < _FEWEST:
         return
     which = f"{listed(found.names, far >= HARMFUL)} of {found.field.name}"
     yield Diagnostic(

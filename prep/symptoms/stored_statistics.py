@@ -26,7 +26,7 @@ class StoredStatistics:
 
     A standard deviation of either denominator (n or n−1) is right. One that differs by no more than E[x²] − E[x]² can
     be wrong in float32 (ε·E[x²] of the variance) is put down to that. Where the stored values are standardised (mean
-    within 0.1 of 0, std within a tenth of 1), statistics of raw values are expected beside them.
+    0 and std 1 to within a tenth, or five standard errors), statistics of raw values are expected beside them.
     """
 
     name = "stored_statistics"
@@ -86,7 +86,8 @@ def _verdict(guess: Guess, stored: Stored, found: Mapping[str, MomentsResult]) -
     other = next((what for what, each in found.items() if what != "train" and _matches(stored.kind, values, each)), "")
     mean, std = train.mean.reshape(-1), train.std.reshape(-1)
     real = train.finite.reshape(-1) > 0
-    if not other and (np.abs(mean[real]) < 0.1).all() and (np.abs(std[real] - 1) < 0.1).all():
+    near = np.maximum(0.1, 5 / np.sqrt(train.finite.reshape(-1)[real]))
+    if not other and (np.abs(mean[real]) < near).all() and (np.abs(std[real] - 1) < near).all():
         return None  # statistics of the raw values
     now = _of(stored.kind, train)
     with np.errstate(all="ignore"):

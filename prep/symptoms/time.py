@@ -22,7 +22,7 @@ _MOST_GROUPS = 6
 
 class TimeSteps:
     """Steps of the fields that tell time (`prep.folds.steps`), split by split; between samples in each way to tell
-    sequences apart (the guessed group, none, another id), of which the one with the fewest steps back counts.
+    sequences apart (the guessed group, none, another integer), of which the one with the fewest steps back counts.
 
     Along the steps of a sample time must go on. Between samples, steps back to one and the same time are sequences put
     one after the other, and samples of which a quarter or more go back are in no order: notes, for a model that sees
@@ -58,7 +58,7 @@ def _folds(guess: Guess, field: FieldSpec) -> list[list[Steps]]:
     """The folds of all splits, for each way to tell sequences apart."""
     groups = [guess.group]
     if not field.shape:
-        groups += ["", *(each.name for each in fields_of(guess, "id", "iu") if not each.shape)]
+        groups += ["", *(each.name for each in fields_of(guess, "id input aux", "iu") if not each.shape)]
     named = dict.fromkeys("" if field.shape else group for group in groups[:_MOST_GROUPS])
     return [[Steps(field, Scope.of(guess.spec, split), group) for split in guess.spec.splits] for group in named]
 
