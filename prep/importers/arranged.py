@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from prep.blocks import SPLITS
-from prep.importers.columns import Column
+from prep.importers import IngestOptions
+from prep.importers.columns import Column, Source
 from prep.importers.joined import numbered, one_after_the_other, read_whole
 from prep.importers.names import INPUTS, SPLIT_WORDS, TARGETS, split_in, statistic_in, words
 
@@ -240,3 +241,28 @@ def _ranges(counts: Mapping[str, int]) -> dict[str, tuple[int, int]]:
             ranges[name] = (start, start + counts[name])
             start += counts[name]
     return ranges
+
+
+def as_one(source: Source, options: IngestOptions) -> tuple[Source, IngestOptions] | None:
+    """A source of episodes, or of arrays named after splits, as one of columns of equal length; None for any other.
+
+    Its columns have the names of the parts; train, val and test are kept where all three are there. Raises what forbids
+    reading one of its arrays.
+    """
+    if options.mapping:
+        return None
+    arranged = arrange(source.columns)
+    if arranged is None or not (arranged.group or arranged.splits):
+        return None
+    warnings = [*source.warnings, *source.vet([each.path for each in source.columns if each not in arranged.others])]
+    warnings += [f"{path} was left out: {why}" for path, why in arranged.left_out.items()]
+    warnings += [f"{each.path} was left out: it has not one row a sample" for each in arranged.others]
+    columns = arranged.columns
+    if len(arranged.splits) == len(SPLITS):
+        ends = np.array([stop for _, stop in arranged.splits.values()], np.int64)
+        columns = (*columns, numbered("split", ends))
+    elif arranged.splits:
+        named = ", ".join(arranged.splits)
+        warnings.append(f"the source is divided into {named}: all of it was divided anew, into train, val and test")
+    whole = replace(source, columns=columns, warnings=tuple(warnings), elsewhere=None, vet=lambda paths: ())
+    return whole, replace(options, group=options.group or arranged.group)

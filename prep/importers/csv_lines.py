@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from prep.blocks import Array
-from prep.errors import DataError, IntegrityError, Where
+from prep.errors import DataError, IntegrityError, UnfinishedError, Where
 from prep.importers.arrow import Kind, kind_of, values_of
 
 BLOCK_BYTES = 8 << 20
@@ -40,7 +40,7 @@ class CsvLines:
 
     @classmethod
     def of(cls, path: Path) -> CsvLines:
-        """Read every line once. `DataError` for lines that do not fit the first, `IntegrityError` for what is no text."""
+        """Read every line once. `DataError` for lines unlike the first, `IntegrityError` for what is no text."""
         import pyarrow as pa
 
         names, delimiter, headed = _header(path)
@@ -110,8 +110,8 @@ def _header(path: Path) -> tuple[tuple[str, ...], str, bool]:
     if "\0" in line:
         raise _no_text(path)
     if not line.strip():
-        raise DataError(
-            "this table is empty",
+        raise UnfinishedError(
+            "nothing to read: this table is empty",
             where=Where(path=str(path)),
             measured="no first line",
             allowed="a line of names, and lines of numbers",

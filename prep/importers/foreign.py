@@ -1,4 +1,4 @@
-"""Foreign HDF5 and Parquet files as this process sees them: a descriptor, and a child that is asked what is in there."""
+"""Foreign HDF5 and Parquet files as this process sees them: a descriptor, and a child that is asked what is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Any HDF5 or Zarr tree: a mapping file says which arrays are fields; flat trees of equal-length arrays need none."""
+"""Any HDF5 or Zarr tree: a mapping file says which arrays are fields. Flat trees of equal-length arrays, episodes, and
+arrays named after splits need none.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from prep.blocks import Array
 from prep.errors import IntegrityError, PrepError, StorageError, UsageError, Where
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
+from prep.importers.arranged import as_one
 from prep.importers.columns import Column, Source
 from prep.importers.foreign import TEXT, ForeignHdf5, has_member, looks_like_hdf5
 from prep.importers.mapping import parse_mapping
@@ -41,6 +44,8 @@ class MappedHdf5:
     def open(self, source: str, options: IngestOptions) -> Opened:
         """Shapes, dtypes and storage of all arrays that are wanted are checked; values are read later."""
         found = self.survey(source)
+        if together := as_one(found, options):
+            return open_columns(*together)
         return open_columns(vetted(found, _wanted(found, options)), options)
 
     def survey(self, source: str) -> Source:
@@ -67,6 +72,8 @@ class MappedZarr:
     def open(self, source: str, options: IngestOptions) -> Opened:
         """Shapes, dtypes and codecs of all arrays that are wanted are checked; values are read later."""
         found = self.survey(source)
+        if together := as_one(found, options):
+            return open_columns(*together)
         return open_columns(vetted(found, _wanted(found, options)), options)
 
     def survey(self, source: str) -> Source:

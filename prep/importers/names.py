@@ -30,8 +30,8 @@ GROUPS = _set("episode episodes trajectory traj session subject group run demo s
 IDS = frozenset(GROUPS | _set("id ids index idx uid seed row sample"))
 TIMES = _set("t time times timestamp timestamps step steps timestep timesteps frame frames tick ticks date datetime")
 OUTCOMES = _set(
-    "reward rewards return returns reset resets done dones terminal terminals termination terminations terminated truncation "
-    "truncations truncated timeout timeouts discount success info infos cost costs weight weights"
+    "reward rewards return returns reset resets done dones terminal terminals termination terminations terminated "
+    "truncation truncations truncated timeout timeouts discount success info infos cost costs weight weights"
 )
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),

@@ -13,7 +13,7 @@ from prep.importers.arrow import kind_of, values_of
 from prep.isolation.child import Held
 from prep.isolation.positioned import PositionedFile
 
-_BATCH_BYTES = 4 << 20
+_BATCH_BYTES, _BUFFER_BYTES = 4 << 20, 1 << 20
 _MOST_COLUMNS = 1 << 16
 
 
@@ -65,7 +65,8 @@ class _Pass:
     def __init__(self, file: Any, path: str, place: str, dtype: np.dtype[Any] | None, shape: tuple[int, ...]) -> None:
         self.path, self.place, self.dtype, self.shape = path, place, dtype, shape
         row_bytes = dtype.itemsize * int(np.prod(shape, dtype=np.int64)) if dtype is not None else 64
-        size = max(_BATCH_BYTES // max(row_bytes, 1), 1)
+        # Every column has a pass of its own, and keeps a batch.
+        size = max(_BATCH_BYTES // max(row_bytes * file.metadata.num_columns, 1), 1 << 10)
         self.batches: Iterator[Any] = file.iter_batches(batch_size=size, columns=[place], use_threads=False)
         self.start, self.kept = 0, self._next()
 
@@ -121,7 +122,7 @@ def _opened(held: Held, path: str) -> Any:
         pyarrow.set_memory_pool(pyarrow.system_memory_pool())
         with _damage(path):
             source = PositionedFile(held.descriptor)
-            held.state["parquet"] = parquet.ParquetFile(source, pre_buffer=False)
+            held.state["parquet"] = parquet.ParquetFile(source, pre_buffer=False, buffer_size=_BUFFER_BYTES)
     return held.state["parquet"]
 
 

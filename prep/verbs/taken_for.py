@@ -21,6 +21,7 @@ from prep.importers.foreign import has_member
 from prep.importers.mapping import checked_roles
 from prep.importers.minari import locate
 from prep.importers.names import is_group, is_time
+from prep.importers.of_files import parts_of, survey_parts
 from prep.importers.roles import assign
 from prep.importers.sources import existing
 from prep.importers.specify import specify
@@ -37,7 +38,8 @@ _SPLIT_ROWS = 1 << 20
 class Taken:
     """A file understood and open: the guess, the rows, and what to tell about it.
 
-    ``ours`` says that it is a dataset of prep. ``unchanged`` raises where the file is another one than at the start.
+    ``ours`` says that it is a dataset of prep, ``split`` is the path of the column that divides a foreign file, ``""``
+    where none does. ``unchanged`` raises where the file is another one than at the start.
     """
 
     guess: Guess
@@ -47,6 +49,7 @@ class Taken:
     left_out: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     ours: bool = False
+    split: str = ""
     unchanged: Callable[[], None] = lambda: None
 
 
@@ -91,8 +94,6 @@ def foreign(path: Path, roles: Mapping[str, str]) -> Taken:
         for column in arranged.others
         if column.path not in used
     }
-    if found.left_out:
-        left_out |= dict.fromkeys(found.left_out, "not an array of numbers")
     why = {name: reason for name, reason in assigned.why.items() if reason}
     guess = Guess(str(path), layout, spec, divided, why, assigned.time, assigned.group, stored)
     return Taken(
@@ -102,6 +103,7 @@ def foreign(path: Path, roles: Mapping[str, str]) -> Taken:
         arranged.form,
         left_out,
         (*found.warnings, *notes, *(each for each in remarks if "mapping file" not in each)),
+        split=arranged.split.path if arranged.split is not None and divided else "",
         unchanged=found.inputs.unchanged,
     )
 
@@ -129,6 +131,10 @@ def ours(path: Path, source: DatasetSource, roles: Mapping[str, str]) -> Taken:
 
 def survey(path: Path) -> tuple[str, Source]:
     """The name of the importer that reads ``path``, and everything it finds; `UsageError` where there is none."""
+    kind, files = parts_of(path) if path.is_dir() else ("", [])
+    if kind:
+        name = "hdf5" if kind == "episodes" else "parquet"
+        return name, survey_parts(kind, path, files, IMPORTERS.load(name)().survey)
     for name in IMPORTERS:
         importer = IMPORTERS.load(name)()
         if importer.recognises(str(path)):
