@@ -98,12 +98,13 @@ class Steps:
             return state
         times = part[self.time.name].astype(np.float64)
         seen = self.empty()
-        if self.time.shape:
+        if self.time.row_values > 1:
             lines = times.reshape(-1, times.shape[-1])
             each = max(len(lines) // len(times), 1)
             rows = np.repeat(np.arange(part.start, part.stop), each * (times.shape[-1] - 1))
             _count(seen, np.diff(lines, axis=1).reshape(-1), lines[:, 1:].reshape(-1), rows)
             return self.merge(state, seen)
+        times = times.reshape(len(times))
         rows = np.flatnonzero(np.isfinite(times))
         ids, times = group_ids(part, self.group)[rows], times[rows]
         order = np.argsort(ids, kind="stable")

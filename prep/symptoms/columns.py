@@ -47,7 +47,11 @@ class Columns:
         return np.hypot(self.mean, self.std)
 
     def moment_pair(self, about: Array | float) -> tuple[Array, Array]:
-        """Mean square and mean fourth power of the distance from ``about``."""
+        """Mean square and mean fourth power of the distance from ``about``; infinite or NaN beyond float64."""
+        with np.errstate(all="ignore"):
+            return self._moment_pair(about)
+
+    def _moment_pair(self, about: Array | float) -> tuple[Array, Array]:
         m2 = self.std**2
         m3 = np.nan_to_num(self.moments.skewness.reshape(-1)) * self.std**3
         m4 = np.nan_to_num(self.moments.kurtosis.reshape(-1) + 3) * m2**2
@@ -69,13 +73,14 @@ class Columns:
         """Mean squared error of predicting zero, over all counted finite values."""
         some = self.moments.finite.reshape(-1)
         weights = some / max(int(some.sum()), 1)
-        return float(np.nansum(np.where(some > 0, self.rms**2, 0.0) * weights))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(np.nansum(np.where(some > 0, self.rms**2, 0.0) * weights))
 
 
 def fields_of(guess: Guess, roles: str = "input target", kinds: str = "fiuc") -> Iterator[FieldSpec]:
     """The fields of some roles and dtype kinds, without the one that tells time."""
     for field in guess.spec.fields:
-        if field.role in roles.split() and field.dtype.kind in kinds and field.name != guess.time:
+        if field.role in roles.split() and field.dtype.kind in kinds and field.name != guess.time and field.row_values:
             yield field
 
 
@@ -105,7 +110,8 @@ def columns(guess: Guess, field: FieldSpec, measured: Mapping[str, Any], split: 
     flat = {name: getattr(found, name).reshape(-1) for name in ("finite", "mean", "std", "min", "max", "constant")}
     mean = np.where(flat["constant"], flat["min"], flat["mean"])
     std = np.where(flat["constant"], 0.0, flat["std"])
-    flags = (flat["min"] == 0) & (flat["max"] == 1) & (np.abs(mean * (1 - mean) - std**2) < 1e-6)
+    with np.errstate(all="ignore"):
+        flags = (flat["min"] == 0) & (flat["max"] == 1) & (np.abs(mean * (1 - mean) - std**2) < 1e-6)
     return Columns(
         field=field,
         split=split,

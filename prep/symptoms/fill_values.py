@@ -12,7 +12,7 @@ from prep.folds import Fold, Scope
 from prep.folds.sentinels import Sentinels, SentinelsResult
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import columns_fold, fields_of
-from prep.symptoms.words import number, places, rebuild
+from prep.symptoms.words import number, places, rebuild, square
 
 
 class FillValues:
@@ -52,7 +52,7 @@ def _told(guess: Guess, name: str, found: SentinelsResult, place: int, counts: A
     column = int(np.argmax(counts))
     low, high = float(found.low[column]), float(found.high[column])
     scale = max(abs(low), abs(high), 1e-300)
-    factor = min((value / scale) ** 2, 1e300)
+    factor = square(value / scale)
     return Diagnostic(
         code="fill-value",
         severity="doubtful" if role == "aux" else "harmful",

@@ -9,8 +9,9 @@ import numpy as np
 
 from prep.blocks import FieldSpec
 from prep.folds import Fold, Scope
-from prep.folds.gram import Gram, GramResult
+from prep.folds.gram import STATE_BYTES, Gram, GramResult
 from prep.folds.lagged import LaggedGram
+from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import FEWEST, fields_of, is_square, listed
 from prep.symptoms.words import look, number, rebuild
@@ -32,9 +33,9 @@ class LinearProbe:
     by the F-test of all weights together.
 
     A target counts as unseen where p > 0.01 for every input, and a relation that explains 5 % would have been seen. It
-    may still be nonlinear: doubtful, never more. Sequences (sample, step) of equal length are probed with a filter of
-    32 steps. Complex inputs are not probed (of a random phase a linear probe sees nothing), nor matrices, which are
-    products. A target whose squared correlation with one input column is 1 to within 1e-9 is a copy of it.
+    may still be nonlinear: doubtful, never more. Long sequences (sample, step) of the same steps are probed with a
+    filter of 32 steps. Complex inputs are not probed (of a random phase a linear probe sees nothing), nor matrices,
+    which are products. A target whose squared correlation with one input column is 1 to within 1e-9 is a copy of it.
     """
 
     name = "linear_probe"
@@ -64,16 +65,31 @@ def _probes(guess: Guess) -> Iterator[tuple[FieldSpec, list[Gram | LaggedGram]]]
         folds: list[Gram | LaggedGram] = []
         for given in _inputs(guess, "fiu"):
             wide, tall = given.row_values, target.row_values
-            if len(given.shape) == 1 and given.shape == target.shape and wide > 2 * _TAPS and not is_square(target):
-                if given.dtype.kind != "f" or given.dims != target.dims:
-                    continue
+            if is_square(target) or not wide or not tall:
+                continue
+            if wide + tall <= _WIDEST:
+                counted = _mask(guess, target)
+                scope = _first(train, _rows(wide, tall, counted is not None))
+                folds.append(Gram(given, target, scope, "", _mask(guess, given), counted))
+            elif _are_sequences(guess, given, target):
                 rows = max(_WORK // (wide * _TAPS * _TAPS), 1)
                 folds.append(LaggedGram(given, target, _first(train, rows), _TAPS))
-            elif wide + tall <= _WIDEST and wide and tall and not is_square(target):
-                rows = max(min(_WORK // (wide * (wide + tall)), _MOST_ROWS), 20 * wide)
-                folds.append(Gram(given, target, _first(train, rows), "", _mask(guess, given), _mask(guess, target)))
         if folds:
             yield target, folds
+
+
+def _rows(wide: int, tall: int, masked: bool) -> int:
+    """How many samples a probe may see: of a masked target each may have a pattern, and sums, of its own."""
+    rows = max(min(_WORK // (wide * (wide + tall)), _MOST_ROWS), 20 * wide)
+    room = STATE_BYTES // (8 * (wide + 2) * (wide + tall))
+    return min(rows, room) if masked and 2 ** min(tall, 30) > room else rows
+
+
+def _are_sequences(guess: Guess, given: FieldSpec, target: FieldSpec) -> bool:
+    """Whether both are (sample, step) of the same steps: of one dimension, or as long as a field of times."""
+    timed = any(is_time(each.name) and each.shape == given.shape for each in guess.spec.fields)
+    same = given.shape == target.shape and len(given.shape) == 1
+    return same and given.dtype.kind == "f" and (given.dims == target.dims or timed)
 
 
 def _first(train: Scope, rows: int) -> Scope:
@@ -137,7 +153,8 @@ def _copies(guess: Guess, target: FieldSpec, given: FieldSpec, result: GramResul
                 continue
             xx = np.diagonal(sums.xx)[:, np.newaxis]
             # What varies by rounding only is a copy of nothing.
-            some = (xx > 1e-12 * sums.n * sums.x[:, np.newaxis] ** 2) & (sums.yy > 1e-12 * sums.n * sums.y**2)
+            with np.errstate(all="ignore"):
+                some = (xx > 1e-12 * sums.n * sums.x[:, np.newaxis] ** 2) & (sums.yy > 1e-12 * sums.n * sums.y**2)
             with np.errstate(all="ignore"):
                 same = some & (sums.xy**2 / (xx * sums.yy) >= 1 - _COPY)
             for column, place in np.argwhere(same).tolist():

@@ -16,7 +16,7 @@ from prep.folds.scales import Scales, ScalesResult
 from prep.folds.spectra import Spectra, SpectraResult
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import fields_of, is_square
-from prep.symptoms.words import normalise, number, places, rebuild, times
+from prep.symptoms.words import normalise, number, places, rebuild, square, times
 
 _HINTS = ("cov", "corr", "gram", "scm", "psd")
 # Eigenvalue work of one pass, N³ a matrix: about a second of LAPACK.
@@ -106,7 +106,7 @@ def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnost
         f"{places(guess, found.hermitian.samples, found.hermitian.failing)}",
         consequence="they are no covariances: a model whose output is Hermitian by construction can never reach "
         "them, and "
-        f"its loss stays above {number((found.hermitian.worst / 2) ** 2)} of their square",
+        f"its loss stays above {number(square(found.hermitian.worst / 2))} of their square",
         remedy="build the matrices as A Aᴴ; if only one triangle was stored, fill the other with its conjugate",
         command=rebuild(guess),
         samples=found.hermitian.samples,
@@ -189,11 +189,11 @@ def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnos
             field=field.name,
             evidence=f"every matrix of {field.name} has trace {number(typical)}, {times(factor)} its size {size}",
             consequence=f"compared with a prediction of trace {size}, the loss stays at "
-            f"{number((1 - 1 / factor) ** 2)} of "
+            f"{number(square(1 - 1 / factor))} of "
             "the target's square or more, however well the model fits: one side is scaled or loaded, the other not",
             remedy="divide both sides of the loss by their traces, and load both or none",
             command=normalise(guess),
-            harm=max(factor, 1 / factor) ** 2,
+            harm=square(max(factor, 1 / factor)),
             measured={"trace": typical, "size": size},
         )
     elif spread >= 10:
@@ -202,11 +202,11 @@ def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnos
             severity="doubtful",
             field=field.name,
             evidence=f"traces of {field.name} go from {number(traces.low)} to {number(traces.high)}",
-            consequence=f"the largest matrix weighs up to {times(spread**2)} what the smallest does in a squared "
+            consequence=f"the largest matrix weighs up to {times(square(spread))} what the smallest does in a squared "
             f"error: the "
             "loss is that of the loudest samples",
             remedy="divide each matrix by its trace (transform trace_n) and keep the logarithm of the trace as a field",
             command=normalise(guess),
-            harm=min(spread**2, 1e300),
+            harm=square(spread),
             measured={"low": traces.low, "high": traces.high},
         )

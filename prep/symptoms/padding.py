@@ -16,7 +16,7 @@ from prep.folds.moments import Moments, MomentsResult
 from prep.folds.rowwise import Rowwise, RowwiseResult
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import FEWEST, fields_of
-from prep.symptoms.words import number, places, rebuild
+from prep.symptoms.words import number, places, rebuild, square
 
 
 class Padding:
@@ -101,7 +101,7 @@ def _filled(guess: Guess, field: FieldSpec, mask: FieldSpec, padded: RowwiseResu
         f"{places(guess, padded.samples, padded.failing)}",
         consequence="a layer that reads the whole array sees it as data"
         + (
-            f"; a loss without the mask counts {number(padded.worst**2)} for each such entry"
+            f"; a loss without the mask counts {number(square(padded.worst))} for each such entry"
             if finite
             else "; a masked loss is NaN as well, since 0 times NaN is NaN"
         ),

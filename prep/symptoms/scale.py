@@ -11,7 +11,7 @@ from prep.blocks import FieldSpec
 from prep.folds import Fold
 from prep.symptoms import Diagnostic, Guess, Severity
 from prep.symptoms.columns import Columns, columns, columns_fold, fields_of, listed
-from prep.symptoms.words import normalise, number, times
+from prep.symptoms.words import normalise, number, square, times
 
 # A loss 100 times too large or small, and a gradient 10 times; harmful where the gradient is 100 times that of
 # normalised data, of which a clip to norm 1 leaves a hundredth.
@@ -89,7 +89,7 @@ def _size(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
         consequence=told,
         remedy="normalise with mean and standard deviation of the train split; invert predictions with the same",
         command=normalise(guess),
-        harm=float(min(factor[worst] ** 2, 1e300)),
+        harm=square(factor[worst]),
         measured={"zero_loss": float(loss), "rms": float(rms[worst]), "columns": int(bad.sum())},
     )
 
@@ -105,7 +105,8 @@ def _mixed(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
         ratio = float(rms[high] * sure[high] / (rms[low] / sure[low]))
     if ratio < HARMFUL:
         return
-    share = float(np.nansum(np.where(rms > rms[high] / 10, rms**2, 0)) / np.nansum(rms**2))
+    parts = (rms / rms[high]) ** 2
+    share = float(np.nansum(np.where(parts > 0.01, parts, 0)) / np.nansum(parts))
     if found.field.role == "target":
         told = (
             f"{listed(found.names, some & (found.rms > rms[high] / 10))} make{'s' * (_ones(some, found, high) == 1)} "
@@ -114,20 +115,21 @@ def _mixed(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
         )
     else:
         told = (
-            f"a first layer sees a condition number of {number(ratio**2)} or more; gradient descent needs that many "
+            f"a first layer sees a condition number of {number(square(ratio))} or more; gradient descent needs that "
+            f"many "
             f"times the steps for {found.names[low]}"
-            + (", and float32 gradients round it away" if ratio**2 > _FLOAT32 else "")
+            + (", and float32 gradients round it away" if square(ratio) > _FLOAT32 else "")
         )
     yield Diagnostic(
         code="mixed-scales",
-        severity="harmful" if ratio**2 > _FLOAT32 else "doubtful",
+        severity="harmful" if square(ratio) > _FLOAT32 else "doubtful",
         field=found.field.name,
         evidence=f"the columns of {found.field.name} differ {number(ratio)}-fold in size: RMS {number(rms[high])} in "
         f"{found.names[high]}, {number(rms[low])} in {found.names[low]}",
         consequence=told,
         remedy="normalise each column by its own standard deviation (features), not the field by one",
         command=normalise(guess),
-        harm=min(ratio**2, 1e300),
+        harm=square(ratio),
         measured={"ratio": ratio, "largest": float(rms[high]), "smallest": float(rms[low])},
     )
 
@@ -139,7 +141,7 @@ def _ones(some: Any, found: Columns, high: int) -> int:
 def _offset(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
     far = np.where(some & (found.std > 0), np.abs(found.mean) / np.where(found.std > 0, found.std, 1.0), 0.0)
     worst = int(np.argmax(far))
-    condition = float(far[worst] ** 2 + 1)
+    condition = square(far[worst]) + 1
     if far[worst] < HARMFUL or found.count[worst] < _FEWEST:
         return
     which = f"{listed(found.names, far >= HARMFUL)} of {found.field.name}"

@@ -40,7 +40,8 @@ class Standardised:
                 yield from _flags(guess, found["train"])
                 continue
             exact = [split for split, each in found.items() if standardised_alone(each.moments)]
-            together = len(found) > 1 and standardised_alone(_together(list(found.values())))
+            with np.errstate(all="ignore"):
+                together = len(found) > 1 and standardised_alone(_together(list(found.values())))
             if exact == ["train"] or (exact and not guess.divided):
                 if field.transform_state != "normalized":
                     yield _already(guess, found["train"])

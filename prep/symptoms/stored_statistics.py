@@ -44,7 +44,11 @@ class StoredStatistics:
 
 def _usable(guess: Guess) -> Iterator[Stored]:
     for stored in guess.stored:
-        if stored.field not in guess.spec or guess.spec[stored.field].dtype.kind not in "fiu":
+        if (
+            stored.field not in guess.spec
+            or guess.spec[stored.field].dtype.kind not in "fiu"
+            or not guess.spec[stored.field].row_values
+        ):
             continue
         if _features(guess.spec[stored.field], stored.values) is not None:
             yield stored
@@ -92,7 +96,10 @@ def _verdict(guess: Guess, stored: Stored, found: Mapping[str, MomentsResult]) -
     now = _of(stored.kind, train)
     with np.errstate(all="ignore"):
         off = np.abs(values - now) / np.where(std > 0, std, 1.0)
-    worst = int(np.nanargmax(np.where(np.isfinite(off), off, -1.0)))
+    usable = np.isfinite(off)
+    if not usable.any():
+        return None  # columns of NaN, which are told as such
+    worst = int(np.argmax(np.where(usable, off, -1.0)))
     code, severity, cause = "statistics-unlike-data", "harmful", "they are those of other data, or of an older version"
     if other:
         code = "statistics-with-padding" if "padding" in other else "statistics-of-another-split"
@@ -139,7 +146,8 @@ def _matches(kind: str, values: Array, found: MomentsResult) -> bool:
 
 
 def _cancelled(values: Array, found: MomentsResult) -> bool:
-    mean, std = found.mean.reshape(-1), found.std.reshape(-1)
+    mean, std = np.clip(found.mean.reshape(-1), -1e150, 1e150), np.minimum(found.std.reshape(-1), 1e150)
+    values = np.clip(values, -1e150, 1e150)
     lost = np.abs(np.nan_to_num(values) ** 2 - std**2)
     # A plain sum of n values in float32 errs by √n roundings or so, each of the size of the sum.
     bound = _FLOAT32 * np.sqrt(np.maximum(found.finite.reshape(-1), 1)) * (mean**2 + std**2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from prep.blocks import FieldSpec
 from prep.folds import Fold, Scope
 from prep.folds.steps import Steps, StepsResult
@@ -50,16 +52,17 @@ def _times(guess: Guess) -> Iterator[FieldSpec]:
     """The field that tells the time of a sample, and those that tell the times of its steps."""
     for field in guess.spec.fields:
         steps = len(field.shape) == 1 and field.shape[0] > 2 and is_time(field.name)
-        if field.dtype.kind in "fiu" and ((field.name == guess.time and not field.shape) or steps):
+        if field.dtype.kind in "fiu" and ((field.name == guess.time and field.row_values == 1) or steps):
             yield field
 
 
 def _folds(guess: Guess, field: FieldSpec) -> list[list[Steps]]:
     """The folds of all splits, for each way to tell sequences apart."""
     groups = [guess.group]
-    if not field.shape:
-        groups += ["", *(each.name for each in fields_of(guess, "id input aux", "iu") if not each.shape)]
-    named = dict.fromkeys("" if field.shape else group for group in groups[:_MOST_GROUPS])
+    if field.row_values == 1:
+        integers = fields_of(guess, "id input aux", "iu")
+        groups += ["", *(each.name for each in integers if not each.shape and each.dtype != np.uint64)]
+    named = dict.fromkeys("" if field.row_values > 1 else group for group in groups[:_MOST_GROUPS])
     return [[Steps(field, Scope.of(guess.spec, split), group) for split in guess.spec.splits] for group in named]
 
 
@@ -70,7 +73,7 @@ def _back(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterator[
     samples = tuple(sorted(row for each in found for row in each.back_samples))[:10]
     low, high = min(each.lowest for each in found), max(each.highest for each in found)
     typical = max((each.quantile(0.5) for each in found if len(each.counts)), default=0.0)
-    within = bool(field.shape)
+    within = field.row_values > 1
     restarts = not within and not (high - low) > typical and not guess.group
     shuffled = not within and back > _RANDOM * steps
     turn = _turn(-min(each.deepest for each in found))
@@ -158,7 +161,8 @@ def _missing(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterat
             code="time-missing",
             severity="doubtful",
             field=field.name,
-            evidence=f"steps of {field.name} last {number(typical)}, and {missing} of {each.steps} longer; the longest "
+            evidence=f"steps of {field.name} last about {typical:.2g}, and {missing} of {each.steps} longer; the "
+            f"longest "
             f"({number(each.longest)}) leads to sample {each.after}",
             consequence=f"a model of equal steps sees {number(each.longest / typical)} steps as one",
             remedy="cut sequences at the gaps, or fill them and mark what was filled in a mask",

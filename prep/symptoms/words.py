@@ -16,6 +16,11 @@ def number(value: float) -> str:
     return f"{value:.4g}" if 1e-3 <= size < 1e5 or size == 0 else f"{value:.2g}"
 
 
+def square(value: float) -> float:
+    """value², at most 1e300."""
+    return min(float(value) * float(value), 1e300)
+
+
 def times(value: float) -> str:
     """A factor: "72 times"."""
     return f"{number(value)} times"
