@@ -22,6 +22,7 @@ SYMPTOMS = Table(
         "blank_rows": "prep.symptoms.blank_rows:BlankRows",
         "borders": "prep.symptoms.borders:Borders",
         "constant": "prep.symptoms.constant:Constant",
+        "energies": "prep.symptoms.energies:Energies",
         "fill_values": "prep.symptoms.fill_values:FillValues",
         "linear_probe": "prep.symptoms.linear_probe:LinearProbe",
         "loss_share": "prep.symptoms.loss_share:LossShare",

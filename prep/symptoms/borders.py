@@ -10,6 +10,7 @@ from prep.blocks import FieldSpec
 from prep.folds import Fold, Scope
 from prep.folds.moments import Moments, MomentsResult
 from prep.symptoms import Diagnostic, Guess
+from prep.symptoms.columns import FEWEST
 from prep.symptoms.words import look
 
 _NAMES = frozenset(
@@ -21,7 +22,7 @@ _NAMES = frozenset(
 
 
 class Borders:
-    """All flags with a usual name (reset, is_first, done, terminal, truncation, …) are 0 throughout."""
+    """All flags with a usual name (reset, is_first, done, truncation, …) are 0 in all of 31 values or more."""
 
     name = "borders"
 
@@ -31,7 +32,7 @@ class Borders:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         fields = list(_fields(guess))
         found: list[MomentsResult] = [measured[_fold(guess, field).key] for field in fields]
-        if fields and guess.spec.rows and all((each.max <= 0).all() and each.finite.all() for each in found):
+        if fields and all((each.max <= 0).all() and (each.finite >= FEWEST).all() for each in found):
             names = ", ".join(field.name for field in fields)
             yield Diagnostic(
                 code="no-borders",

@@ -34,6 +34,8 @@ class Standardised:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in fields_of(guess, kinds="f"):
             found = {split: columns(guess, field, measured, split) for split in _splits(guess)}
+            if "train" not in found:
+                continue
             if two_valued(found["train"]):
                 yield from _flags(guess, found["train"])
                 continue

@@ -27,7 +27,7 @@ Arrays = dict[str, Array]
 
 def guess_of(arrays: Mapping[str, Array], *fields: FieldSpec, divided: bool = True, **more: Any) -> Guess:
     rows = len(next(iter(arrays.values())))
-    bounds = (0, int(rows * 0.7), int(rows * 0.85), rows)
+    bounds = (0, int(rows * 0.7) // 20 * 20, int(rows * 0.85) // 20 * 20, rows)
     splits = dict(zip(("train", "val", "test"), pairwise(bounds), strict=True))
     spec = DatasetSpec("data", fields, splits if divided else {"train": (0, rows)})
     return Guess("data.h5", "hdf5", spec, divided, {}, **more)
