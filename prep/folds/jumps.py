@@ -17,8 +17,9 @@ NEAR = 1 / 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JumpsResult:
-    """Of ``steps`` between neighbours, ``moving`` are not 0 and ``whole`` have whole numbers on both sides. For each of
-    `BITS`: ``turns`` steps are about 2^k, ``longest`` is the largest other one, ``samples`` the first ten with a turn.
+    """Of ``steps`` between neighbours, ``moving`` are not 0; none are counted unless all finite values are ``whole``
+    numbers. For each of `BITS`: ``turns`` steps are about 2^k, ``longest`` is the largest other one, ``samples`` the
+    first ten with a turn.
 
     ``at_limit`` (2,) counts values at the lowest and highest number of the type, ``near_limit`` (2,) those within
     1/256 of its range beside, and ``limit_samples`` are the first ten at a limit.
@@ -26,7 +27,7 @@ class JumpsResult:
 
     steps: int
     moving: int
-    whole: int
+    whole: bool
     turns: Array
     longest: Array
     samples: tuple[tuple[int, ...], ...]
@@ -47,7 +48,7 @@ class JumpsState:
     near_limit: Array
     steps: int = 0
     moving: int = 0
-    whole: int = 0
+    whole: bool = True
     samples: tuple[tuple[int, ...], ...] = ((),) * len(BITS)
     limit_samples: tuple[int, ...] = ()
     start: int = 0
@@ -83,15 +84,17 @@ class Jumps:
         seen = self.empty()
         seen.start = part.start
         seen.first, seen.last = values[:1].copy(), values[-1:].copy()
-        self._steps(seen, values, np.arange(part.start, part.stop))
-        self._limits(seen, values, part.start)
+        seen.whole = _whole(values)
+        if seen.whole:
+            self._steps(seen, values, np.arange(part.start, part.stop))
+            self._limits(seen, values, part.start)
         return self.merge(state, seen)
 
     def merge(self, left: JumpsState, right: JumpsState) -> JumpsState:
         if not len(left.first) or not len(right.first):
             return right if not len(left.first) else left
         between = self.empty()
-        if self.axis == 0:
+        if self.axis == 0 and left.whole and right.whole:
             self._steps(between, np.concatenate([left.last, right.first]), np.asarray([right.start - 1, right.start]))
         parts = (left, between, right)
         return JumpsState(
@@ -103,13 +106,16 @@ class Jumps:
             left.near_limit + right.near_limit,
             sum(each.steps for each in parts),
             sum(each.moving for each in parts),
-            sum(each.whole for each in parts),
+            left.whole and right.whole,
             tuple(_first([row for each in parts for row in each.samples[place]]) for place in range(len(BITS))),
             _first([*left.limit_samples, *right.limit_samples]),
             left.start,
         )
 
     def finish(self, state: JumpsState) -> JumpsResult:
+        if not state.whole:
+            state = self.empty()
+            state.whole = False
         return JumpsResult(
             state.steps,
             state.moving,
@@ -125,17 +131,11 @@ class Jumps:
     def _steps(self, seen: JumpsState, values: Array, rows: Array) -> None:
         if values.shape[self.axis] < 2:
             return
-        wide = values.astype(np.float64)
-        steps = np.abs(np.diff(wide, axis=self.axis))
+        narrow = values.dtype.kind in "iu" and values.dtype.itemsize <= 2
+        steps = np.abs(np.diff(values.astype(np.int32 if narrow else np.float64), axis=self.axis))
         own = rows[1:] if self.axis == 0 else rows
         good = np.isfinite(steps)
         seen.steps, seen.moving = int(good.sum()), int(np.count_nonzero(good & (steps > 0)))
-        seen.whole = seen.steps
-        if values.dtype.kind == "f":
-            integral = np.rint(wide) == wide
-            ends = np.take(integral, range(1, wide.shape[self.axis]), self.axis)
-            starts = np.take(integral, range(wide.shape[self.axis] - 1), self.axis)
-            seen.whole = int(np.count_nonzero(good & ends & starts))
         most = float(steps[good].max(initial=0.0))
         samples = []
         for place, bits in enumerate(BITS):
@@ -161,6 +161,14 @@ class Jumps:
                 hit = (values == limit).reshape(len(values), -1).any(axis=1)
                 rows.update((np.flatnonzero(hit)[:KEEP] + start).tolist())
         seen.limit_samples = _first(sorted(rows))
+
+
+def _whole(values: Array) -> bool:
+    """Whether all finite values are whole numbers."""
+    if values.dtype.kind in "iu":
+        return True
+    flat = values.reshape(-1)
+    return all(bool(((part == np.rint(part)) | ~np.isfinite(part)).all()) for part in (flat[:4096], flat))
 
 
 def _first(rows: list[int]) -> tuple[int, ...]:

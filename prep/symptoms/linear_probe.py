@@ -18,6 +18,7 @@ from prep.symptoms.words import look, number, rebuild
 _WIDEST = 1024
 # Products of one probe: a tenth of a second of BLAS.
 _WORK = 1 << 31
+_MOST_ROWS = 1 << 16
 _TAPS = 32
 _CODES = 64
 # p above this: the F-test sees nothing; and it would have seen a share of this much of the spread.
@@ -69,7 +70,7 @@ def _probes(guess: Guess) -> Iterator[tuple[FieldSpec, list[Gram | LaggedGram]]]
                 rows = max(_WORK // (wide * _TAPS * _TAPS), 1)
                 folds.append(LaggedGram(given, target, _first(train, rows), _TAPS))
             elif wide + tall <= _WIDEST and wide and tall and not is_square(target):
-                rows = max(_WORK // (wide * (wide + tall)), 20 * wide)
+                rows = max(min(_WORK // (wide * (wide + tall)), _MOST_ROWS), 20 * wide)
                 folds.append(Gram(given, target, _first(train, rows), "", _mask(guess, given), _mask(guess, target)))
         if folds:
             yield target, folds

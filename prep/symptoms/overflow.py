@@ -23,7 +23,8 @@ class Overflow:
     few steps of 2^k give or take as much: a counter or a sum that turned over.
 
     And integers of which ten times as many lie exactly at the limit of a 16- to 64-bit type as in the 1/256 of its
-    range beside it: clipped. Eight bits clip by nature, as pictures do.
+    range beside it: clipped. Eight bits clip by nature, as pictures do, of which
+    (more than sixteen values) neither is asked.
     """
 
     name = "overflow"
@@ -41,20 +42,17 @@ class Overflow:
 
 def _folds(guess: Guess) -> Iterator[tuple[FieldSpec, Jumps]]:
     for field in fields_of(guess, "input target aux", "fiu"):
-        if field.dtype.kind == "f" and not _raw(field):
+        picture = field.dtype.itemsize == 1 and field.row_values > 16
+        if picture or (field.dtype.kind == "f" and field.transform_state != "raw"):
             continue
         axis = 1 if len(field.shape) > 1 or (field.shape and field.shape[0] > 256) else 0
         yield field, Jumps(field, Scope.of(guess.spec), axis)
 
 
-def _raw(field: FieldSpec) -> bool:
-    return field.transform_state == "raw"
-
-
 def _turned(guess: Guess, field: FieldSpec, found: JumpsResult) -> Iterator[Diagnostic]:
     for place, bits in enumerate(BITS):
         turns, longest = int(found.turns[place]), float(found.longest[place])
-        moves = found.steps >= _FEWEST and 2 * found.moving >= found.steps and found.whole == found.steps
+        moves = found.steps >= _FEWEST and 2 * found.moving >= found.steps and found.whole
         if not moves or not turns or turns * 8 > found.steps or not 0 < longest <= 2.0**bits / 16:
             continue
         yield Diagnostic(

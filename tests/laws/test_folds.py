@@ -45,6 +45,8 @@ TARGETS = field("targets", "f8", ("target", 2), role="target")
 SIGNAL = field("signal", "f4", ("step", 12))
 ECHO = field("echo", "f4", ("step", 12), role="target")
 ENERGY = field("energy", "f8")
+LABEL = field("label", "f8")
+COUNTS = field("counts", "i2", ("step", 12))
 MATRICES = field("matrices", "c8", ("row", 3), ("column", 3))
 
 
@@ -74,6 +76,7 @@ def data() -> dict[str, Array]:
         "targets": targets,
         "matrices": (factors @ factors.conj().swapaxes(1, 2)).astype(np.complex64),
         "energy": np.cumsum(random.standard_normal(ROWS)),
+        "counts": random.integers(1, 50, (ROWS, 12)).astype(np.int16),
         "label": random.choice([1.0, 2.0, 3.0], ROWS),
         "group": group,
         "trajectory": np.arange(ROWS) // 4,
@@ -111,8 +114,8 @@ CASES = {
     "scales, rms": Case(Scales(STATES, SCOPE, "rms", MASK), "states", masked=True),
     "blanks": Case(Blanks(STATES, SCOPE, MASK), "states", exact=True, masked=True, factor=0.0),
     "energies": Case(Energies(STATES, "group", SCOPE, MASK), "states", masked=True),
-    "jumps": Case(Jumps(STATES, SCOPE), "states", exact=True),
-    "jumps, within samples": Case(Jumps(SIGNAL, SCOPE, 1), "signal", exact=True),
+    "jumps": Case(Jumps(LABEL, SCOPE), "label", exact=True),
+    "jumps, within samples": Case(Jumps(COUNTS, SCOPE, 1), "counts", exact=True),
     "sentinels": Case(Sentinels(STATES, SCOPE), "states", exact=True),
     "spectra": Case(Spectra(MATRICES, SCOPE, 1e-5, 5), "matrices"),
     "steps": Case(Steps(ENERGY, SCOPE, "group"), "energy", exact=True),

@@ -103,7 +103,7 @@ def test_certified_data_are_well(system: str, certified_project: Path):
 @pytest.mark.parametrize(
     ("system", "unknown"),
     [
-        # What was never normalised says so: decibels, amplitudes of a factor, energies and temperatures.
+        # What was never normalised says so: amplitudes of a factor, energies and temperatures.
         ("control", set()),
         ("covariance", {("unnormalised-input", "snr_db"), ("unnormalised-input", "factor")}),
         ("peptide", {("unnormalised-target", "energy"), ("unnormalised-input", "temperature")}),
