@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prep.cli.arguments import Json, Workers
+from prep.cli.arguments import Json, Scheduler, Workers
 from prep.errors import EXIT_OK, PrepError, UsageError, Where, worst_exit_code
+
+if TYPE_CHECKING:
+    from prep.engine import Workers as Executor
 
 
 def doctor(
@@ -26,6 +29,7 @@ def doctor(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Where --write-schema writes.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Let --write-schema replace what is there.")] = False,
     workers: Workers = None,
+    scheduler: Scheduler = None,
     json: Json = None,
 ) -> int:
     """Say what in a file would hurt a training, and by how much: no schema, no configuration.
@@ -36,15 +40,15 @@ def doctor(
     Examples: `prep doctor my.h5` · `prep doctor my.h5 --write-schema` ·
     `prep doctor table.csv --role price=target` · `prep doctor data/ --json -`
     """
-    from prep.cli.options import doctor_roles
+    from prep.cli.options import doctor_roles, executor
     from prep.cli.output import progress, report_error, say, write_json
     from prep.report.examined import Examination, document
     from prep.report.examined_text import lines
     from prep.verbs.doctor import doctor as verb
 
-    roles = doctor_roles(role or [])
+    roles, work = doctor_roles(role or []), executor(workers, scheduler)
     if draft:
-        return _write_schema(path, output, roles, force=force, workers=workers, json=json)
+        return _write_schema(path, output, roles, force=force, workers=work, json=json)
     if output is not None or force:
         raise UsageError(
             "these options say where a drafted schema goes",
@@ -55,7 +59,7 @@ def doctor(
         )
     try:
         with progress(f"doctor {path.name}") as show:
-            found = verb(path, roles=roles, workers=workers, progress=show)
+            found = verb(path, roles=roles, workers=work, progress=show)
     except PrepError as error:
         if json and json != "-":  # what goes to stdout is written by whoever reports the error
             write_json(document([Examination(path, error=error)]), json)
@@ -74,7 +78,7 @@ def doctor(
 
 
 def _write_schema(
-    path: Path, output: Path | None, roles: dict[str, str], *, force: bool, workers: int | None, json: str | None
+    path: Path, output: Path | None, roles: dict[str, str], *, force: bool, workers: Executor, json: str | None
 ) -> int:
     from prep.cli.output import progress, say, write_json
     from prep.verbs.drafted import write_schema

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Shipped:
 
 @dataclass(frozen=True, slots=True)
 class ForeignSource:
-    """Columns of equal length as the fields of ``spec``, by name; ``fixed`` are its constants.
+    """Columns of equal length as the fields of ``spec``, by name.
 
     Columns are read in turn where they were found, in the process that parses them; workers get blocks. With ``codes``
     (uint8, one a row: 0 train, 1 val, 2 test) rows are read once a split, so that each split's lie together. There are
@@ -45,15 +45,14 @@ class ForeignSource:
     spec: DatasetSpec
     path: Path
     columns: Mapping[str, Column]
-    fixed: Mapping[str, Array] = field(default_factory=dict)
     codes: Array | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Shipped, (self.spec, self.path)
 
     def constants(self) -> tuple[dict[str, Array], dict[str, ChunkDigests]]:
-        """The arrays that are no rows."""
-        return dict(self.fixed), {}
+        """None: what has no rows is left out."""
+        return {}, {}
 
     def segments(self, names: frozenset[str], least: int = 1) -> Iterator[Block]:
         """Blocks of the fields ``names``, about 8 MiB each, of whole chunks where the file has them."""

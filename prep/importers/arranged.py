@@ -47,11 +47,7 @@ class Arranged:
 
 def arrange(found: Sequence[Column]) -> Arranged | None:
     """How ``found`` belong together; None where no array has a number in it."""
-    left_out = {
-        column.path: f"{'text' if column.dtype.kind in 'SUTO' else f'dtype {column.dtype}'}, not numbers"
-        for column in found
-        if not _numeric(column) and not _tells_split(column)
-    }
+    left_out = {column.path: _what(column) for column in found if not _numeric(column) and not _tells_split(column)}
     left_out |= {column.path: "no values" for column in found if _numeric(column) and 0 in column.shape}
     columns = [column for column in found if column.path not in left_out]
     if not any(map(_numeric, columns)):
@@ -62,6 +58,13 @@ def arrange(found: Sequence[Column]) -> Arranged | None:
         or _by_name(columns, left_out)
         or _common(columns, left_out, "arrays of equal length")
     )
+
+
+def _what(column: Column) -> str:
+    """What an array holds that is not numbers."""
+    if column.dtype.kind == "O":
+        return column.long_name or "references or objects"
+    return f"{'text' if column.dtype.kind in 'SUT' else f'dtype {column.dtype}'}, not numbers"
 
 
 def _numeric(column: Column) -> bool:

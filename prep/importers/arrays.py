@@ -105,7 +105,9 @@ class Npz:
                         header = read_header(stream, path, name)
                 except UsageError as error:
                     refused[name] = error
-                    columns.append(Column(name, np.dtype(object), (), partial(_refuse, error)))
+                    columns.append(
+                        Column(name, np.dtype(object), (), partial(_refuse, error), long_name="pickled objects")
+                    )
                     continue
                 _exact(header, info.file_size, path, name)
                 column_major += header.size if header.fortran else 0

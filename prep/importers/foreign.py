@@ -20,7 +20,7 @@ from prep.isolation.limits import FOREIGN, OWN
 from prep.isolation.refusals import nonsense
 from prep.isolation.sessions import Session, ask
 
-TEXT = "text"  # in place of a dtype
+TEXT, LINK = "text", "link"  # in place of a dtype
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 

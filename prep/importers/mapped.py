@@ -19,8 +19,8 @@ from prep.errors import IntegrityError, PrepError, StorageError, UsageError, Whe
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
 from prep.importers.arranged import as_one
-from prep.importers.columns import Column, Source
-from prep.importers.foreign import TEXT, ForeignHdf5, has_member, looks_like_hdf5
+from prep.importers.columns import Column, Reader, Source
+from prep.importers.foreign import LINK, TEXT, ForeignHdf5, has_member, looks_like_hdf5
 from prep.importers.mapping import parse_mapping
 from prep.importers.packed import all_stored, described, plain_values, statistics_of
 from prep.importers.sources import existing, identify, tree_files
@@ -43,18 +43,21 @@ class MappedHdf5:
 
     def open(self, source: str, options: IngestOptions) -> Opened:
         """Shapes, dtypes and storage of all arrays that are wanted are checked; values are read later."""
-        found = self.survey(source)
+        found = self._found(source, links=False)
         if together := as_one(found, options):
             return open_columns(*together)
         return open_columns(vetted(found, _wanted(found, options)), options)
 
     def survey(self, source: str) -> Source:
-        """All arrays; what forbids reading one is not looked for yet."""
+        """All arrays, and links to others; what forbids reading one is not looked for yet."""
+        return self._found(source, links=True)
+
+    def _found(self, source: str, *, links: bool) -> Source:
         path = existing(Path(source))
         inputs = identify(path, [path])
         foreign = ForeignHdf5(path)
         with foreign.understood():
-            columns = [_hdf5_column(foreign, each) for each in foreign.ask("columns").list()]
+            columns = [_hdf5_column(foreign, each) for each in foreign.ask("columns", links).list()]
         return Source(self.name, str(path), tuple(columns), inputs, elsewhere=foreign, vet=foreign.vet)
 
 
@@ -150,6 +153,8 @@ def _wanted(found: Source, options: IngestOptions) -> list[str]:
 
 def _hdf5_column(foreign: ForeignHdf5, answer: Answer) -> Column:
     place, kind, shape = answer["path"].text(), answer["dtype"], answer["shape"].counts()
+    if kind.value == LINK:
+        return Column(place, np.dtype(object), (), partial(_unread, place), long_name="a link to data elsewhere")
     text = kind.value == TEXT
     dtype = np.dtype(str) if text else kind.dtype()
 
@@ -160,6 +165,10 @@ def _hdf5_column(foreign: ForeignHdf5, answer: Answer) -> Column:
     chunk_rows = max(answer["chunk_rows"].count(), 1)
     stated = {kind: each.numbers() for kind, each in answer["statistics"].items()}
     return Column(place, dtype, shape, reader, chunk_rows, answer["units"].text(), answer["long_name"].text(), stated)
+
+
+def _unread(place: str) -> Reader:
+    raise AssertionError(f"{place} is never read")
 
 
 def _zarr_arrays(path: Path) -> Iterator[tuple[str, Any]]:

@@ -13,7 +13,7 @@ from prep.importers.mapping import FieldMapping, checked_roles, field_name
 from prep.importers.names import is_group, is_time, role_of
 
 # So many bytes of a column's first rows decide where its name does not.
-_PEEKED = 1 << 20
+_PEEKED = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,13 +76,21 @@ def _examined(path: Path, taken: Taken, judged: Judged | None, workers: Workers,
     symptoms = {name: SYMPTOMS.load(name)() for name in SYMPTOMS}
     planned: dict[str, tuple[Fold, ...]] = {name: tuple(each.folds(guess)) for name, each in symptoms.items()}
     folds = [fold for each in planned.values() for fold in each]
+    applies = tuple(name for name, each in planned.items() if each)
+    if not applies:
+        raise UnfinishedError(
+            "nothing to examine: no symptom applies to what this file was taken for",
+            where=Where(path=str(path)),
+            measured=", ".join(f"{each.name} {each.role} {each.dtype.name}" for each in guess.spec.fields)[:300],
+            allowed="an input, a target, ids, times or a mask",
+            remedy="say what the fields are, with --role FIELD=ROLE",
+        )
     if judged is None:
         measured = run(taken.source, folds, workers=workers, progress=progress)
         report = None
     else:
         measured = judged.measure(folds, workers=workers, progress=progress)
         report = judged.report(measured)
-    applies = tuple(name for name, each in planned.items() if each)
     found = [each for name in applies for each in symptoms[name].diagnose(guess, measured.results)]
     if report is not None:
         found += [_failed(result, guess) for result in report.results if not result.passed]

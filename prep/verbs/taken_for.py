@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
@@ -102,7 +102,7 @@ def foreign(path: Path, roles: Mapping[str, str]) -> Taken:
         sum(file.size for file in found.inputs.files),
         arranged.form,
         left_out,
-        (*found.warnings, *notes, *(each for each in remarks if "mapping file" not in each)),
+        (*found.warnings, *notes, *_remarks(remarks, fields)),
         split=arranged.split.path if arranged.split is not None and divided else "",
         unchanged=found.inputs.unchanged,
     )
@@ -172,6 +172,14 @@ def _readable(found: Source, arranged: Arranged, left_out: dict[str, str]) -> tu
             remedy="write it again",
         )
     return columns, notes
+
+
+def _remarks(remarks: list[str], fields: tuple[FieldSpec, ...]) -> Iterator[str]:
+    """What is said to whoever ingests, in the words of somebody who looks."""
+    yield from (each for each in remarks if "mapping file" not in each and "set roles" not in each)
+    roles = {each.role for each in fields}
+    if missing := [role for role in ("input", "target") if role not in roles]:
+        yield f"no {' and no '.join(missing)} recognised; with --role FIELD={missing[0]} more is looked for"
 
 
 def _divided(arranged: Arranged, notes: list[str]) -> tuple[dict[str, tuple[int, int]], Array | None, bool]:

@@ -173,6 +173,17 @@ def test_pickled_members_are_left_out_and_never_loaded(tmp_path: Path) -> None:
     assert ([each.name for each in found.guess.spec.fields], list(found.left_out)) == (["x"], ["meta"])
 
 
+def test_links_to_other_files_are_left_out(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = normal(30, 3), h5py.ExternalLink("/etc/passwd", "/y")
+    assert examined(tmp_path / "a.h5").left_out == {"y": "a link to data elsewhere"}
+
+
+def test_a_file_of_which_nothing_can_be_said_is_not_healthy(tmp_path: Path) -> None:
+    np.save(tmp_path / "flags.npy", np.ones((9, 2), bool))
+    assert run(["doctor", str(tmp_path / "flags.npy")]) == 4
+
+
 def test_the_user_overrules_a_role(tmp_path: Path) -> None:
     path = array(tmp_path)
     assert examined(path, roles={"i": "target"}).guess.spec["i"].role == "target"
