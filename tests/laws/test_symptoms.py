@@ -254,7 +254,7 @@ every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
 def test_every_symptom_has_a_planted_defect() -> None:
-    assert {case.symptom for case in CASES.values()} | {"stored_statistics"} == set(SYMPTOMS)
+    assert {case.symptom for case in CASES.values()} | {"stored_statistics", "energies"} == set(SYMPTOMS)
 
 
 @every_case
@@ -409,3 +409,38 @@ def test_states_do_not_grow_with_the_rows() -> None:
         kept = [fold for fold in folds.values() if getattr(fold, "journaled", True)]
         sizes.append(sum(len(encode_states({"state": fold.absorb(fold.empty(), block)})) for fold in kept))
     assert sizes[1] < 1.1 * sizes[0]
+
+
+def test_energies_under_constraints_are_those_of_another_molecule() -> None:
+    arrays = {"energy": np.random.default_rng(0).standard_normal(50)}
+    guess = guess_of(arrays, field("energy", "f8", role="aux"))
+    assert diagnose(guess, arrays, "energies") == []
+
+    for stated, codes in (("none", []), ("HBonds", ["energies-of-another-molecule"])):
+        spec = replace(guess.spec, attributes={"energy_constraints": stated})
+        found = diagnose(replace(guess, spec=spec), arrays, "energies")
+        assert [each.code for each in found] == codes
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_any_numbers_in_any_shape_are_borne(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    arrays: Arrays = {}
+    fields = []
+    for name in ("x", "y", "time", "covariance"):
+        dtype = np.dtype(rng.choice(["f2", "f4", "f8", "c8", "c16", "i1", "u1", "i2", "u4", "i8", "u8", "b1"]))
+        shape = (3, 3) if seed % 3 else tuple(rng.choice([0, 1, 2, 5, 9], size=rng.integers(0, 4)).tolist())
+        with np.errstate(all="ignore"):
+            values = rng.standard_normal((40, *shape)) * 10.0 ** rng.choice([0, 3, 30, 200, -30])
+            values = values.astype(dtype) if dtype.kind in "fc" else (values > 0).astype(dtype)
+        if dtype.kind in "fc" and values.size:
+            values.reshape(-1)[rng.integers(0, values.size, 3)] = [np.nan, np.inf, -np.inf]
+        arrays[name] = values
+        dims = [(f"{name}{axis}", size) for axis, size in enumerate(shape)]
+        fields.append(field(name, dtype.str, *dims, role=str(rng.choice(["input", "target", "aux", "id"]))))
+    guess = guess_of(arrays, *fields, time="time", divided=bool(seed % 2))
+
+    with np.errstate(all="ignore"):
+        found = diagnose(guess, arrays, cuts=(20,))
+
+    assert all("nan" not in (each.evidence + each.consequence).replace("NaN", "") for each in found)
