@@ -14,6 +14,8 @@ The line, as functions and as commands of the same name::
 
     prep.diff("last/control.h5", "data/normalized/control.h5")   # what changed, and whether it is beyond limits
 
+    prep.doctor("somebody-elses.h5")                             # what would hurt a training; no schema needed
+
     prep.train("control")                                        # Lightning, on certified data and nothing else
     prep.diagnose("runs/control")                                # cause, evidence, next step; of other logs too
     prep.evaluate("runs/control")                                # frozen weights, in both units, and a verdict
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from prep.verbs.compare import compare as compare
     from prep.verbs.diagnose import diagnose as diagnose
     from prep.verbs.diff import diff as diff
+    from prep.verbs.doctor import doctor as doctor
     from prep.verbs.evaluate import evaluate as evaluate
     from prep.verbs.export import export as export
     from prep.verbs.generate import generate as generate
@@ -86,6 +89,7 @@ _API = Table(
         "compare": "prep.verbs.compare:compare",
         "diagnose": "prep.verbs.diagnose:diagnose",
         "diff": "prep.verbs.diff:diff",
+        "doctor": "prep.verbs.doctor:doctor",
         "evaluate": "prep.verbs.evaluate:evaluate",
         "export": "prep.verbs.export:export",
         "generate": "prep.verbs.generate:generate",
@@ -116,6 +120,7 @@ __all__ = [
     "compare",
     "diagnose",
     "diff",
+    "doctor",
     "evaluate",
     "export",
     "generate",

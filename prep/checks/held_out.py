@@ -75,7 +75,7 @@ class HeldOut:
                 f"they are in train; worst: mean {held.mean[worst]:.6g} (train {mean[worst]:.6g}), "
                 f"std {held.std[worst]:.6g} (train {std[worst]:.6g}) in {place_of(pairs[0], held, worst)}"
             )
-        elif own := _own(held):
+        elif own := standardised_alone(held):
             message = (
                 f"all {own} features of {var} have mean 0 and std 1 in the {split} split, to five digits: it was "
                 "normalised by its own statistics"
@@ -183,7 +183,7 @@ def _excess(held: MomentsResult, mean: Array, std: Array, count: Array, shift_ma
     return np.where(held.count > 0, excess, 0.0)
 
 
-def _own(held: MomentsResult) -> int:
+def standardised_alone(held: MomentsResult) -> int:
     """How many features vary, if all of these are standardised too exactly for chance; else 0."""
     varies = (held.count > 0) & ~held.constant
     if not varies.any():

@@ -85,12 +85,21 @@ class NearUniqueRows:
 def cells(arrays: Mapping[str, Array], tolerance: float) -> list[Part]:
     """Which cell of each of the two grids the projections of each row lie in, (rows, 9) float64 with the grid last."""
     (values,) = arrays.values()
-    places = _projected(real_view(values).reshape(len(values), -1)) / tolerance
+    return on_grids(projections(values) / tolerance)
+
+
+def on_grids(places: Array) -> list[Part]:
+    """The cells of ``places`` (rows, 8), in cells' widths, on each of the two grids."""
     finite = np.asarray(np.isfinite(places).all(axis=1))
     places[~finite] = 0.0
     numbered = (np.full((len(places), 1), float(grid)) for grid in range(2))
     grids = (np.floor(places), np.floor(places + 0.5))
     return [Part(np.concatenate(pair, axis=1), finite) for pair in zip(grids, numbered, strict=True)]
+
+
+def projections(values: Array) -> Array:
+    """The eight projections of each row, (rows, 8) float64, of the size of the row's RMS."""
+    return _projected(real_view(values).reshape(len(values), -1))
 
 
 def _projected(table: Array) -> Array:

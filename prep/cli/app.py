@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from prep.cli import data, diagnose, diff, keys, look, models, report, runs, trust
+from prep.cli import data, diagnose, diff, doctor, keys, look, models, report, runs, trust
 
 app = typer.Typer(
     name="prep",
@@ -39,7 +39,7 @@ for command in (
     *(data.generate, data.ingest, data.stats, data.normalize),
     *(trust.validate, trust.certify, trust.verify, trust.inspect, diff.diff, look.plot, report.report),
     *(models.mutate, models.compare, models.train),
-    *(diagnose.diagnose, runs.evaluate, runs.predict, runs.export),
+    *(doctor.doctor, diagnose.diagnose, runs.evaluate, runs.predict, runs.export),
 ):
     app.command()(command)
 app.add_typer(keys.key_app, name="key")

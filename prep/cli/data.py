@@ -52,12 +52,12 @@ def generate(
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(help="minari:ID or path, .npz, .npy, .h5 or .zarr.")],
+    source: Annotated[str, typer.Argument(help="minari:ID or path, .npz, .npy, .csv, .parquet, .h5 or .zarr.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Raw dataset to write; its name names the dataset.")],
     layout: Annotated[str | None, typer.Option("--as", help="Layout, where the source does not tell.")] = None,
     mapping: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML: fields, group and split of an HDF5, Zarr or NPZ source."),
+        typer.Option(metavar="FILE", help="YAML: fields, group and split of any source but Minari."),
     ] = None,
     role: Annotated[
         list[str] | None, typer.Option("--role", metavar="FIELD=ROLE", help="Role of a field; may be repeated.")

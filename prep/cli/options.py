@@ -32,6 +32,11 @@ def ingest_options(mapping: Path | None, roles: Sequence[str], group: str, fract
     )
 
 
+def doctor_roles(texts: Sequence[str]) -> dict[str, str]:
+    """Roles that a user states to `prep doctor`, which knows times too."""
+    return dict(_role(text, (*ROLES, "time")) for text in texts)
+
+
 def executor(workers: int | None, scheduler: str | None) -> Workers:
     """Who does the work: threads, or the workers of a scheduler, which answers and has one before anything is done."""
     if scheduler is None:
@@ -103,14 +108,14 @@ def demand_mutation(system: str | None, failure: str | None, output: Path | None
     return system, failure, output
 
 
-def _role(text: str) -> tuple[str, str]:
+def _role(text: str, known: Sequence[str] = ROLES) -> tuple[str, str]:
     name, separator, role = text.partition("=")
-    if not separator or role not in ROLES:
+    if not separator or role not in known:
         raise UsageError(
             "a role is given as FIELD=ROLE",
             where=Where(key="--role"),
             measured=text,
-            allowed=f"FIELD=ROLE with ROLE one of {', '.join(ROLES)}",
+            allowed=f"FIELD=ROLE with ROLE one of {', '.join(known)}",
             remedy="for example --role actions=target",
         )
     return name, role

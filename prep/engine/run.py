@@ -7,16 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from prep.blocks import Array, Block, FieldSpec
+from prep.blocks import Array, Block, DatasetSpec, FieldSpec
 from prep.canonical import blake3_digest, canonical_json
 from prep.engine.buffers import Buffers, Pool
 from prep.engine.executor import Progress, Workers, ordered, silent
 from prep.engine.journal import Journal, Unit
-from prep.engine.source import DatasetSource
 from prep.errors import DataError
 from prep.folds import Fold, meets
 from prep.formats.chunks import Cutter, Portion
@@ -25,6 +25,27 @@ from prep.formats.layout import flat
 from prep.formats.salvage import Salvage
 
 Apply = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+class Source(Protocol):
+    """Rows that can be read once: those of a stored dataset, or of a foreign file (`prep.engine.foreign`).
+
+    ``segments`` are units of work, in row order; ``block`` makes the rows of one, on a worker.
+    """
+
+    @property
+    def spec(self) -> DatasetSpec: ...
+
+    @property
+    def path(self) -> Path: ...
+
+    def constants(self) -> tuple[dict[str, Array], dict[str, ChunkDigests]]: ...
+
+    def segments(self, names: frozenset[str], least: int = 1) -> Iterable[Any]: ...
+
+    def block(
+        self, segment: Any, names: frozenset[str], hashed: bool, buffers: Buffers
+    ) -> tuple[Block, dict[str, ChunkDigests]]: ...
 
 
 class Sink(Protocol):
@@ -59,7 +80,7 @@ class _Examined:
 
 
 def run(
-    source: DatasetSource,
+    source: Source,
     folds: Iterable[Fold] = (),
     *,
     transform: Apply | None = None,
@@ -118,7 +139,7 @@ def run(
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    source: DatasetSource
+    source: Source
     folds: Mapping[str, Fold]
     names: frozenset[str]
     constants: Mapping[str, Array]
@@ -129,11 +150,11 @@ class _Job:
     journal: Journal | None
     salvage: Salvage | None
 
-    def __call__(self, segment: tuple[int, int]) -> _Examined:
-        start, stop = segment
+    def __call__(self, segment: Any) -> _Examined:
         buffers = self.pool.take()
         hashed = self.hashed or self.journal is not None
-        read, digests = self.source.read(start, stop, self.names, hashed, buffers)
+        read, digests = self.source.block(segment, self.names, hashed, buffers)
+        start, stop = read.start, read.stop
         folds = {name: fold for name, fold in self.folds.items() if meets(fold, start, stop)}
         known, unit = self._known(folds, read, digests)
         todo = {name: fold for name, fold in folds.items() if name not in known}
@@ -187,7 +208,7 @@ class _Job:
             splits = dict.fromkeys(spec.split_of(row) for row in samples)
             error.where = replace(
                 where,
-                path=where.path or str(self.source.container.path),
+                path=where.path or str(self.source.path),
                 dataset=where.dataset or spec.name,
                 split=where.split or ", ".join(splits),
                 samples=samples,

@@ -40,6 +40,11 @@ class DatasetSource:
         """What the dataset holds."""
         return self.container.spec
 
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.container.path
+
     def close(self) -> None:
         """Release the descriptors."""
         self.reader.close()
@@ -60,6 +65,12 @@ class DatasetSource:
         while rows > 1 and rows // 2 >= least and rows // 2 * row_bytes >= UNIT_BYTES:
             rows //= 2
         return list(row_ranges(self.spec.rows, rows))
+
+    def block(
+        self, segment: tuple[int, int], names: frozenset[str], hashed: bool, buffers: Buffers
+    ) -> tuple[Block, dict[str, ChunkDigests]]:
+        """`read` of one of `segments`."""
+        return self.read(*segment, names, hashed, buffers)
 
     def read(
         self, start: int, stop: int, names: frozenset[str], hashed: bool, buffers: Buffers | None = None

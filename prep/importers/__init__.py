@@ -16,6 +16,8 @@ from prep.registry import Table
 IMPORTERS = Table(
     "importers",
     {
+        "csv": "prep.importers.tables:Csv",
+        "parquet": "prep.importers.tables:Parquet",
         "minari": "prep.importers.minari:Minari",
         "npz": "prep.importers.arrays:Npz",
         "npy": "prep.importers.arrays:Npy",

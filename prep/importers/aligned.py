@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from prep.blocks import SPLITS, Array, FieldSpec, row_ranges
+from prep.blocks import SPLITS, Array, row_ranges
 from prep.errors import DataError, UsageError, Where
 from prep.importers import Blocks, IngestOptions, Opened
 from prep.importers.ahead import read_ahead
-from prep.importers.columns import Column, Elsewhere, Source
+from prep.importers.columns import Column, Elsewhere, Source, read_step
 from prep.importers.divide import divide
-from prep.importers.mapping import FieldMapping, SourceMapping, field_name, looks_like_group, parse_mapping
+from prep.importers.mapping import FieldMapping, SourceMapping, field_name, parse_mapping
+from prep.importers.names import is_group
 from prep.importers.specify import specify
 from prep.importers.splitting import Splitter
 
 READ_BYTES = 8 << 20
-MAX_CHUNK_BYTES = 64 << 20
 
 
 def open_columns(source: Source, options: IngestOptions) -> Opened:
@@ -36,12 +36,12 @@ def open_columns(source: Source, options: IngestOptions) -> Opened:
     fields, warnings = specify(source.path, chosen, options.roles, group)
     by_name = {wanted.name: column for wanted, column in chosen}
     deciding = split or (by_name[group] if group else None)
-    if not split and not group and (candidates := [spec.name for spec in fields if looks_like_group(spec.name)]):
+    if not split and not group and (candidates := [spec.name for spec in fields if is_group(spec.name)]):
         warnings.append(
             f"rows are divided one by one although {candidates[0]!r} looks like a group: "
             f"name it as the group, or rows of one {candidates[0]} end up on both sides of a split"
         )
-    step = _step(fields, [column for _, column in chosen])
+    step = read_step([column for _, column in chosen], sum(spec.row_bytes for spec in fields), READ_BYTES)
     splitter, how = divide(rows, options, split, by_name.get(group), Where(path=source.path), step=step)
 
     def read() -> Blocks:
@@ -126,16 +126,6 @@ def _group_name(mapping: SourceMapping, options: IngestOptions) -> str:
             remedy="name one of the fields",
         )
     return group
-
-
-def _step(fields: Sequence[FieldSpec], columns: Sequence[Column]) -> int:
-    """Rows to read at once: about `READ_BYTES`, in whole chunks of the source where those are not too large."""
-    row_bytes = sum(spec.row_bytes for spec in fields)
-    step = max(READ_BYTES // row_bytes, 1)
-    chunk = max(column.chunk_rows for column in columns)
-    if chunk <= step:
-        return step - step % chunk
-    return chunk if chunk * row_bytes <= MAX_CHUNK_BYTES else step
 
 
 def _selected(

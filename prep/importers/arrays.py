@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,8 @@ from prep.blocks import Array
 from prep.errors import IntegrityError, StorageError, UsageError, Where
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
-from prep.importers.columns import Column, Source
+from prep.importers.arranged import as_one
+from prep.importers.columns import Column, Reader, Source
 from prep.importers.sources import existing, identify
 
 # Column-major members can only be read whole (a row is spread over all of them): so large may they be together.
@@ -57,6 +58,10 @@ class Npy:
         return source.endswith(".npy")
 
     def open(self, source: str, options: IngestOptions) -> Opened:
+        """See `survey`."""
+        return open_columns(self.survey(source), options)
+
+    def survey(self, source: str) -> Source:
         """Header and size are checked; values are read later. `IntegrityError` where bytes are missing or left over."""
         path = existing(Path(source))
         inputs = identify(path, [path])
@@ -65,7 +70,7 @@ class Npy:
         _exact(header, path.stat().st_size, path, "")
         reader = partial(_npy_pass, path, header)
         column = Column(path.stem, header.dtype, header.shape, reader)
-        return open_columns(Source(self.name, str(path), (column,), inputs), options)
+        return Source(self.name, str(path), (column,), inputs)
 
 
 class Npz:
@@ -78,18 +83,32 @@ class Npz:
         return source.endswith(".npz")
 
     def open(self, source: str, options: IngestOptions) -> Opened:
+        """See `survey`."""
+        found = self.survey(source)
+        found.vet([column.path for column in found.columns])
+        return open_columns(*(as_one(found, options) or (found, options)))
+
+    def survey(self, source: str) -> Source:
         """Headers of all members are checked; values are read later, member checksums with them."""
         path = existing(Path(source))
         inputs = identify(path, [path])
         columns, left_out, column_major = [], [], 0
+        refused: dict[str, UsageError] = {}
         with array_errors(path), zipfile.ZipFile(path) as archive:
             for info in _members(archive, path):
                 if not info.filename.endswith(".npy"):
                     left_out.append(info.filename)
                     continue
                 name = info.filename.removesuffix(".npy")
-                with array_errors(path, name), archive.open(info) as stream:
-                    header = read_header(stream, path, name)
+                try:
+                    with array_errors(path, name), archive.open(info) as stream:
+                        header = read_header(stream, path, name)
+                except UsageError as error:
+                    refused[name] = error
+                    columns.append(
+                        Column(name, np.dtype(object), (), partial(_refuse, error), long_name="pickled objects")
+                    )
+                    continue
                 _exact(header, info.file_size, path, name)
                 column_major += header.size if header.fortran else 0
                 reader = partial(_npz_pass, path, info.filename, header)
@@ -103,7 +122,19 @@ class Npz:
                 remedy="save them with numpy.ascontiguousarray(array), or as .npy files",
             )
         warnings = tuple(f"{name!r} in the archive is not an array and was left out" for name in left_out)
-        return open_columns(Source(self.name, str(path), tuple(columns), inputs, warnings, tuple(left_out)), options)
+        vet = partial(_vet, refused)
+        return Source(self.name, str(path), tuple(columns), inputs, warnings, tuple(left_out), vet=vet)
+
+
+def _vet(refused: Mapping[str, UsageError], wanted: Sequence[str]) -> tuple[str, ...]:
+    for name in wanted:
+        if name in refused:
+            raise refused[name]
+    return ()
+
+
+def _refuse(error: UsageError) -> Reader:
+    raise error
 
 
 def read_header(stream: IO[bytes], path: Path, key: str) -> Header:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +14,7 @@ from prep.errors import ConfigError, UsageError, Where
 from prep.importers.mapping import draft
 from prep.importers.sources import Inputs
 
+MAX_CHUNK_BYTES = 64 << 20
 Reader = AbstractContextManager[Callable[[int, int], Array]]
 
 
@@ -22,7 +23,8 @@ class Column:
     """One array of a source, not yet read.
 
     ``shape`` includes the rows. ``reader`` opens one pass: a context manager around ``read(start, stop) -> rows``,
-    called with ascending, never overlapping ranges. ``chunk_rows`` are the rows the source stores together.
+    called with ascending, never overlapping ranges. ``chunk_rows`` are the rows the source stores together;
+    ``statistics`` are attributes of it that are called mean, std, min or max, as lists of numbers.
     """
 
     path: str
@@ -32,6 +34,11 @@ class Column:
     chunk_rows: int = 1
     units: str = ""
     long_name: str = ""
+    statistics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+def _nothing_to_say(paths: Sequence[str]) -> tuple[str, ...]:
+    return ()
 
 
 class Elsewhere(Protocol):
@@ -48,7 +55,8 @@ class Elsewhere(Protocol):
 class Source:
     """Everything an importer found: its own ``name``, the source's ``path``, columns, digests, what it has to say.
 
-    ``elsewhere`` is the process that reads the columns, where it is not this one.
+    ``elsewhere`` is the process that reads the columns, where it is not this one. ``vet`` gives warnings about the
+    columns at some paths, and raises what forbids reading one.
     """
 
     importer: str
@@ -58,6 +66,7 @@ class Source:
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     elsewhere: Elsewhere | None = None
+    vet: Callable[[Sequence[str]], tuple[str, ...]] = _nothing_to_say
 
     def find(self, path: str, key: str) -> Column:
         """The column at ``path``; a `ConfigError` that lists what exists, about entry ``key`` of the mapping."""
@@ -77,6 +86,15 @@ class Source:
     def draft(self) -> str:
         """A mapping file for this source, to save and edit."""
         return draft((column.path, column.shape, column.dtype) for column in self.columns)
+
+
+def read_step(columns: Iterable[Column], row_bytes: int, limit: int) -> int:
+    """Rows to read at once: about ``limit`` bytes, in whole chunks of the source where those are not too large."""
+    step = max(limit // row_bytes, 1)
+    chunk = max(column.chunk_rows for column in columns)
+    if chunk <= step:
+        return step - step % chunk
+    return chunk if chunk * row_bytes <= MAX_CHUNK_BYTES else step
 
 
 def storable(dtype: np.dtype[Any], where: Where) -> np.dtype[Any]:

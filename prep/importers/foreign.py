@@ -1,4 +1,4 @@
-"""Foreign HDF5 files as this process sees them: a descriptor, and a child that is asked what is in there."""
+"""Foreign HDF5 and Parquet files as this process sees them: a descriptor, and a child that is asked what is there."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ from prep.isolation.limits import FOREIGN, OWN
 from prep.isolation.refusals import nonsense
 from prep.isolation.sessions import Session, ask
 
-TEXT = "text"  # in place of a dtype
+TEXT, LINK = "text", "link"  # in place of a dtype
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-class ForeignHdf5:
-    """One foreign HDF5 file of ``size`` bytes, parsed in a child of its own for as long as somebody holds this."""
+class ForeignFile:
+    """One foreign file of ``size`` bytes, parsed in a child of its own for as long as somebody holds this.
+
+    ``reads`` and ``texts`` are the tasks of the child that answer with rows.
+    """
+
+    reads, texts = "", ""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,23 +70,44 @@ class ForeignHdf5:
                 storable(dtype, Where(path=str(self.path), key=place))
         count = stop - start if keep is None else len(keep)
         question: dict[str, Any] = {"places": [place for place, _, _ in arrays], "start": start, "stop": stop}
+        question["dtypes"] = [dtype.str for _, dtype, _ in arrays]
+        question["shapes"] = [shape[1:] for _, _, shape in arrays]
         if keep is not None:
             kept = np.zeros(stop - start, bool)
             kept[keep] = True
             question["keep"] = np.packbits(kept).tobytes().hex()
         wanted = [(dtype, (count, *shape[1:])) for _, dtype, shape in arrays]
         with self.understood():
-            answer = self.ask("read", question, most=sum(dtype.itemsize * math.prod(shape) for dtype, shape in wanted))
+            answer = self.ask(
+                self.reads, question, most=sum(dtype.itemsize * math.prod(shape) for dtype, shape in wanted)
+            )
             return [answer.array(index, dtype, shape) for index, (dtype, shape) in enumerate(wanted)]
 
     def text(self, place: str, shape: tuple[int, ...], start: int, stop: int) -> Array:
         """Rows ``start:stop`` of the texts at ``place``."""
         wanted = (stop - start, *shape[1:])
         with self.understood():
-            texts = self.ask("texts", {"place": place, "start": start, "stop": stop}).texts()
+            texts = self.ask(self.texts, {"place": place, "start": start, "stop": stop}).texts()
             if len(texts) != math.prod(wanted):
                 raise ValueError(f"{len(texts)} texts where {math.prod(wanted)} are expected")
             return np.array(texts, object).reshape(wanted)
+
+
+class ForeignHdf5(ForeignFile):
+    """One foreign HDF5 file."""
+
+    reads, texts = "read", "texts"
+
+    def vet(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """Warnings about the arrays at ``paths``. Raises what forbids reading one."""
+        with self.understood():
+            return self.ask("vet", list(paths)).texts()
+
+
+class ForeignParquet(ForeignFile):
+    """One foreign Parquet file; each column is read front to back."""
+
+    reads, texts = "table read", "table texts"
 
 
 def has_member(path: Path, name: str) -> bool:

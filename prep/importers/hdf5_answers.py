@@ -11,12 +11,13 @@ import h5py
 import numpy as np
 
 from prep.errors import IntegrityError, Where
-from prep.importers.foreign import TEXT
+from prep.importers.foreign import LINK, TEXT
 from prep.importers.hdf5tree import Hdf5Tree, hdf5_errors
-from prep.importers.packed import all_stored, described, plain_values
+from prep.importers.packed import STATED, all_stored, described, plain_values, statistics_of
 from prep.isolation.child import Held
 
-_ATTRIBUTES = ("NAME", "units", "unit", "long_name", "scale_factor", "add_offset", "_FillValue", "missing_value")
+_KNOWN = ("NAME", "units", "unit", "long_name", "scale_factor", "add_offset", "_FillValue", "missing_value")
+_ATTRIBUTES = (*_KNOWN, *STATED)
 _BARE_SCALE = "This is a netCDF dimension but not a netCDF variable"
 # A name of a split is shorter; what is longer is no name of one.
 _TEXT_LENGTH = 256
@@ -29,14 +30,19 @@ def member(held: Held, path: str, arguments: Any) -> tuple[bool, list[Any]]:
 
 
 def columns(held: Held, path: str, arguments: Any) -> tuple[list[dict[str, Any]], list[Any]]:
-    """All arrays of the file: path, dtype (``text`` for strings), shape, rows of a chunk, units, long name."""
+    """All arrays of the file: path, dtype (``text`` for strings), shape, rows of a chunk, units, long name.
+
+    With ``arguments`` true, links to data elsewhere are told of as well, with dtype ``link``, instead of refused.
+    """
     tree = opened(held, path)
-    found = []
-    for place, dataset in tree.datasets():
+    found: list[dict[str, Any]] = []
+    links: list[str] | None = [] if arguments else None
+    for place, dataset in tree.datasets(links=links):
         attributes = tree.attributes(dataset, _ATTRIBUTES)
         if not str(attributes.get("NAME", "")).startswith(_BARE_SCALE):
             found.append(_column(place, dataset, attributes))
-    return found, []
+    nothing = {"shape": [], "chunk_rows": 1, "units": "", "long_name": "", "statistics": {}}
+    return found + [{"path": place, "dtype": LINK, **nothing} for place in links or ()], []
 
 
 def vet(held: Held, path: str, arguments: Any) -> tuple[list[str], list[Any]]:
@@ -108,6 +114,7 @@ def _column(place: str, dataset: h5py.Dataset, attributes: Mapping[str, Any]) ->
         "chunk_rows": dataset.chunks[0] if dataset.chunks else 1,
         "units": units,
         "long_name": long_name,
+        "statistics": statistics_of(attributes),
     }
 
 

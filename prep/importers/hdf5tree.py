@@ -59,6 +59,11 @@ class Hdf5Tree:
         with hdf5_errors(self.path, group.name):
             return bool(group.id.links.exists(name.encode()))
 
+    def is_hard(self, group: h5py.Group, name: str) -> bool:
+        """Whether a member of a group is linked hard."""
+        with hdf5_errors(self.path, group.name):
+            return bool(group.id.links.get_info(name.encode()).type == h5py.h5l.TYPE_HARD)
+
     def member(self, group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
         """One member of a group; a soft or external link, or a named type, is an `IntegrityError`."""
         place = f"{group.name.rstrip('/')}/{name}"
@@ -107,11 +112,18 @@ class Hdf5Tree:
         self.vet(found)
         return found
 
-    def datasets(self, group: h5py.Group | None = None) -> Iterator[tuple[str, h5py.Dataset]]:
-        """(path, dataset) of everything below ``group``, depth first in stored order; not vetted yet."""
-        yield from self._below(self.root if group is None else group, "", frozenset())
+    def datasets(
+        self, group: h5py.Group | None = None, links: list[str] | None = None
+    ) -> Iterator[tuple[str, h5py.Dataset]]:
+        """(path, dataset) of everything below ``group``, depth first in stored order; not vetted yet.
 
-    def _below(self, group: h5py.Group, prefix: str, above: frozenset[int]) -> Iterator[tuple[str, h5py.Dataset]]:
+        Paths of what is no hard link to a group or dataset go into ``links``, where given, instead of an error.
+        """
+        yield from self._below(self.root if group is None else group, "", frozenset(), links)
+
+    def _below(
+        self, group: h5py.Group, prefix: str, above: frozenset[int], links: list[str] | None
+    ) -> Iterator[tuple[str, h5py.Dataset]]:
         with hdf5_errors(self.path, group.name):
             address = int(h5py.h5o.get_info(group.id).addr)
         if address in above or len(above) > MAX_COMPONENTS:
@@ -123,11 +135,14 @@ class Hdf5Tree:
                 remedy="the file was not written by an ordinary program; ask for the original",
             )
         for name in self.names(group):
+            if links is not None and not self.is_hard(group, name):
+                links.append(f"{prefix}{name}")
+                continue
             member = self.member(group, name)
             if isinstance(member, h5py.Dataset):
                 yield f"{prefix}{name}", member
             else:
-                yield from self._below(member, f"{prefix}{name}/", above | {address})
+                yield from self._below(member, f"{prefix}{name}/", above | {address}, links)
 
     def vet(self, dataset: h5py.Dataset) -> None:
         """Refuse a dataset whose bytes lie in other files, or need a filter that is not built in."""

@@ -1,10 +1,13 @@
-"""Any HDF5 or Zarr tree: a mapping file says which arrays are fields; flat trees of equal-length arrays need none."""
+"""Any HDF5 or Zarr tree: a mapping file says which arrays are fields. Flat trees of equal-length arrays, episodes, and
+arrays named after splits need none.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,11 @@ from prep.blocks import Array
 from prep.errors import IntegrityError, PrepError, StorageError, UsageError, Where
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
-from prep.importers.columns import Column, Source
-from prep.importers.foreign import TEXT, ForeignHdf5, has_member, looks_like_hdf5
+from prep.importers.arranged import as_one
+from prep.importers.columns import Column, Reader, Source
+from prep.importers.foreign import LINK, TEXT, ForeignHdf5, has_member, looks_like_hdf5
 from prep.importers.mapping import parse_mapping
-from prep.importers.packed import all_stored, described, plain_values
+from prep.importers.packed import all_stored, described, plain_values, statistics_of
 from prep.importers.sources import existing, identify, tree_files
 from prep.isolation.answers import Answer
 
@@ -38,17 +42,23 @@ class MappedHdf5:
         return not has_member(path, "episode_0")
 
     def open(self, source: str, options: IngestOptions) -> Opened:
-        """Shapes, dtypes and storage of all arrays are checked; values are read later."""
+        """Shapes, dtypes and storage of all arrays that are wanted are checked; values are read later."""
+        found = self._found(source, links=False)
+        if together := as_one(found, options):
+            return open_columns(*together)
+        return open_columns(vetted(found, _wanted(found, options)), options)
+
+    def survey(self, source: str) -> Source:
+        """All arrays, and links to others; what forbids reading one is not looked for yet."""
+        return self._found(source, links=True)
+
+    def _found(self, source: str, *, links: bool) -> Source:
         path = existing(Path(source))
         inputs = identify(path, [path])
         foreign = ForeignHdf5(path)
         with foreign.understood():
-            columns = [_hdf5_column(foreign, each) for each in foreign.ask("columns").list()]
-        wanted = _wanted(columns, options, path)
-        with foreign.understood():
-            warnings = foreign.ask("vet", wanted).texts()
-        found = Source(self.name, str(path), tuple(columns), inputs, warnings, elsewhere=foreign)
-        return open_columns(found, options)
+            columns = [_hdf5_column(foreign, each) for each in foreign.ask("columns", links).list()]
+        return Source(self.name, str(path), tuple(columns), inputs, elsewhere=foreign, vet=foreign.vet)
 
 
 class MappedZarr:
@@ -63,22 +73,20 @@ class MappedZarr:
         )
 
     def open(self, source: str, options: IngestOptions) -> Opened:
-        """Shapes, dtypes and codecs of all arrays are checked; values are read later."""
+        """Shapes, dtypes and codecs of all arrays that are wanted are checked; values are read later."""
+        found = self.survey(source)
+        if together := as_one(found, options):
+            return open_columns(*together)
+        return open_columns(vetted(found, _wanted(found, options)), options)
+
+    def survey(self, source: str) -> Source:
+        """All arrays; what forbids reading one is not looked for yet."""
         path = existing(Path(source))
         inputs = identify(path, tree_files(path))
-        warnings: list[str] = []
-        columns = []
         with zarr_errors(path):
             arrays = dict(_zarr_arrays(path))
-        for place, array in arrays.items():
-            columns.append(_zarr_column(path, place, array))
-        for place in _wanted(columns, options, path):
-            if place in arrays:
-                plain_values(dict(arrays[place].attrs), path, place, warnings)
-                with zarr_errors(path, place):
-                    stored = arrays[place].nchunks_initialized, arrays[place].nchunks
-                all_stored(stored, arrays[place].nbytes, arrays[place].fill_value, path, place, warnings)
-        return open_columns(Source(self.name, str(path), tuple(columns), inputs, tuple(warnings)), options)
+            columns = [_zarr_column(path, place, array) for place, array in arrays.items()]
+        return Source(self.name, str(path), tuple(columns), inputs, vet=partial(_vet_zarr, path, arrays))
 
 
 @contextmanager
@@ -103,11 +111,28 @@ def zarr_errors(path: Path, key: str = "") -> Iterator[None]:
         ) from error
 
 
-def _wanted(columns: list[Column], options: IngestOptions, path: Path) -> list[str]:
+def vetted(found: Source, wanted: Sequence[str]) -> Source:
+    """The same source with the warnings about its columns ``wanted``. Raises what forbids reading one of them."""
+    return replace(found, warnings=(*found.warnings, *found.vet(wanted)))
+
+
+def _vet_zarr(path: Path, arrays: Mapping[str, Any], wanted: Sequence[str]) -> tuple[str, ...]:
+    warnings: list[str] = []
+    for place in wanted:
+        if place in arrays:
+            plain_values(dict(arrays[place].attrs), path, place, warnings)
+            with zarr_errors(path, place):
+                stored = arrays[place].nchunks_initialized, arrays[place].nchunks
+            all_stored(stored, arrays[place].nbytes, arrays[place].fill_value, path, place, warnings)
+    return tuple(warnings)
+
+
+def _wanted(found: Source, options: IngestOptions) -> list[str]:
     """Paths of the columns that will be read. `UsageError` with a draft where that is not plain."""
     if options.mapping:
         mapping = parse_mapping(options.mapping)
         return [field.path for field in mapping.fields] + ([mapping.split] if mapping.split else [])
+    columns = found.columns
     lengths = {column.shape[:1] for column in columns}
     nested = [column.path for column in columns if "/" in column.path]
     odd = [column.path for column in columns if column.dtype.kind not in "biufc" and column.path != "split"]
@@ -116,18 +141,20 @@ def _wanted(columns: list[Column], options: IngestOptions, path: Path) -> list[s
     reason = (
         "it has groups" if nested else "its arrays differ in length" if len(lengths) != 1 else "not all are numbers"
     )
-    draft = Source("", str(path), tuple(columns), identify(path, [])).draft()
     raise UsageError(
         "it is not plain which arrays of this source are fields",
-        where=Where(path=str(path)),
+        where=Where(path=found.path),
         measured=f"{len(columns)} arrays; {reason}" if columns else "no arrays",
         allowed="a flat tree of numeric arrays of equal length, or a mapping file",
-        remedy=f"save this draft as mapping.yaml, edit it, and ingest again with --mapping mapping.yaml:\n{draft}",
+        remedy="save this draft as mapping.yaml, edit it, and ingest again with --mapping mapping.yaml:\n"
+        + found.draft(),
     )
 
 
 def _hdf5_column(foreign: ForeignHdf5, answer: Answer) -> Column:
     place, kind, shape = answer["path"].text(), answer["dtype"], answer["shape"].counts()
+    if kind.value == LINK:
+        return Column(place, np.dtype(object), (), partial(_unread, place), long_name="a link to data elsewhere")
     text = kind.value == TEXT
     dtype = np.dtype(str) if text else kind.dtype()
 
@@ -136,7 +163,12 @@ def _hdf5_column(foreign: ForeignHdf5, answer: Answer) -> Column:
         yield partial(foreign.text, place, shape) if text else partial(foreign.numbers, place, dtype, shape)
 
     chunk_rows = max(answer["chunk_rows"].count(), 1)
-    return Column(place, dtype, shape, reader, chunk_rows, answer["units"].text(), answer["long_name"].text())
+    stated = {kind: each.numbers() for kind, each in answer["statistics"].items()}
+    return Column(place, dtype, shape, reader, chunk_rows, answer["units"].text(), answer["long_name"].text(), stated)
+
+
+def _unread(place: str) -> Reader:
+    raise AssertionError(f"{place} is never read")
 
 
 def _zarr_arrays(path: Path) -> Iterator[tuple[str, Any]]:
@@ -164,4 +196,8 @@ def _zarr_column(path: Path, place: str, array: Any) -> Column:
         yield read
 
     dtype = np.dtype(str) if text else np.dtype(array.dtype)
-    return Column(place, dtype, tuple(array.shape), reader, stored[0] if stored else 1, *described(dict(array.attrs)))
+    attributes = dict(array.attrs)
+    chunk_rows = stored[0] if stored else 1
+    return Column(
+        place, dtype, tuple(array.shape), reader, chunk_rows, *described(attributes), statistics_of(attributes)
+    )

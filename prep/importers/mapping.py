@@ -28,6 +28,7 @@ import numpy as np
 
 from prep.blocks import ROLES as KNOWN_ROLES
 from prep.errors import ConfigError, UsageError, Where
+from prep.importers.names import role_of
 from prep.strict_yaml import read_yaml
 
 # The split comes of `split:`, and a constant has no samples to read.
@@ -36,12 +37,6 @@ _KEYS = ("fields", "group", "split")
 _FIELD_KEYS = ("path", "role", "units", "dims", "mask", "long_name")
 _RESERVED = ("split", "sample", "prep")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_GUESSES = {
-    "input": {"x", "input", "inputs", "feature", "features", "observation", "observations", "obs", "state", "states"},
-    "target": {"y", "target", "targets", "label", "labels", "action", "actions", "control", "controls"},
-}
-_GROUPS = {"episode", "trajectory", "traj", "session", "subject", "group", "run", "demo", "sequence"}
-_IDS = _GROUPS | {"id", "index", "idx", "step", "time_step", "timestep", "frame", "seed", "row"}
 _DRAFTED = 40
 
 
@@ -133,22 +128,8 @@ def checked_roles(roles: Mapping[str, str], names: Iterable[str]) -> dict[str, s
 
 
 def guess_role(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
-    """The role that a field's name suggests; ``shape`` is without the sample dimension."""
-    lower = name.lower()
-    role = next((role for role, names in _GUESSES.items() if lower in names), "")
-    if role:
-        return role
-    if lower == "mask" or lower.endswith("_mask"):
-        return "mask"
-    ends = lower.rsplit("_", 1)[-1]
-    single = dtype.kind in "iu" and shape in ((), (1,))
-    return "id" if single and (lower in _IDS or ends in ("id", "index", "idx")) else "aux"
-
-
-def looks_like_group(name: str) -> bool:
-    """Whether rows that share this id usually belong together (an episode, a session)."""
-    lower = name.lower()
-    return lower in _GROUPS or lower.removesuffix("_id").removesuffix("_index") in _GROUPS
+    """The role that a field's name suggests, aux where it says nothing; ``shape`` is without the sample dimension."""
+    return role_of(name, dtype, shape)[0] or "aux"
 
 
 def field_name(path: str) -> str:

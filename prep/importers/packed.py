@@ -10,6 +10,8 @@ import numpy as np
 
 from prep.errors import DataError, Where
 
+STATED = ("mean", "std", "min", "max")
+_MOST_STATED = 4096
 # An array of this size may be as empty as its owner likes.
 _SMALL = 1 << 30
 _LEAST_STORED = 0.01
@@ -58,3 +60,13 @@ def described(attributes: Mapping[str, Any]) -> tuple[str, str]:
         value if isinstance(value := attributes.get(name), str) else "" for name in ("units", "unit", "long_name")
     )
     return units or unit, title
+
+
+def statistics_of(attributes: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Attributes called mean, std, min or max that hold finite numbers, at most `_MOST_STATED` of each."""
+    found = {}
+    for name in STATED:
+        values = np.asarray(attributes.get(name, ()))
+        if values.dtype.kind in "iuf" and 0 < values.size <= _MOST_STATED and np.isfinite(values).all():
+            found[name] = values.reshape(-1).astype(np.float64).tolist()
+    return found

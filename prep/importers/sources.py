@@ -1,4 +1,4 @@
-"""The files an import reads: ordinary files that exist, are digested once, and have not changed when reading ends."""
+"""The files an import reads: ordinary files that exist, are digested, and have not changed when reading ends."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ _LISTED = 20
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file of a source as it was when it was opened; ``digest`` is ``blake3:<hex>`` of its bytes."""
+    """One file of a source as it was when it was opened."""
 
     path: Path
     name: str
     size: int
     modified: int
-    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,15 @@ class Inputs:
     files: tuple[SourceFile, ...]
 
     def notes(self) -> dict[str, Any]:
-        """What provenance keeps: count, bytes, one digest over names and digests, and each file where they are few."""
-        pairs = [[file.name, file.digest] for file in self.files]
-        listed = [{"name": file.name, "bytes": file.size, "digest": file.digest} for file in self.files[:_LISTED]]
+        """What provenance keeps: count, bytes, one digest over names and digests, and each file where they are few.
+
+        Every byte is read for it. Digests are ``blake3:<hex>``.
+        """
+        pairs = [[file.name, _digest(file.path)] for file in self.files]
+        listed = [
+            {"name": file.name, "bytes": file.size, "digest": digest}
+            for file, (_, digest) in zip(self.files[:_LISTED], pairs, strict=False)
+        ]
         return {
             "count": len(self.files),
             "bytes": sum(file.size for file in self.files),
@@ -48,7 +53,7 @@ class Inputs:
         }
 
     def unchanged(self) -> None:
-        """`IntegrityError` if a file has been replaced or written to since it was digested."""
+        """`IntegrityError` if a file has been replaced or written to since it was opened."""
         for file in self.files:
             with storage_errors(file.path):
                 state = file.path.stat()
@@ -77,7 +82,7 @@ def existing(path: Path) -> Path:
 
 
 def identify(root: Path, files: Iterable[Path]) -> Inputs:
-    """Digest ``files`` (below ``root``, by which they are named). `UsageError` for what is not an ordinary file."""
+    """``files`` (below ``root``, which names them) as they are now. `UsageError` for what is no ordinary file."""
     found = []
     for path in sorted(files):
         with storage_errors(path):
@@ -88,9 +93,8 @@ def identify(root: Path, files: Iterable[Path]) -> Inputs:
                     remedy="copy the data into a regular file first",
                 )
             state = path.stat()
-            digest = _digest(path)
         name = path.relative_to(root).as_posix() if path != root else path.name
-        found.append(SourceFile(path, name, state.st_size, state.st_mtime_ns, digest))
+        found.append(SourceFile(path, name, state.st_size, state.st_mtime_ns))
     return Inputs(tuple(found))
 
 
@@ -129,7 +133,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 def _digest(path: Path) -> str:
     hasher, buffer = blake3(), bytearray(_BUFFER)
     view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
+    with storage_errors(path), path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             hasher.update(view[:count])
     return f"blake3:{hasher.hexdigest()}"

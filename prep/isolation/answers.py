@@ -65,6 +65,13 @@ class Answer:
         """A list of counts."""
         return tuple(each.count() for each in self.list())
 
+    def numbers(self) -> tuple[float, ...]:
+        """A list of finite numbers."""
+        values = [each.value for each in self.list()]
+        if not all(type(value) in (int, float) and abs(value) < float("inf") for value in values):
+            raise ValueError("no numbers in the answer")
+        return tuple(map(float, values))
+
     def dtype(self) -> np.dtype[Any]:
         """A NumPy type by its array-protocol string; never one of structures with members."""
         text = self.text()

@@ -24,6 +24,9 @@ TASKS = {
     "vet": "prep.importers.hdf5_answers:vet",
     "read": "prep.importers.hdf5_answers:read",
     "texts": "prep.importers.hdf5_answers:texts",
+    "table columns": "prep.importers.parquet_answers:columns",
+    "table read": "prep.importers.parquet_answers:read",
+    "table texts": "prep.importers.parquet_answers:texts",
     "episodes": "prep.importers.minari_answers:episodes",
     "transitions": "prep.importers.minari_answers:transitions",
 }

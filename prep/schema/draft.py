@@ -33,10 +33,13 @@ class _Described:
     companion_of: str = ""
 
 
-def draft_schema(spec: DatasetSpec, measured: Mapping[str, MomentsResult], *, group: str = "") -> str:
+def draft_schema(
+    spec: DatasetSpec, measured: Mapping[str, MomentsResult], *, group: str = "", by: str = "prep ingest"
+) -> str:
     """YAML text of a schema for the raw dataset ``spec``, which its normalised form passes unless something is wrong.
 
-    ``measured`` holds the train moments of its fields; ``group`` names the id field that splits keep together.
+    ``measured`` holds the train moments of its fields; ``group`` names the id field that splits keep together,
+    ``by`` the command that drafts.
     Real inputs and targets are standardised (a constant feature keeps unit scale), complex ones get unit RMS, truth
     values and everything else pass as they are. Bounds are what was measured with as much again on either side. Raises
     `SchemaError` where two fields give one dimension two sizes.
@@ -44,7 +47,7 @@ def draft_schema(spec: DatasetSpec, measured: Mapping[str, MomentsResult], *, gr
     described = [each for field in spec.fields for each in _describe(field, measured.get(field.name))]
     described += [_Described(field, None, None) for field in spec.constants]
     lines = [
-        f"# Drafted by `prep ingest` from {spec.rows} samples of {spec.name}. Yours to edit: roles, units, masks,",
+        f"# Drafted by `{by}` from {spec.rows} samples of {spec.name}. Yours to edit: roles, units, masks,",
         "# transforms and bounds are guesses from what was measured on the train split.",
         "schema_type: dataset",
         f"version: {PANDERA_VERSION}",

@@ -51,7 +51,7 @@ def ingest(
     workers: Workers = None,
     progress: Progress = silent,
 ) -> Ingested:
-    """Read ``source`` (``minari:<id or path>``, ``.npz``, ``.npy``, HDF5 or Zarr with a mapping) into the raw dataset
+    """Read ``source`` (``minari:<id or path>``, ``.npz``, ``.npy``, CSV, Parquet, HDF5 or Zarr) into the raw dataset
     ``output``.
 
     The dataset is named after ``output``. Groups (episodes) stay on one side of the split. ``layout`` names the

@@ -275,7 +275,7 @@ def test_a_schema_pinned_by_the_consumer_cannot_be_swapped(make):
 def test_another_set_of_checks_is_another_digest_in_the_certificate(make, monkeypatch: pytest.MonkeyPatch):
     """Row 19: a check that was replaced by one that always passes changes what the certificate says of the checks."""
     from prep.checks import CHECKS
-    from prep.verbs.validate import registry_digest
+    from prep.verbs.judged import registry_digest
 
     before = registry_digest()
     monkeypatch.setitem(CHECKS._members, "finite_or_not", CHECKS._members["finite"])

@@ -15,17 +15,23 @@ from hypothesis import strategies as st
 from prep.blocks import Array, Block
 from prep.folds import Fold, Scope
 from prep.folds.autocorrelation import Autocorrelation
+from prep.folds.blanks import Blanks
 from prep.folds.duplicates import Part, RowHashes
+from prep.folds.energies import Energies
 from prep.folds.gram import Gram, GramResult
 from prep.folds.histograms import Histograms
 from prep.folds.ids import Ids
 from prep.folds.intervals import Intervals
+from prep.folds.jumps import Jumps
 from prep.folds.lagged import LaggedGram
 from prep.folds.moments import Moments
 from prep.folds.relative import RelativeScores
 from prep.folds.rowwise import Rowwise
 from prep.folds.scales import Scales
+from prep.folds.sentinels import Sentinels
 from prep.folds.sketch import Quantiles
+from prep.folds.spectra import Spectra
+from prep.folds.steps import Steps
 from tests.measuring import field, measure
 
 pytestmark = pytest.mark.usefixtures("both_kernels")
@@ -38,6 +44,9 @@ MASK = field("mask", "u1", ("state", 4), role="mask")
 TARGETS = field("targets", "f8", ("target", 2), role="target")
 SIGNAL = field("signal", "f4", ("step", 12))
 ECHO = field("echo", "f4", ("step", 12), role="target")
+ENERGY = field("energy", "f8")
+LABEL = field("label", "f8")
+COUNTS = field("counts", "i2", ("step", 12))
 MATRICES = field("matrices", "c8", ("row", 3), ("column", 3))
 
 
@@ -67,6 +76,7 @@ def data() -> dict[str, Array]:
         "targets": targets,
         "matrices": (factors @ factors.conj().swapaxes(1, 2)).astype(np.complex64),
         "energy": np.cumsum(random.standard_normal(ROWS)),
+        "counts": random.integers(1, 50, (ROWS, 12)).astype(np.int16),
         "label": random.choice([1.0, 2.0, 3.0], ROWS),
         "group": group,
         "trajectory": np.arange(ROWS) // 4,
@@ -75,13 +85,16 @@ def data() -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Case:
-    """A fold, the field it measures, whether any cut gives the same bits, whether a mask hides values from it."""
+    """A fold, the field it measures, whether any cut gives the same bits, whether a mask hides values from it,
+    and the factor of one value that it must notice.
+    """
 
     fold: Fold
     field: str
     exact: bool = False
     masked: bool = False
     scoped: bool = True
+    factor: float = 40.0
 
 
 CASES = {
@@ -99,6 +112,14 @@ CASES = {
     "quantiles, masked, grouped": Case(Quantiles(STATES, SCOPE, MASK, "group"), "states", exact=True, masked=True),
     "scales, trace": Case(Scales(MATRICES, SCOPE, "trace"), "matrices"),
     "scales, rms": Case(Scales(STATES, SCOPE, "rms", MASK), "states", masked=True),
+    "blanks": Case(Blanks(STATES, SCOPE, MASK), "states", exact=True, masked=True, factor=0.0),
+    "energies": Case(Energies(STATES, "group", SCOPE, MASK), "states", masked=True),
+    "jumps": Case(Jumps(LABEL, SCOPE), "label", exact=True),
+    "jumps, within samples": Case(Jumps(COUNTS, SCOPE, 1), "counts", exact=True),
+    "sentinels": Case(Sentinels(STATES, SCOPE), "states", exact=True),
+    "spectra": Case(Spectra(MATRICES, SCOPE, 1e-5, 5), "matrices"),
+    "steps": Case(Steps(ENERGY, SCOPE, "group"), "energy", exact=True),
+    "steps, within samples": Case(Steps(SIGNAL, SCOPE), "signal", exact=True),
     "gram": Case(Gram(STATES, TARGETS, SCOPE), "states"),
     "gram, masked, grouped": Case(Gram(STATES, TARGETS, SCOPE, "group", MASK, last=("time",)), "states", masked=True),
     "lagged gram": Case(LaggedGram(SIGNAL, ECHO, SCOPE, 3, 2), "signal"),
@@ -188,7 +209,7 @@ def test_one_counted_value_changes_the_measurement(case: Case) -> None:
         values[-1] = 0
     else:
         place = (30, *[0] * (values.ndim - 1))
-        values[place] = values[place] * 40
+        values[place] = values[place] * case.factor
         if isinstance(case.fold, Gram):
             values[30, -1, 0] *= 40
     assert not same(measure(case.fold, changed), measure(case.fold, data()))

@@ -98,8 +98,41 @@ def zarr_case(folder: Path, request: pytest.FixtureRequest) -> Case:
     return Case(str(folder / "a.zarr"), expected, ("row",), IngestOptions(mapping=mapping()))
 
 
+def table_columns() -> dict[str, np.ndarray]:
+    found = columns()
+    return {
+        "row": found["row"],
+        "x": found["x"][:, :, 0],
+        "big": found["big"].astype("f8"),
+        "episode": found["episode"],
+    }
+
+
+def csv_case(folder: Path, request: pytest.FixtureRequest) -> Case:
+    expected = table_columns()
+    flat = {"row": expected["row"]} | {f"x{place}": expected["x"][:, place].astype("f8") for place in range(4)}
+    flat |= {"big": expected["big"], "episode": expected["episode"]}
+    lines = [",".join(map(repr, (each.item() for each in row))) for row in zip(*flat.values(), strict=True)]
+    (folder / "a.csv").write_text(",".join(flat) + "\n" + "\n".join(lines) + "\n")
+    return Case(
+        str(folder / "a.csv"), expected | {"x": expected["x"].astype("f8")}, ("row",), IngestOptions(group="episode")
+    )
+
+
+def parquet_case(folder: Path, request: pytest.FixtureRequest) -> Case:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    expected = table_columns()
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(expected["x"].reshape(-1)), 4)
+    parquet.write_table(pa.table({**expected, "x": vectors}), folder / "a.parquet", row_group_size=700)
+    return Case(str(folder / "a.parquet"), expected, ("row",), IngestOptions(group="episode"))
+
+
 CASES: dict[str, Callable[[Path, pytest.FixtureRequest], Case]] = {
+    "csv": csv_case,
     "minari": minari_case,
+    "parquet": parquet_case,
     "npz": npz_case,
     "npy": npy_case,
     "hdf5": hdf5_case,

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from prep.errors import ConfigError
-from prep.importers.mapping import draft, field_name, guess_role, load_mapping, looks_like_group, parse_mapping
+from prep.importers.mapping import draft, field_name, guess_role, load_mapping, parse_mapping
+from prep.importers.names import is_group
 
 GOOD = """\
 fields:
@@ -87,7 +88,7 @@ def test_integers_with_the_name_of_an_id_are_ids_and_others_are_not():
     integer, real = np.dtype(int), np.dtype(float)
     assert [guess_role(name, integer, ()) for name in ("episode", "robot_id", "idx", "count")] == ["id"] * 3 + ["aux"]
     assert guess_role("episode", real, ()) == guess_role("episode", integer, (3,)) == "aux"
-    assert [looks_like_group(name) for name in ("episode_index", "trajectory", "step")] == [True, True, False]
+    assert [is_group(name) for name in ("episode_index", "trajectory", "step")] == [True, True, False]
 
 
 def test_a_draft_of_a_large_tree_stays_readable_and_is_valid(tmp_path: Path):

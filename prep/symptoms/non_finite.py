@@ -1,0 +1,55 @@
+"""NaN and infinity among the values that count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from prep.blocks import FieldSpec
+from prep.folds import Fold
+from prep.symptoms import Diagnostic, Guess
+from prep.symptoms.columns import columns, columns_fold, fields_of, listed
+from prep.symptoms.words import places, rebuild
+
+
+class NonFinite:
+    """Counts NaN and infinity in inputs, targets and auxiliary fields, column by column, in every split."""
+
+    name = "non_finite"
+
+    def folds(self, guess: Guess) -> tuple[Fold, ...]:
+        return tuple(columns_fold(guess, field, split) for field in _floats(guess) for split in guess.spec.splits)
+
+    def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
+        for field in _floats(guess):
+            found = [columns(guess, field, measured, split) for split in guess.spec.splits]
+            nan = np.sum([each.moments.nan.reshape(-1) for each in found], axis=0)
+            inf = np.sum([each.moments.inf.reshape(-1) for each in found], axis=0)
+            bad = nan + inf > 0
+            if not bad.any():
+                continue
+            samples = tuple(sorted(row for each in found for row in each.moments.nonfinite_samples))[:10]
+            counts = [f"{int(each.sum())} {word}" for each, word in ((nan, "NaN"), (inf, "infinities")) if each.any()]
+            total = int((nan + inf).sum())
+            more = " or later" if len(samples) == 10 else ""
+            yield Diagnostic(
+                code="non-finite",
+                severity="doubtful" if field.role == "aux" else "harmful",
+                field=field.name,
+                evidence=f"{field.name} holds {' and '.join(counts)} in {listed(found[0].names, bad)}: "
+                f"{places(guess, samples, len(samples))}{more}",
+                consequence="one of them makes the loss NaN, and the next step every weight: the training ends there"
+                if field.role != "aux"
+                else "whatever is computed from it is NaN as well",
+                remedy="find out where they come from; drop the samples, or mark the entries in a mask",
+                command=rebuild(guess),
+                samples=samples,
+                harm=float(total),
+                measured={"nan": int(nan.sum()), "inf": int(inf.sum())},
+            )
+
+
+def _floats(guess: Guess) -> Iterator[FieldSpec]:
+    return fields_of(guess, "input target aux", "fc")

@@ -1,0 +1,72 @@
+"""Words that diagnostics share: numbers, places, and the commands that mend."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from prep.symptoms import Guess
+
+KEEP = 10
+
+
+def number(value: float) -> str:
+    """Four digits at most: 0.25, 15780, 8.5e+14."""
+    size = abs(value)
+    return f"{value:.4g}" if 1e-3 <= size < 1e5 or size == 0 else f"{value:.2g}"
+
+
+def square(value: float) -> float:
+    """value², at most 1e300."""
+    return min(float(value) * float(value), 1e300)
+
+
+def times(value: float) -> str:
+    """A factor: "72 times"."""
+    return f"{number(value)} times"
+
+
+def places(guess: Guess, samples: Sequence[int], count: int | None = None) -> str:
+    """Where: "samples 3, 7 (train), 9 (test) and 12 more"."""
+    first = list(samples[:5])
+    words, last = [], ""
+    for place, row in enumerate(first):
+        split = guess.spec.split_of(row) if guess.divided else ""
+        after = guess.spec.split_of(first[place + 1]) if guess.divided and place + 1 < len(first) else None
+        words.append(f"{row} ({split})" if split and split != after else str(row))
+    more = (len(samples) if count is None else count) - len(first)
+    last = f" and {more} more" if more > 0 else ""
+    return f"sample{'s' if len(first) != 1 else ''} {', '.join(words)}{last}"
+
+
+def look(guess: Guess, field: str) -> str:
+    """The command that shows the values of a field."""
+    if guess.layout != "prep":
+        return ingest(guess)
+    return f"prep plot {shlex.quote(guess.source)} {shlex.quote(field)}"
+
+
+def ingest(guess: Guess) -> str:
+    """The command that takes a foreign file into the pipeline."""
+    return f"prep ingest {shlex.quote(guess.source)} -o {_raw(guess)}"
+
+
+def normalise(guess: Guess) -> str:
+    """The commands that normalise with train's statistics, masks and groups."""
+    name, raw = guess.spec.name or "data", _raw(guess)
+    if guess.layout == "prep" and all(field.transform_state == "raw" for field in guess.spec.fields):
+        raw = shlex.quote(guess.source)
+    line = (
+        f"prep stats {raw} -o data/stats/{shlex.quote(name)}.json && prep normalize {raw} "
+        f"--stats data/stats/{shlex.quote(name)}.json -o data/normalized/{shlex.quote(name)}.h5"
+    )
+    return line if guess.layout == "prep" else f"{ingest(guess)} && {line}"
+
+
+def rebuild(guess: Guess) -> str:
+    """What brings a corrected source in again: for a dataset of prep the line from its raw data, else `ingest`."""
+    return normalise(guess) if guess.layout == "prep" else ingest(guess)
+
+
+def _raw(guess: Guess) -> str:
+    return f"data/raw/{shlex.quote(guess.spec.name or 'data')}.h5"

@@ -1,0 +1,446 @@
+"""Laws of every symptom: silent on healthy data of any shape, fires on its planted defect, whatever the cut, in bounded
+memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from prep.blocks import Array, Block, DatasetSpec, FieldSpec
+from prep.checks import CHECKS
+from prep.folds.states import encode_states
+from prep.symptoms import SYMPTOMS, Diagnostic, Guess, Stored
+from prep.symptoms.consequences import KNOWN, consequence
+from tests.measuring import field, measure
+
+ROWS = 400
+Arrays = dict[str, Array]
+
+
+def guess_of(arrays: Mapping[str, Array], *fields: FieldSpec, divided: bool = True, **more: Any) -> Guess:
+    rows = len(next(iter(arrays.values())))
+    bounds = (0, int(rows * 0.7) // 20 * 20, int(rows * 0.85) // 20 * 20, rows)
+    splits = dict(zip(("train", "val", "test"), pairwise(bounds), strict=True))
+    spec = DatasetSpec("data", fields, splits if divided else {"train": (0, rows)})
+    return Guess("data.h5", "hdf5", spec, divided, {}, **more)
+
+
+def diagnose(guess: Guess, arrays: Arrays, *names: str, cuts: Iterable[int] = ()) -> list[Diagnostic]:
+    """What the symptoms (all, or those named) find, each fold measured over the rows cut before ``cuts``."""
+    symptoms = [SYMPTOMS.load(name)() for name in names or SYMPTOMS]
+    folds = {fold.key: fold for each in symptoms for fold in each.folds(guess)}
+    measured = {key: measure(fold, arrays, cuts) for key, fold in folds.items()}
+    return [found for each in symptoms for found in each.diagnose(guess, measured)]
+
+
+def alarms(found: Iterable[Diagnostic]) -> list[str]:
+    return [f"{each.code}: {each.evidence}" for each in found if each.severity != "note"]
+
+
+def healthy(rows: int = ROWS, seed: int = 0) -> tuple[Guess, Arrays]:
+    """Normalised inputs and targets that follow from them, padded windows, covariances, times of sessions, counts."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((rows, 6))
+    system = np.arange(rows) % 2
+    mask = np.ones((rows, 3), np.uint8)
+    mask[system == 1, 2] = 0
+    factors = rng.standard_normal((rows, 4, 8, 2)).view(np.complex128)[..., 0]
+    matrices = factors @ np.conj(np.swapaxes(factors, 1, 2))
+    traces = np.einsum("nii->n", matrices).real
+    arrays = {
+        "x": x.astype(np.float32),
+        "y": (x[:, :2] - x[:, 2:4] + 0.1 * rng.standard_normal((rows, 2))).astype(np.float32),
+        "windows": (rng.standard_normal((rows, 12, 3)) * mask[:, np.newaxis]).astype(np.float32),
+        "mask": mask,
+        "covariance": (matrices * (4 / traces)[:, np.newaxis, np.newaxis]).astype(np.complex64),
+        "counts": rng.poisson(3.0, (rows, 5)).astype(np.int16),
+        "wave": np.rint(1000 * np.sin(np.arange(rows) / 40)).astype(np.int16)[:, np.newaxis],
+        "time": 0.1 * (np.arange(rows) % 20),
+        "session": (np.arange(rows) // 20).astype(np.int32),
+        "system": system.astype(np.int32),
+        "done": (np.arange(rows) % 20 == 19).astype(np.uint8),
+    }
+    fields = (
+        field("x", "f4", ("feature", 6)),
+        field("y", "f4", ("target", 2), role="target"),
+        field("windows", "f4", ("step", 12), ("state", 3), mask="mask"),
+        field("mask", "u1", ("state", 3), role="mask"),
+        field("covariance", "c8", ("row", 4), ("column", 4), role="target"),
+        field("counts", "i2", ("kind", 5)),
+        field("wave", "i2", ("channel", 1), role="aux"),
+        field("time", "f8", role="aux"),
+        field("session", "i4", role="id"),
+        field("system", "i4", role="id"),
+        field("done", "u1", role="aux"),
+    )
+    return guess_of(arrays, *fields, time="time", group="session"), arrays
+
+
+@dataclass(frozen=True)
+class Case:
+    """What breaks healthy data so that ``symptom`` says ``code`` of ``field``."""
+
+    symptom: str
+    code: str
+    field: str
+    defect: Callable[[Arrays], Any]
+    rows: int = ROWS
+
+
+def put(name: str, place: Any, value: Any) -> Callable[[Arrays], None]:
+    def defect(arrays: Arrays) -> None:
+        arrays[name][place] = value
+
+    return defect
+
+
+def times(name: str, factor: Any) -> Callable[[Arrays], None]:
+    def defect(arrays: Arrays) -> None:
+        arrays[name] = (arrays[name] * factor).astype(arrays[name].dtype)
+
+    return defect
+
+
+def shifted(name: str, offset: Any) -> Callable[[Arrays], None]:
+    def defect(arrays: Arrays) -> None:
+        arrays[name] = (arrays[name] + offset).astype(arrays[name].dtype)
+
+    return defect
+
+
+def copied(*names: str, factor: float = 1.0) -> Callable[[Arrays], None]:
+    def defect(arrays: Arrays) -> None:
+        for name in names:
+            arrays[name][-40:] = arrays[name][20:60] * np.asarray(factor, arrays[name].dtype)
+
+    return defect
+
+
+def standardised(*parts: slice) -> Callable[[Arrays], None]:
+    def defect(arrays: Arrays) -> None:
+        values = arrays["x"].astype(np.float64) * 3 + 2
+        values = np.concatenate([values, values[:, :1] ** 3], axis=1)[:, 1:]
+        whole = values.copy()
+        for part in parts or (slice(0, 280),):
+            own = whole[part]
+            values[part if parts[1:] else slice(None)] = (
+                whole[part if parts[1:] else slice(None)] - own.mean(0)
+            ) / own.std(0)
+        arrays["x"] = values.astype(np.float32)
+
+    return defect
+
+
+def windowed(arrays: Arrays) -> None:
+    series = np.random.default_rng(1).standard_normal((ROWS * 6 + 12, 3)).astype(np.float32)
+    order = np.random.default_rng(2).permutation(ROWS)
+    arrays["windows"] = np.stack([series[6 * row : 6 * row + 12] for row in order])
+    arrays["mask"][:] = 1
+
+
+def one_triangle(arrays: Arrays) -> None:
+    arrays["covariance"] = np.tril(arrays["covariance"])
+
+
+def turned_over(arrays: Arrays) -> None:
+    arrays["wave"] = (np.arange(ROWS)[:, np.newaxis] * 500 + 100).astype(np.int16)
+
+
+def clipped(arrays: Arrays) -> None:
+    arrays["wave"] = np.clip(np.arange(ROWS)[:, np.newaxis] * 103, -32768, 32767).astype(np.int16)
+
+
+def shuffled(arrays: Arrays) -> None:
+    arrays["y"] = np.random.default_rng(3).permutation(arrays["y"])
+
+
+def leaked(arrays: Arrays) -> None:
+    arrays["x"][:, 5] = 2 * arrays["y"][:, 1] + 1
+
+
+def loud_system(arrays: Arrays) -> None:
+    arrays["system"][:] = np.arange(ROWS) % 8
+    arrays["y"][arrays["system"] == 7] *= 9
+
+
+def swapped(arrays: Arrays) -> None:
+    arrays["time"][[45, 46]] = arrays["time"][[46, 45]]
+
+
+def late(arrays: Arrays) -> None:
+    arrays["time"][50:60] += 1.0
+
+
+def mixed_sessions(arrays: Arrays) -> None:
+    arrays["session"][390:] = 2
+
+
+TRAIN, TEST = slice(0, 280), slice(340, 400)
+CASES = {
+    "zero tail": Case("blank_rows", "blank-tail", "x", put("x", slice(370, None), 0)),
+    "NaN tail": Case("blank_rows", "blank-tail", "x", put("x", slice(370, None), np.nan)),
+    "one blank matrix": Case("blank_rows", "blank-rows", "covariance", put("covariance", 17, 0)),
+    "no borders": Case("borders", "no-borders", "done", put("done", slice(None), 0)),
+    "dead column": Case("constant", "constant-column", "x", put("x", (slice(None), 3), 0.7)),
+    "dead in test": Case("constant", "dead-in-split", "x", put("x", (TEST, 3), 0.7)),
+    "class never seen": Case(
+        "constant",
+        "class-never-seen",
+        "counts",
+        lambda a: a.update(counts=np.eye(5, dtype=np.int16)[np.arange(400) % 4]),
+    ),
+    "-999": Case("fill_values", "fill-value", "x", put("x", ([3, 9], 1), -999)),
+    "largest float": Case("fill_values", "fill-value", "y", put("y", (3, 1), np.finfo(np.float32).max)),
+    "integer 9999": Case("fill_values", "fill-value", "counts", put("counts", ([3, 9], 1), 9999)),
+    "shuffled targets": Case("linear_probe", "target-not-seen", "y", shuffled, rows=2200),
+    "target in input": Case("linear_probe", "target-in-input", "y", leaked),
+    "loud group": Case("loss_share", "one-group-makes-the-loss", "y", loud_system),
+    "one triangle": Case("matrices", "not-hermitian", "covariance", one_triangle),
+    "indefinite": Case("matrices", "not-positive-semidefinite", "covariance", shifted("covariance", -2 * np.eye(4))),
+    "no trace": Case("matrices", "trace-not-positive", "covariance", put("covariance", 17, 0)),
+    "trace 72 N": Case("matrices", "trace-not-n", "covariance", times("covariance", 72)),
+    "traces over decades": Case(
+        "matrices", "trace-varies", "covariance", times("covariance", np.geomspace(1, 100, ROWS)[:, None, None])
+    ),
+    "trace N": Case("matrices", "already-trace-n", "covariance", lambda a: None),
+    "a rounding away": Case("nearly_repeated_rows", "nearly-shared-rows", "x", copied("x", factor=1 + 2**-23)),
+    "a NaN": Case("non_finite", "non-finite", "x", put("x", (90, 2), np.nan)),
+    "turned over": Case("overflow", "integer-wrap", "wave", turned_over),
+    "clipped": Case("overflow", "integer-clipped", "wave", clipped),
+    "filled padding": Case(
+        "padding", "padding-not-zero", "windows", put("windows", (slice(1, None, 2), slice(None), 2), -1.5)
+    ),
+    "padding counted": Case("padding", "padding-counted", "windows", put("mask", slice(None), 1)),
+    "mask of weights": Case("padding", "mask-not-binary", "mask", put("mask", (3, 1), 7)),
+    "copies within": Case(
+        "repeated_rows", "duplicate-rows", "x", lambda a: a["x"].__setitem__(slice(20, 40), a["x"][:20])
+    ),
+    "copies across": Case("repeated_rows", "shared-rows", "x", copied("x")),
+    "raw targets": Case("scale", "unnormalised-target", "y", times("y", 1000)),
+    "tiny inputs": Case("scale", "unnormalised-input", "x", times("x", 1e-3)),
+    "mixed scales": Case("scale", "mixed-scales", "x", times("x", [1, 1, 1, 1, 1, 3000])),
+    "far from zero": Case("scale", "large-offset", "x", shifted("x", [0, 0, 0, 0, 0, 4000])),
+    "session in two splits": Case("shared_sessions", "shared-sessions", "session", mixed_sessions),
+    "overlapping windows": Case("shared_steps", "shared-steps", "windows", windowed),
+    "standardised": Case("standardised", "already-standardised", "x", standardised(TRAIN)),
+    "own statistics": Case("standardised", "own-statistics", "x", standardised(TRAIN, slice(280, 340), TEST)),
+    "test's statistics": Case("standardised", "statistics-of-another-split", "x", standardised(TEST)),
+    "all rows' statistics": Case("standardised", "statistics-of-all-rows", "x", standardised(slice(0, 400))),
+    "standardised flags": Case(
+        "standardised",
+        "flags-standardised",
+        "x",
+        lambda a: a.update(x=np.where(np.arange(400)[:, None] % 2, 1.0, -1.0).repeat(6, 1).astype(np.float32)),
+    ),
+    "time back": Case("time_steps", "time-backward", "time", swapped),
+    "time twice": Case("time_steps", "time-repeated", "time", lambda a: a["time"].__setitem__(45, a["time"][44])),
+    "time left out": Case("time_steps", "time-missing", "time", late),
+    "unit RMS": Case(
+        "unit_scale",
+        "already-unit-rms",
+        "x",
+        lambda a: a.update(x=a["x"] / np.sqrt(np.mean(a["x"] ** 2, axis=1, keepdims=True))),
+    ),
+}
+every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def test_every_symptom_has_a_planted_defect() -> None:
+    assert {case.symptom for case in CASES.values()} | {"stored_statistics", "energies"} == set(SYMPTOMS)
+
+
+@every_case
+def test_a_planted_defect_is_found_with_all_that_a_reader_needs(case: Case) -> None:
+    guess, arrays = healthy(case.rows)
+    case.defect(arrays)
+
+    found = [
+        each for each in diagnose(guess, arrays, case.symptom) if (each.code, each.field) == (case.code, case.field)
+    ]
+
+    assert len(found) == 1, found
+    assert found[0].evidence
+    assert found[0].consequence
+    assert found[0].remedy
+    assert found[0].harm >= 1
+    assert len(found[0].samples) <= 10
+    assert all(0 <= row < case.rows for row in found[0].samples)
+    assert "np.float" not in repr(found[0].measured) + found[0].evidence + found[0].consequence
+
+
+@every_case
+def test_where_the_rows_are_cut_changes_nothing(case: Case) -> None:
+    guess, arrays = healthy(case.rows)
+    case.defect(arrays)
+
+    whole, cut = (diagnose(guess, arrays, case.symptom, cuts=cuts) for cuts in ((), (1, 45, 46, 290, 371)))
+
+    assert [(each.code, each.field, each.samples) for each in cut] == [
+        (each.code, each.field, each.samples) for each in whole
+    ]
+
+
+@settings(max_examples=12)
+@given(rows=st.sampled_from([1, 2, 3, 7, 12, 40, 41, 150, 400, 900]), seed=st.integers(0, 1000))
+def test_healthy_data_are_healthy_however_many_there_are(rows: int, seed: int) -> None:
+    guess, arrays = healthy(rows, seed)
+    assert alarms(diagnose(guess, arrays)) == []
+
+
+KINDS: dict[str, Callable[[np.random.Generator, int], Array]] = {
+    "heavy tails": lambda rng, rows: rng.standard_t(3, (rows, 4)),
+    "uniform": lambda rng, rows: rng.uniform(0, 1, (rows, 3)),
+    "one column": lambda rng, rows: rng.standard_normal((rows, 1)),
+    "one-hot": lambda rng, rows: np.eye(30)[rng.integers(0, 30, rows)],
+    "rare flags": lambda rng, rows: (rng.uniform(size=(rows, 8)) < 0.02).astype(float),
+    "sparse": lambda rng, rows: rng.standard_normal((rows, 20)) * (rng.uniform(size=(rows, 20)) < 0.05) * 4,
+    "rounded": lambda rng, rows: np.round(rng.standard_normal((rows, 2)), 1),
+    "few kinds": lambda rng, rows: rng.integers(1, 4, (rows, 5)).astype(float),
+    "random walk": lambda rng, rows: np.cumsum(rng.standard_normal((rows, 3)), axis=0) / np.sqrt(rows),
+    "skewed": lambda rng, rows: rng.exponential(1.0, (rows, 4)),
+    "pictures": lambda rng, rows: np.clip(rng.normal(0.3, 0.4, (rows, 16, 16)), 0, 1),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rows", [5, 60, 500])
+def test_healthy_values_of_any_kind_cause_no_alarm(kind: str, rows: int) -> None:
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        x = KINDS[kind](rng, rows)
+        flat = x.reshape(rows, -1)
+        y = flat @ rng.standard_normal((flat.shape[1], 1)) / np.sqrt(flat.shape[1]) + 0.3 * rng.standard_normal(
+            (rows, 1)
+        )
+        for dtype in ("f4", "f8"):
+            arrays = {"x": x.astype(dtype), "y": y.astype(dtype)}
+            sizes = [(f"axis{place}", size) for place, size in enumerate(x.shape[1:])]
+            fields = field("x", dtype, *sizes), field("y", dtype, ("target", 1), role="target")
+            assert alarms(diagnose(guess_of(arrays, *fields), arrays)) == []
+
+
+def test_healthy_integers_cause_no_alarm_about_overflow_or_fill_values() -> None:
+    rng = np.random.default_rng(0)
+    for values in (
+        rng.integers(0, 256, (500, 8)).astype(np.uint8),
+        rng.integers(-32768, 32768, (500, 8)).astype(np.int16),
+        rng.integers(0, 10_000, (20_000, 1)).astype(np.int32),
+        rng.integers(0, 2, (500, 3)).astype(np.int64) * 255,
+    ):
+        arrays = {"x": values}
+        guess = guess_of(arrays, field("x", values.dtype.str, ("column", values.shape[1])))
+        assert alarms(diagnose(guess, arrays, "overflow", "fill_values", "blank_rows")) == []
+
+
+def test_times_of_every_sane_kind_cause_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    jitter = np.cumsum(0.1 + 0.03 * rng.uniform(-1, 1, ROWS))
+    for values in (np.arange(ROWS) * 0.1, jitter, np.repeat(np.arange(ROWS // 2), 2), rng.permutation(ROWS) * 1.0):
+        arrays = {"time": np.asarray(values, np.float64)}
+        guess = guess_of(arrays, field("time", "f8", role="aux"), time="time", divided=False)
+        assert alarms(diagnose(guess, arrays, "time_steps")) == []
+
+
+def stored(kind: str, values: Any) -> Guess:
+    guess, _ = healthy()
+    return replace(guess, stored=(Stored("x", kind, np.asarray(values, np.float64), "x_mean"),))
+
+
+def test_statistics_that_match_train_are_fine_and_others_are_named_by_what_they_match() -> None:
+    _, arrays = healthy()
+    arrays["x"] = arrays["x"] * 3 + 5
+    x = arrays["x"].astype(np.float64)
+
+    def codes(kind: str, values: Any) -> list[str]:
+        return [each.code for each in diagnose(stored(kind, values), arrays, "stored_statistics")]
+
+    assert codes("mean", x[TRAIN].mean(0)) == []
+    assert codes("std", x[TRAIN].std(0, ddof=1).astype(np.float32)) == []
+    assert codes("min", x[TRAIN].min()) == []
+    assert codes("mean", x[TEST].mean(0)) == ["statistics-of-another-split"]
+    assert codes("mean", x.mean(0)) == ["statistics-of-all-rows"]
+    assert codes("std", x[TRAIN].std(0) * 2) == ["statistics-unlike-data"]
+
+
+def test_variance_by_subtraction_in_float32_and_padding_that_was_counted_are_named() -> None:
+    guess, arrays = healthy()
+    arrays["x"] = (arrays["x"] + 3000).astype(np.float32)
+    x = arrays["x"][TRAIN]
+    naive = np.sqrt(np.abs(np.mean(x**2, 0, np.float32) - np.mean(x, 0, np.float32) ** 2))
+    (found,) = diagnose(stored("std", naive), arrays, "stored_statistics")
+    assert found.code == "statistics-of-float32"
+
+    windows = Stored("windows", "std", arrays["windows"][TRAIN].astype(np.float64).std((0, 1)), "windows_std")
+    (found,) = diagnose(replace(guess, stored=(windows,)), arrays, "stored_statistics")
+    assert found.code == "statistics-with-padding"
+
+
+def test_statistics_of_raw_values_beside_standardised_ones_are_expected() -> None:
+    _, arrays = healthy()
+    assert diagnose(stored("mean", [300.0] * 6), arrays, "stored_statistics") == []
+
+
+def test_every_check_has_a_consequence_and_a_command_in_plain_words() -> None:
+    guess, _ = healthy()
+    assert set(CHECKS.names()) <= KNOWN
+    for check in sorted(KNOWN):
+        means, command = consequence(check, guess)
+        assert len(means) > 30
+        assert command.startswith("prep ")
+    assert consequence("of_somebody_else", guess)[1] == "prep validate data.h5 -v"
+
+
+def test_states_do_not_grow_with_the_rows() -> None:
+    sizes = []
+    for rows in (1000, 4000):
+        guess, arrays = healthy(rows)
+        arrays["session"] %= 50
+        block = Block(0, rows, {name: array.copy() for name, array in arrays.items()})
+        folds = {fold.key: fold for name in SYMPTOMS for fold in SYMPTOMS.load(name)().folds(guess)}
+        # Hashes of rows wait in a file beyond a million (`prep.folds.duplicates`).
+        kept = [fold for fold in folds.values() if getattr(fold, "journaled", True)]
+        sizes.append(sum(len(encode_states({"state": fold.absorb(fold.empty(), block)})) for fold in kept))
+    assert sizes[1] < 1.1 * sizes[0]
+
+
+def test_energies_under_constraints_are_those_of_another_molecule() -> None:
+    arrays = {"energy": np.random.default_rng(0).standard_normal(50)}
+    guess = guess_of(arrays, field("energy", "f8", role="aux"))
+    assert diagnose(guess, arrays, "energies") == []
+
+    for stated, codes in (("none", []), ("HBonds", ["energies-of-another-molecule"])):
+        spec = replace(guess.spec, attributes={"energy_constraints": stated})
+        found = diagnose(replace(guess, spec=spec), arrays, "energies")
+        assert [each.code for each in found] == codes
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_any_numbers_in_any_shape_are_borne(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    arrays: Arrays = {}
+    fields = []
+    for name in ("x", "y", "time", "covariance"):
+        dtype = np.dtype(rng.choice(["f2", "f4", "f8", "c8", "c16", "i1", "u1", "i2", "u4", "i8", "u8", "b1"]))
+        shape = (3, 3) if seed % 3 else tuple(rng.choice([0, 1, 2, 5, 9], size=rng.integers(0, 4)).tolist())
+        with np.errstate(all="ignore"):
+            values = rng.standard_normal((40, *shape)) * 10.0 ** rng.choice([0, 3, 30, 200, -30])
+            values = values.astype(dtype) if dtype.kind in "fc" else (values > 0).astype(dtype)
+        if dtype.kind in "fc" and values.size:
+            values.reshape(-1)[rng.integers(0, values.size, 3)] = [np.nan, np.inf, -np.inf]
+        arrays[name] = values
+        dims = [(f"{name}{axis}", size) for axis, size in enumerate(shape)]
+        fields.append(field(name, dtype.str, *dims, role=str(rng.choice(["input", "target", "aux", "id"]))))
+    guess = guess_of(arrays, *fields, time="time", divided=bool(seed % 2))
+
+    with np.errstate(all="ignore"):
+        found = diagnose(guess, arrays, cuts=(20,))
+
+    assert all("nan" not in (each.evidence + each.consequence).replace("NaN", "") for each in found)

@@ -1,0 +1,274 @@
+"""`prep doctor` on files as people have them: what they are taken for, what is told, how it ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import h5py
+import jsonschema
+import numpy as np
+import pytest
+
+import prep
+from prep.cli import run
+from prep.errors import UsageError
+from prep.report.examined import Examined
+from tests.conftest import working_in
+from tests.rooms.tables import write_parquet
+
+RANDOM = np.random.default_rng(11)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return RANDOM.standard_normal(shape)
+
+
+def npz(folder: Path) -> Path:
+    x = normal(60, 3)
+    np.savez(folder / "a.npz", x=x, y=x @ normal(3, 1), sample_id=np.arange(60), x_mean=x.mean(0), scene=normal(9, 2))
+    return folder / "a.npz"
+
+
+def named_splits(folder: Path) -> Path:
+    np.savez(folder / "b.npz", x_train=normal(40, 3), y_train=normal(40, 1), x_test=normal(20, 3), y_test=normal(20, 1))
+    return folder / "b.npz"
+
+
+def robomimic(folder: Path) -> Path:
+    with h5py.File(folder / "c.h5", "w") as file:
+        for number in range(11):
+            group = file.create_group(f"data/demo_{number}")
+            group["actions"], group["obs/pose"] = normal(5 + number, 2), normal(5 + number, 3)
+            group["dones"] = np.arange(5 + number) == 4 + number
+        file["mask/train"] = np.array([f"demo_{number}" for number in range(11) if number % 5], "S")
+        file["mask/valid"] = np.array(["demo_0", "demo_5", "demo_10"], "S")
+    return folder / "c.h5"
+
+
+def maniskill(folder: Path) -> Path:
+    with h5py.File(folder / "d.h5", "w") as file:
+        for number in range(3):
+            file[f"traj_{number}/actions"], file[f"traj_{number}/obs"] = normal(9, 2), normal(10, 3)
+    return folder / "d.h5"
+
+
+def act(folder: Path) -> Path:
+    (folder / "act").mkdir()
+    for number in range(2):
+        with h5py.File(folder / f"act/episode_{number}.hdf5", "w") as file:
+            file["action"], file["observations/qpos"] = normal(8, 2), normal(8, 3)
+    return folder / "act"
+
+
+def diffusion_policy(folder: Path) -> Path:
+    import zarr
+
+    root = zarr.open_group(str(folder / "e.zarr"), mode="w", zarr_format=2)
+    root.create_array("data/state", data=normal(35, 3))
+    root.create_array("data/action", data=normal(35, 2))
+    root.create_array("meta/episode_ends", data=np.array([10, 30]))
+    return folder / "e.zarr"
+
+
+def sequences(folder: Path) -> Path:
+    with h5py.File(folder / "f.h5", "w") as file:
+        file["signal"], file["target"] = normal(30, 8, 2), normal(30, 8, 1)
+        file["valid"] = np.arange(8) < RANDOM.integers(4, 9, (30, 1))
+        file["timestamp"], file["split"] = np.arange(30) * 0.1, np.array([0, 2, 1] * 10)
+    return folder / "f.h5"
+
+
+def csv(folder: Path) -> Path:
+    lines = [f"{a!r},{b!r},{a + b!r},ada" for a, b in normal(30, 2).tolist()]
+    (folder / "g.csv").write_text("x1,x2,label,name\n" + "\n".join(lines))
+    return folder / "g.csv"
+
+
+def parquet(folder: Path) -> Path:
+    write_parquet(folder / "h.parquet", 100)
+    return folder / "h.parquet"
+
+
+def array(folder: Path) -> Path:
+    np.save(folder / "i.npy", normal(30, 3))
+    return folder / "i.npy"
+
+
+Expected = tuple[int, dict[str, str], dict[str, tuple[int, int]], str]
+LAYOUTS: dict[Callable[[Path], Path], Expected] = {
+    npz: (60, {"x": "input", "y": "target", "sample_id": "id"}, {"train": (0, 60)}, ""),
+    named_splits: (60, {"x": "input", "y": "target"}, {"train": (0, 40), "test": (40, 60)}, ""),
+    robomimic: (
+        110,
+        {"actions": "target", "obs_pose": "input", "dones": "aux", "episode": "id"},
+        {"train": (0, 80), "val": (80, 110)},
+        "episode",
+    ),
+    maniskill: (27, {"actions": "target", "obs": "input", "episode": "id"}, {"train": (0, 27)}, "episode"),
+    act: (16, {"action": "target", "observations_qpos": "input", "episode": "id"}, {"train": (0, 16)}, "episode"),
+    diffusion_policy: (
+        30,
+        {"data_action": "target", "data_state": "input", "episode": "id"},
+        {"train": (0, 30)},
+        "episode",
+    ),
+    sequences: (
+        30,
+        {"signal": "input", "target": "target", "valid": "mask", "timestamp": "aux"},
+        {"train": (0, 10), "val": (10, 20), "test": (20, 30)},
+        "",
+    ),
+    csv: (30, {"x": "input", "label": "target"}, {"train": (0, 30)}, ""),
+    parquet: (
+        100,
+        {"x": "input", "vector": "aux", "list": "aux", "gaps": "aux", "when": "aux", "ok": "aux"},
+        {"train": (0, 100)},
+        "",
+    ),
+    array: (30, {"i": "input"}, {"train": (0, 30)}, ""),
+}
+
+
+def examined(path: Path, **options: Any) -> Examined:
+    (found,) = prep.doctor(path, **options)
+    assert found.found is not None
+    return found.found
+
+
+@pytest.mark.parametrize("make", LAYOUTS, ids=lambda make: make.__name__)
+def test_a_layout_is_found_and_each_guess_says_why(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    rows, roles, splits, group = LAYOUTS[make]
+    guess = examined(make(tmp_path)).guess
+    assert (guess.spec.rows, {each.name: each.role for each in guess.spec.fields}) == (rows, roles)
+    assert (dict(guess.spec.splits), guess.divided, guess.group) == (splits, len(splits) > 1, group)
+    assert all(guess.why.get(each.name) for each in guess.spec.fields)
+
+
+def test_masks_times_and_statistics_are_linked_to_what_they_are_of(tmp_path: Path) -> None:
+    guess = examined(sequences(tmp_path)).guess
+    assert (guess.spec["signal"].mask, guess.spec["target"].mask, guess.time) == ("valid", "valid", "timestamp")
+    found = examined(npz(tmp_path))
+    assert [(each.field, each.kind, each.place) for each in found.guess.stored] == [("x", "mean", "array x_mean")]
+    assert "one row a sample" in found.left_out["scene"]
+
+
+def test_rows_keep_their_values_where_a_split_column_mixes_them(tmp_path: Path) -> None:
+    from prep.verbs.taken_for import foreign
+
+    path = sequences(tmp_path)
+    source = foreign(path, {}).source
+    blocks = [block["signal"] for block in source.segments(frozenset({"signal"}))]
+    with h5py.File(path) as file:
+        signal, split = file["signal"][()], file["split"][()]
+    np.testing.assert_array_equal(np.concatenate(blocks), signal[np.argsort(split, kind="stable")])
+
+
+def test_pickled_members_are_left_out_and_never_loaded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=normal(30, 3), meta=np.array({"made": "somewhere"}, object))
+    found = examined(tmp_path / "a.npz")
+    assert ([each.name for each in found.guess.spec.fields], list(found.left_out)) == (["x"], ["meta"])
+
+
+def test_links_to_other_files_are_left_out(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["y"] = normal(30, 3), h5py.ExternalLink("/etc/passwd", "/y")
+    assert examined(tmp_path / "a.h5").left_out == {"y": "a link to data elsewhere"}
+
+
+def test_a_file_of_which_nothing_can_be_said_is_not_healthy(tmp_path: Path) -> None:
+    np.save(tmp_path / "flags.npy", np.ones((9, 2), bool))
+    assert run(["doctor", str(tmp_path / "flags.npy")]) == 4
+
+
+def test_the_user_overrules_a_role(tmp_path: Path) -> None:
+    path = array(tmp_path)
+    assert examined(path, roles={"i": "target"}).guess.spec["i"].role == "target"
+    with pytest.raises(UsageError, match="no field 'j'"):
+        prep.doctor(path, roles={"j": "target"})
+    assert run(["doctor", str(path), "--role", "i=wrong"]) == 2
+
+
+def test_what_is_found_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
+    path = sequences(tmp_path)
+    assert examined(path, workers=1).to_dict() == examined(path, workers=3).to_dict()
+
+
+def test_raw_units_are_harmful_and_the_json_is_what_its_schema_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(tmp_path / "raw.npz", x=normal(200, 3) * [1, 1e4, 1], y=normal(200, 1) * 3e7)
+    assert run(["doctor", str(tmp_path / "raw.npz"), "--json", str(tmp_path / "a.json")]) == 1
+    told = capsys.readouterr().out
+    assert "HARMFUL" in told
+    assert len(told.splitlines()) <= 40
+    document = json.loads((tmp_path / "a.json").read_text())
+    schema = json.loads(files("prep.report").joinpath("examined.schema.json").read_text())
+    jsonschema.validate(document, schema)
+    assert document["exit_code"] == 1
+    diagnostics = document["files"][0]["diagnostics"]
+    assert {"y", "x"} <= {each["field"] for each in diagnostics}
+    assert all(each["consequence"] and each["remedy"] for each in diagnostics)
+
+
+def test_a_folder_is_every_file_in_it_and_a_bad_one_hides_no_other(tmp_path: Path) -> None:
+    npz(tmp_path)
+    csv(tmp_path)
+    (tmp_path / "bad.h5").write_bytes(b"no HDF5" * 100)
+    (tmp_path / "notes.txt").write_text("nothing for us")
+    assert run(["doctor", str(tmp_path), "--json", str(tmp_path / "out.json")]) == 3
+    document = json.loads((tmp_path / "out.json").read_text())
+    schema = json.loads(files("prep.report").joinpath("examined.schema.json").read_text())
+    jsonschema.validate(document, schema)
+    assert [(Path(each["path"]).name, "error" in each) for each in document["files"]] == [
+        ("a.npz", False),
+        ("bad.h5", True),
+        ("g.csv", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code"),
+    [
+        ("a.h5", b"", 3),
+        ("a.npz", b"PK\x03\x04 and nothing else", 3),
+        ("a.npy", b"\x93NUMPY\x01\x00\x46\x00{'descr': '|O', 'fortran_order': False, 'shape': (3,), }".ljust(80), 2),
+        ("a.parquet", b"PAR1" + b"\xff" * 99 + b"PAR1", 3),
+        ("a.csv", b"a,b\n", 4),
+        ("a.txt", b"hello", 2),
+    ],
+)
+def test_what_cannot_be_examined_ends_in_an_exit_code_and_a_remedy(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, code: int
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert run(["doctor", str(tmp_path / name)]) == code
+    told = capsys.readouterr().err
+    assert "remedy:" in told
+    assert "Traceback" not in told
+
+
+def test_a_drafted_schema_takes_the_file_to_a_dataset_that_passes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = normal(600, 3)
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["log/x"], file["log/y"] = x * [1, 50, 1] + 7, x @ normal(3, 2)
+        file["episode"], file["scene"] = np.repeat(np.arange(30), 20), normal(4, 4)
+    with working_in(tmp_path):
+        assert run(["doctor", "mine.h5", "--write-schema"]) == 0
+        commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  prep ")]
+        assert (tmp_path / "schemas/mine.mapping.yaml").exists()
+        assert run(["doctor", "mine.h5", "--write-schema"]) == 2
+        for command in commands:
+            assert run(command[1:]) == 0
+        assert run(["validate", "data/normalized/mine.h5"]) == 0
+        found = examined(Path("data/normalized/mine.h5"))
+        assert (found.count("harmful"), found.checks > 10, found.exit_code) == (0, True, 0)
+        data = bytearray(Path("data/normalized/mine.h5").read_bytes())
+        data[len(data) // 2] ^= 1
+        Path("data/normalized/mine.h5").write_bytes(data)
+        assert run(["doctor", "data/normalized/mine.h5"]) == 3

@@ -1,0 +1,95 @@
+"""CSV and Parquet as users have them: vectors in numbered columns, text, gaps, no header, damage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prep.errors import DataError, IntegrityError, PrepError
+from prep.importers import IngestOptions
+from prep.importers.tables import Csv, Parquet
+from tests.rooms.tables import write_parquet
+
+WHOLE = IngestOptions(whole=True)
+
+
+def read(importer: Csv | Parquet, path: Path) -> dict[str, np.ndarray]:
+    opened = importer.open(str(path), WHOLE)
+    blocks = [arrays for _, arrays in opened.blocks()]
+    return {spec.name: np.concatenate([block[spec.name] for block in blocks]) for spec in opened.fields}
+
+
+def test_numbered_columns_become_one_field_of_vectors(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x0,x1,x2,y\n1,2.5,3,4\n5,6,7,8\n9,10,11,12\n")
+    found = read(Csv(), tmp_path / "a.csv")
+    assert found["x"].tolist() == [[1, 2.5, 3], [5, 6, 7], [9, 10, 11]]
+    assert found["y"].dtype == np.int64
+
+
+def test_columns_that_skip_a_number_stay_apart(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x0,x2\n1,2\n3,4\n5,6\n")
+    assert sorted(read(Csv(), tmp_path / "a.csv")) == ["x0", "x2"]
+
+
+def test_text_is_left_out_with_a_warning_and_a_gap_is_nan(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("name,count,y\nada,1,1\nbob,,2\neve,3,3\n")
+    opened = Csv().open(str(tmp_path / "a.csv"), WHOLE)
+    assert any("'name' was left out: text" in warning for warning in opened.warnings)
+    found = read(Csv(), tmp_path / "a.csv")
+    np.testing.assert_array_equal(found["count"], [1, np.nan, 3])
+
+
+def test_numbers_that_turn_real_or_text_late_in_the_file_are_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prep.importers.csv_lines.BLOCK_BYTES", 1000)
+    lines = [f"{n},{n},{n}" for n in range(2000)] + ["0.5,many,7"]
+    (tmp_path / "a.csv").write_text("a,b,c\n" + "\n".join(lines))
+    found = read(Csv(), tmp_path / "a.csv")
+    assert sorted(found) == ["a", "c"]
+    np.testing.assert_array_equal(found["a"], [*range(2000), 0.5])
+    np.testing.assert_array_equal(found["c"], [*range(2000), 7])
+
+
+def test_a_first_line_of_numbers_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("1;2\n3;4\n5;6\n")
+    assert read(Csv(), tmp_path / "a.csv")["column"].tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"a,b\n1,2\n3\n", DataError),
+        (bytes(range(256)) * 9, IntegrityError),
+        (b"\xff\xfea\x00,\x00b\x00", IntegrityError),
+        (b"", PrepError),
+        (b"a,b\n", PrepError),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_our_words(tmp_path: Path, content: bytes, kind: type[PrepError]) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(kind):
+        read(Csv(), tmp_path / "a.csv")
+
+
+def test_parquet_gives_vectors_times_and_gaps(tmp_path: Path) -> None:
+    expected = write_parquet(tmp_path / "a.parquet")
+    found = read(Parquet(), tmp_path / "a.parquet")
+    assert sorted(found) == sorted(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 200, -1])
+def test_damaged_parquet_is_an_error_of_ours(tmp_path: Path, cut: int) -> None:
+    write_parquet(tmp_path / "a.parquet")
+    whole = bytearray((tmp_path / "a.parquet").read_bytes())
+    if cut >= 0:
+        del whole[cut:]
+    else:
+        whole[-40:-8] = b"\xff" * 32
+    (tmp_path / "a.parquet").write_bytes(whole)
+    with pytest.raises(PrepError):
+        read(Parquet(), tmp_path / "a.parquet")
