@@ -140,7 +140,7 @@ def _names(fold: Moments) -> Iterator[str]:
         sizes = sizes[:-1]
     parts = ("real", "imaginary") if fold.field.dtype.kind == "c" else ("",)
     for place in np.ndindex(*sizes):
-        column = f"column {', '.join(map(str, place))}" if place else "all values"
+        column = f"column {place[0] if len(place) == 1 else place}" if place else "all values"
         for part in parts:
             yield f"{part} part of {column}" if part else column
 
