@@ -126,8 +126,13 @@ def by_dataset(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], lis
     return sorted(found, key=lambda pair: ORDER.index(pair[1][0].status) if pair[1] else len(ORDER))
 
 
+def precedence(check: str) -> int:
+    """The place of a check in `CAUSES`: what has a smaller one is mended first."""
+    return _PLACES.get(check, _OTHERS)
+
+
 def _urgency(row: Outcome) -> tuple[int, int]:
-    return ORDER.index(row.status), _PLACES.get(row.check, _OTHERS)
+    return ORDER.index(row.status), precedence(row.check)
 
 
 def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:

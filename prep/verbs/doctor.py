@@ -13,6 +13,7 @@ from prep.importers.of_files import parts_of
 from prep.importers.sources import existing
 from prep.report import CheckResult
 from prep.report.examined import Examination, Examined
+from prep.report.outcomes import precedence
 from prep.schema import load_schema
 from prep.symptoms import SEVERITIES, SYMPTOMS, Diagnostic, Guess
 from prep.symptoms.consequences import consequence
@@ -91,9 +92,10 @@ def _examined(path: Path, taken: Taken, judged: Judged | None, workers: Workers,
     else:
         measured = judged.measure(folds, workers=workers, progress=progress)
         report = judged.report(measured)
-    found = [each for name in applies for each in symptoms[name].diagnose(guess, measured.results)]
+    found = sorted((each for name in applies for each in symptoms[name].diagnose(guess, measured.results)), key=_named)
     if report is not None:
-        found += [_failed(result, guess) for result in report.results if not result.passed]
+        failed = (each for each in report.results if not each.passed)
+        found += [_failed(result, guess) for result in sorted(failed, key=lambda each: precedence(each.check))]
     read = frozenset[str]().union(*(fold.fields for fold in folds))
     return Examined(
         path=path,
@@ -104,7 +106,7 @@ def _examined(path: Path, taken: Taken, judged: Judged | None, workers: Workers,
         notes=taken.notes,
         looked_for=applies,
         values=guess.spec.rows * sum(each.row_values for each in guess.spec.fields if judged or each.name in read),
-        diagnostics=tuple(sorted(found, key=_worst_first)),
+        diagnostics=tuple(sorted(found, key=_worst)),
         checks=len(report.results) if report is not None else 0,
         damaged=report is not None and any(each.kind == "integrity" and not each.passed for each in report.results),
     )
@@ -127,8 +129,12 @@ def _failed(result: CheckResult, guess: Guess) -> Diagnostic:
     )
 
 
-def _worst_first(each: Diagnostic) -> tuple[int, float, str, str]:
-    return SEVERITIES.index(each.severity), -each.harm, each.code, each.field
+def _named(each: Diagnostic) -> tuple[str, str]:
+    return each.code, each.field
+
+
+def _worst(each: Diagnostic) -> tuple[int, float]:
+    return SEVERITIES.index(each.severity), -each.harm
 
 
 def find_files(place: Path) -> list[Path]:
