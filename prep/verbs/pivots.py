@@ -9,6 +9,7 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.engine import DatasetSource
+from prep.folds import Scope
 from prep.folds.sketch import Quantiles
 from prep.transforms.original import SUFFIX, Originals
 
@@ -43,18 +44,29 @@ def pivots(source: DatasetSource, originals: Originals, fold: Quantiles, roundin
     bound = originals.inverses.get(name.removesuffix(SUFFIX))
     names = fold.fields - {name, fold.group} | {name.removesuffix(SUFFIX)}
     names |= bound.reads if bound is not None else frozenset()
-    most = min(_ROWS, max(1, _BYTES // max(sum(source.spec[each].row_bytes for each in names), 1)))
-    parts = spread_rows(fold.scope.start, fold.scope.stop, most)
-    if not parts:
+    arrays: Mapping[str, Array] = sampled(source, names, fold.scope)
+    if not arrays:
         return ()
-    arrays: Mapping[str, Array] = {
-        each: np.concatenate([source.reader.rows(each, *part) for part in parts]) for each in names
-    }
-    layout = fold.layout
     with np.errstate(all="ignore"):
         if bound is not None:
             arrays = Originals(originals.spec, {bound.field.name: bound})(arrays)
-        lines = layout.values(arrays[name]).astype(np.float64)
+    return middles(fold, arrays, rounding)
+
+
+def sampled(source: DatasetSource, names: frozenset[str], scope: Scope) -> dict[str, Array]:
+    """At most 512 rows of fields, 8 MiB or one row, from all over a scope; nothing where that has no rows."""
+    most = min(_ROWS, max(1, _BYTES // max(sum(source.spec[each].row_bytes for each in names), 1)))
+    parts = spread_rows(scope.start, scope.stop, most)
+    if not parts:
+        return {}
+    return {each: np.concatenate([source.reader.rows(each, *part) for part in parts]) for each in names}
+
+
+def middles(fold: Quantiles, arrays: Mapping[str, Array], rounding: float) -> tuple[float, ...]:
+    """A number near the median of each feature of ``fold`` in rows of its field (and mask); 0 where none is finite."""
+    layout = fold.layout
+    with np.errstate(all="ignore"):
+        lines = layout.values(arrays[fold.field.name]).astype(np.float64)
         counted = np.isfinite(lines)
         if fold.mask is not None:
             counted &= layout.lines(layout.counted(arrays[fold.mask.name], fold.mask))

@@ -228,12 +228,14 @@ def test_a_shift_far_from_zero_is_measured_in_standard_deviations(dtype: str, of
     assert (found["std_ratio"], found["l_inf"]) == (pytest.approx(2, rel=1e-3), 1)
 
 
-def test_values_that_became_nan_are_counted(a: Path, tmp_path: Path):
+def test_values_that_became_nan_are_counted(a: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     changed = values()
     changed["states"][:24, :, 1] = np.nan
-    found = prep.diff(a, store(tmp_path / "b.h5", changed))
+    b = store(tmp_path / "b.h5", changed)
 
-    assert measure(found, "states[1]")["nonfinite"] == 0.25
+    assert measure(prep.diff(a, b), "states[1]")["nonfinite"] == 0.25
+    assert cli.run(["diff", str(a), str(b), "-v"]) == 0
+    assert "NaN/Inf 0 in A, 24 in B" in capsys.readouterr().out
 
 
 def test_one_split_is_compared_alone(a: Path, tmp_path: Path):
