@@ -75,7 +75,7 @@ def histograms(look: FieldLook, width: int, *, verbose: bool = False, plain: boo
         few = len(panel.features) if verbose else FEW
         height = _TALL_LINES if len(panel.features) <= _TALL else 1
         yield ""
-        over = f", every {panel.stride}. of them counted" if panel.stride > 1 else ""
+        over = f", over every {panel.stride}. of them" if panel.stride > 1 else ""
         yield f"{panel.label} in split {panel.split}, {panel.samples:,} samples{over}, units {panel.units}"
         names = panel.features[:few]
         indent = max(map(len, names))

@@ -161,16 +161,16 @@ def closer(a: Measure, b: Measure, passes: Sequence[Measurements]) -> tuple[Meas
     one, other = (found.results[each.moments.key] for found, each in zip(passes, (a, b), strict=True))
     shared = sorted(set(one.groups) & set(other.groups))
     by, width = a.moments.group, a.quantiles.layout.width
-    sides = [each.mean[[each.groups.index(group) for group in shared]] if by else each.mean for each in (one, other)]
-    means, others = (each.reshape(-1, width) for each in sides)
-    sides = [each.std[[each.groups.index(group) for group in shared]] if by else each.std for each in (one, other)]
+    places = [[each.groups.index(group) for group in shared] if by else [0] for each in (one, other)]
+    means, others = (each.mean[place].reshape(-1, width) for each, place in zip((one, other), places, strict=True))
+    stds = (each.std[place].reshape(-1, width) for each, place in zip((one, other), places, strict=True))
     with np.errstate(all="ignore"):
-        scale = np.fmax(np.fmax(*(each.reshape(-1, width) for each in sides)), np.abs(others - means))
+        scale = np.fmax(np.fmax(*stds), np.abs(others - means))
         common = np.asarray(a.quantiles.pivot or (0.0,))
-        far = (np.abs(means - common) > _FAR * scale) & (
-            scale > _rounding(a, b, np.fmax(np.abs(means), np.abs(others)))
-        )
-        better = np.where(far & np.isfinite(scale), means + OFF * scale, common)
+        rounding = _rounding(a, b, np.fmax(np.abs(means), np.abs(others)))
+        far = (np.abs(means - common) > _FAR * scale) & (scale > rounding)
+        near = means + OFF * scale
+        better = np.where(far & np.isfinite(near), near, common)
     if np.array_equal(better, np.broadcast_to(common, better.shape)):
         return None
     pivots = [tuple(line) for line in better.tolist()]

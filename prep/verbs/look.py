@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from prep.blocks import Array, FieldSpec
-from prep.engine import Progress, Workers, run, silent
+from prep.engine import DatasetSource, Measurements, Progress, Workers, run, silent
 from prep.errors import DataError, SchemaError, UsageError, Where
 from prep.folds import Scope
 from prep.folds.binned import binned, edges_of
 from prep.folds.moments import Moments, MomentsResult
 from prep.folds.sketch import QUANTILES, Quantiles, QuantilesResult
 from prep.report.looked import FieldLook, Panel
+from prep.verbs.features import Measure, closer
+from prep.verbs.groupings import MOST_CELLS as MOST_CLOSER
 from prep.verbs.pivots import middles, rounding_of, sampled
 from prep.verbs.statistics import SKETCHED_VALUES
 from prep.verbs.subject import Subject, View, demand_rows, subject
@@ -110,8 +112,29 @@ def _pass(subject: Subject, splits: Sequence[str], by: str, workers: Workers, pr
         arrays = values(sampled(source, frozenset(each.name for each in source.spec.fields), scope))
         plans += [_folds(subject, view, scope, by, arrays) for view in subject.views()]
     folds = [fold for plan in plans for fold in (plan.moments, plan.quantiles, plan.rows) if fold is not None]
-    found = run(source, folds, transform=values, workers=workers, progress=progress).results
+    measured = run(source, folds, transform=values, workers=workers, progress=progress)
+    if by:
+        plans, measured = _look_closer(subject, source, plans, measured, workers)
+    found = measured.results
     return tuple(panel for plan in plans for panel in _panels(subject.field, plan, found))
+
+
+def _look_closer(
+    subject: Subject, source: DatasetSource, plans: list[_Measured], measured: Measurements, workers: Workers
+) -> tuple[list[_Measured], Measurements]:
+    """Plans and what they found, after one more pass where groups lie far from the middle of the split (`closer`)."""
+    again = []
+    for place, plan in enumerate(plans):
+        if not 0 < measured.results[plan.moments.key].mean.size <= MOST_CLOSER:
+            continue
+        own = Measure(plan.moments, plan.quantiles, rounding_of(subject.field.dtype))
+        if better := closer(own, own, (measured, measured)):
+            plans[place] = replace(plan, quantiles=better[0].quantiles)
+            again.append(plans[place].quantiles)
+    if not again:
+        return plans, measured
+    more = run(source, again, transform=subject.values(), workers=workers)
+    return plans, replace(measured, results={**measured.results, **more.results})
 
 
 def _rounded(field: FieldSpec, panels: Sequence[Panel]) -> Iterator[str]:

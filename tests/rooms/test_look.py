@@ -78,8 +78,9 @@ def test_each_group_is_measured_on_demand(raw: Any):
 
 def test_quantiles_are_right_whatever_the_first_samples_hold(tmp_path: Path):
     spec = replace(demo_spec(400), fields=RAW)
-    arrays = {**demo_arrays(spec), "episode": np.arange(400) // 100, "state_mask": np.ones((400, 3), bool)}
+    arrays = {**demo_arrays(spec), "episode": np.arange(400) // 20, "state_mask": np.ones((400, 3), bool)}
     arrays["states"][:20] = 1e6
+    arrays["states"][100:140] += 4096
     write_demo(tmp_path / "demo.h5", spec, arrays=arrays)
 
     start, stop = spec.splits["train"]
@@ -90,6 +91,9 @@ def test_quantiles_are_right_whatever_the_first_samples_hold(tmp_path: Path):
         for quantile in each.quantiles.values():
             assert (each.min <= quantile).all()
             assert (quantile <= each.max).all()
+    far = panel(prep.look(tmp_path / "demo.h5", "states", by="episode"), split="train", group=6)
+    exact = np.quantile(arrays["states"][120:140], 0.25, axis=(0, 1), method="inverted_cdf")
+    assert far.quantiles["q25"] == pytest.approx(exact, abs=0.02)
 
 
 def test_more_groups_than_can_be_measured_are_refused(raw: Any, monkeypatch: pytest.MonkeyPatch):
@@ -207,7 +211,7 @@ def test_a_picture_says_what_it_counts_and_its_ends_can_be_told_apart(
 
     assert cli.run(["plot", str(tmp_path / "demo.h5"), "episode"]) == 0
     shown = capsys.readouterr().out
-    assert "every 2. of them counted" in shown
+    assert "200 samples, over every 2. of them" in shown
     assert "1700000000 " in shown
     assert " 1700000059" in shown
     arrays["episode"] = (1 << 62) + np.arange(400)
