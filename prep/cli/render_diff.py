@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from prep.cli.output import say, table
+from prep.report.numbers import told_apart
 from prep.report.outcomes import LABELS
-from prep.verbs.changed import Range, Rows
+from prep.verbs.changed import KEEP, Range, Rows
 from prep.verbs.diff import Diff
 from prep.verbs.drift import Judgement
 from prep.verbs.features import Feature, Groups
@@ -97,11 +100,12 @@ def _show_features(found: Diff, verbose: bool) -> None:
 
 
 def _row(each: Feature) -> list[str]:
-    moments = [side[key] for key in ("mean", "std") for side in (each.a, each.b)]
+    means, stds = ([side[key] for side in (each.a, each.b)] for key in ("mean", "std"))
     return [
         each.name,
         *_distances(each),
-        *(f"{value:.4g}" for value in moments),
+        *told_apart(means, float(np.nanmax([0.0, *stds]))),
+        *(f"{value:.4g}" for value in stds),
         *(f"{side['nonfinite']:,}" for side in (each.a, each.b)),
     ]
 
@@ -119,12 +123,15 @@ def _within(found: Diff) -> Iterator[str]:
     for by in found.by:
         rows = [each for each in found.within if each.by == by and each.beyond_chance]
         groups = dict.fromkeys(each.group for each in rows)
-        more = " or more" if len(found.within) < found.measured_within and len(rows) == len(found.within) else ""
+        more = " or more" if len(found.within) == KEEP and found.within[-1].beyond_chance else ""
         if rows:
             yield f"  {by}: {_count(len(groups), 'group')}{more} apart beyond chance within, farthest first"
         for each in rows:
             js, psi, l_inf, shift = _distances(each)
-            yield f"    {each.name}: JS {js}, PSI {psi}, L∞ {l_inf}, shift/std {shift} ({each.b['finite']:,} values)"
+            gone = [side["nonfinite"] for side in (each.a, each.b)]
+            nonfinite = f", NaN/Inf {gone[0]:,} in A, {gone[1]:,} in B" if any(gone) else ""
+            distances = f"JS {js}, PSI {psi}, L∞ {l_inf}, shift/std {shift}{nonfinite}"
+            yield f"    {each.name}: {distances} ({each.b['finite']:,} values)"
     for (name, by), why in found.not_within.items():
         yield f"  {name} is not compared by {by}: {why}"
 

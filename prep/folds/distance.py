@@ -36,7 +36,7 @@ def distances(one: QuantilesResult, other: QuantilesResult) -> Distances:
 
     `UsageError` unless both counted relative to the same pivots, for as many groups and features.
     """
-    if (one.shape, one.pivot) != (other.shape, other.pivot):
+    if (one.shape, one.pivot, one.own_pivots) != (other.shape, other.pivot, other.own_pivots):
         raise UsageError(
             "two sketches can be compared where they counted in the same buckets",
             measured=f"shapes {one.shape} and {other.shape}",

@@ -27,6 +27,7 @@ from prep.kernels.buckets import (
     unpack,
 )
 from prep.kernels.compiled import lanes_for
+from prep.kernels.matrices import real_view
 
 QUANTILES = {"q01": 0.01, "q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95, "q99": 0.99}
 _PIECE_VALUES = 1 << 18
@@ -49,6 +50,7 @@ class QuantilesResult:
     pivot: tuple[float, ...]
     values: Array
     counts: Array
+    own_pivots: tuple[tuple[int, tuple[float, ...]], ...] = ()
     relative_error: float = RELATIVE_ERROR
 
     def cells(self) -> list[tuple[Array, Array]]:
@@ -120,7 +122,8 @@ class Quantiles:
 
     ``mask`` and ``group`` are as in `prep.folds.moments.Moments`. ``pivot`` is () for zero, one float, or one for
     each feature (row-major over the feature sizes); it is an argument and not taken from the data, so that the counts
-    do not depend on how the data is cut. Only samples whose index within the scope is a multiple of ``stride`` are
+    do not depend on how the data is cut. Groups that ``own_pivots`` names (ascending) count from those instead, one for
+    each feature. Only samples whose index within the scope is a multiple of ``stride`` are
     looked at: a deterministic sample, which a periodic order of samples can defeat. Counts merge in any order. NaN
     and infinity are left out.
     """
@@ -131,10 +134,13 @@ class Quantiles:
     group: str = ""
     pivot: tuple[float, ...] = ()
     stride: int = 1
+    own_pivots: tuple[tuple[int, tuple[float, ...]], ...] = ()
 
     def __post_init__(self) -> None:
         width = self.layout.width
-        if self.stride < 1 or len(self.pivot) not in (0, 1, width) or not np.isfinite(self.pivot).all():
+        own = [pivot for _, pivot in self.own_pivots]
+        fitting = len(self.pivot) in (0, 1, width) and all(len(each) == width for each in own)
+        if self.stride < 1 or not fitting or not np.isfinite([*self.pivot, *sum(own, ())]).all():
             raise UsageError(
                 "quantiles need a stride of at least 1 and finite pivots, one for each feature",
                 where=Where(field=self.field.name),
@@ -152,7 +158,9 @@ class Quantiles:
     def key(self) -> str:
         mask = self.mask.name if self.mask else ""
         field = f"{self.field.name}({','.join(self.field.features)})"
-        return f"quantiles/{field}/{self.scope}/{mask}/{self.group}/{self.stride}/{','.join(map(repr, self.pivot))}"
+        own = "".join(f"/{group}:{','.join(map(repr, pivot))}" for group, pivot in self.own_pivots)
+        pivot = ",".join(map(repr, self.pivot))
+        return f"quantiles/{field}/{self.scope}/{mask}/{self.group}/{self.stride}/{pivot}{own}"
 
     @property
     def fields(self) -> frozenset[str]:
@@ -171,11 +179,13 @@ class Quantiles:
         values = part[self.field.name][sampled]
         mask = part[self.mask.name][sampled] if self.mask else None
         ids = group_ids(part, self.group)[sampled]
+        if self.own_pivots:
+            values = self._distances(values, ids)
         loops = lanes_for(part[self.field.name].nbytes)
         if loops is not None:
             found = lines_of(loops, self.layout, values, ids if self.group else None, mask, self.mask)
             if fits(*found.runs.columns.shape[::-1]):
-                pivots = np.broadcast_to(np.asarray(self.pivot or (0.0,), np.float64), (self.layout.width,)).copy()
+                pivots = np.zeros(self.layout.width) if self.own_pivots else self._common
                 tables = bucket_counts(loops, found.lines, found.runs, pivots)
                 for group, table in zip(found.groups.tolist(), tables, strict=True):
                     state.tables[group] = _join(state.tables.get(group, _NOTHING), table)
@@ -196,13 +206,14 @@ class Quantiles:
         layout = self.layout
         groups = sorted(state.tables)
         shape = (len(groups), *layout.feature_sizes)
-        pivot = np.broadcast_to(np.asarray(self.pivot or (0.0,), np.float64), (layout.width,))
+        own = dict(self.own_pivots)
         values, totals = [np.zeros(0)], [np.zeros(0, np.int64)]
         count = np.zeros((len(groups), layout.width), np.int64)
         for index, group in enumerate(groups):
             keys, counts = state.tables[group]
             cells, code = unpack(keys)
             np.add.at(count[index], cells, counts)
+            pivot = np.asarray(own[group]) if group in own else self._common
             values.append(representatives(code) + pivot[cells])
             totals.append(counts)
         return QuantilesResult(
@@ -213,7 +224,27 @@ class Quantiles:
             pivot=tuple(float(value) for value in self.pivot),
             values=np.concatenate(values),
             counts=np.concatenate(totals),
+            own_pivots=self.own_pivots,
         )
+
+    @property
+    def _common(self) -> Array:
+        return np.broadcast_to(np.asarray(self.pivot or (0.0,), np.float64), (self.layout.width,)).copy()
+
+    def _distances(self, values: Array, ids: Array) -> Array:
+        """Values as distances from the pivot of their group, float64 or complex128."""
+        known, index = np.unique(ids, return_inverse=True)
+        own = dict(self.own_pivots)
+        table = np.stack([np.asarray(own[each]) if each in own else self._common for each in known.tolist()])
+        sizes = zip(self.field.dims[1:], self.field.shape, strict=True)
+        kept = [size if name in self.field.features else 1 for name, size in sizes]
+        stored = real_view(values)
+        with np.errstate(over="ignore"):
+            found: Array = stored - table.reshape(len(known), *kept, *stored.shape[len(kept) + 1 :])[index.reshape(-1)]
+        np.copyto(found, np.copysign(_LARGEST, found), where=np.isinf(found) & np.isfinite(stored))
+        if values.dtype.kind == "c":
+            found = found.view(np.complex128)[..., 0]
+        return found
 
     def _count(self, state: QuantilesState, values: Array, mask: Array | None, ids: Array) -> None:
         layout = self.layout
@@ -222,7 +253,7 @@ class Quantiles:
         if mask is not None and self.mask is not None:
             counted &= layout.lines(layout.counted(mask, self.mask))
         distance = lines.astype(np.float64)
-        if self.pivot:
+        if self.pivot and not self.own_pivots:
             with np.errstate(over="ignore", invalid="ignore"):
                 distance -= np.asarray(self.pivot)
             np.clip(distance, -_LARGEST, _LARGEST, out=distance)

@@ -41,7 +41,8 @@ def draw(look: FieldLook, kinds: Sequence[str], form: str) -> bytes:
 def _head(place: Any, look: FieldLook) -> None:
     panel = look.panels[0]
     place.text(0.01, 0.72, _plain(look.title()), fontsize=13, weight="bold", va="center")
-    about = f"split {panel.split}, {panel.samples:,} samples, {panel.values} values; {look.standing()}"
+    over = f" (histograms over every {panel.stride}. of them)" if panel.stride > 1 else ""
+    about = f"split {panel.split}, {panel.samples:,} samples{over}, {panel.values} values; {look.standing()}"
     place.text(0.01, 0.28, _plain(about)[:170], fontsize=9, color="#555555", va="center")
 
 

@@ -10,10 +10,12 @@ import numpy as np
 from prep.blocks import Array
 from prep.report.bars import bars, rebinned, resampled, shades
 from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum
+from prep.report.numbers import told_apart
 
 FEW, FEW_GROUPS = 8, 32
 _TALL, _TALL_LINES = 3, 6
 _MATRIX = 24
+_WIDE = 11
 Columns = list[tuple[str, str]]
 
 
@@ -64,7 +66,7 @@ def quantile_note(look: FieldLook) -> str:
     stride = max(panel.stride for panel in look.panels)
     error = max(panel.relative_error for panel in look.panels)
     over = "" if stride == 1 else f", over every {stride}. sample of the largest split"
-    return f"quantiles to {100 * error:.1g} % of their distance from the first sample{over}; the rest is exact"
+    return f"quantiles to {100 * error:.1g} % of their distance from the middle of the split{over}; the rest is exact"
 
 
 def histograms(look: FieldLook, width: int, *, verbose: bool = False, plain: bool = False) -> Iterator[str]:
@@ -73,7 +75,8 @@ def histograms(look: FieldLook, width: int, *, verbose: bool = False, plain: boo
         few = len(panel.features) if verbose else FEW
         height = _TALL_LINES if len(panel.features) <= _TALL else 1
         yield ""
-        yield f"{panel.label} in split {panel.split}, {panel.samples:,} samples, units {panel.units}"
+        over = f", over every {panel.stride}. of them" if panel.stride > 1 else ""
+        yield f"{panel.label} in split {panel.split}, {panel.samples:,} samples{over}, units {panel.units}"
         names = panel.features[:few]
         indent = max(map(len, names))
         for index, name in enumerate(names):
@@ -89,7 +92,9 @@ def series(look: FieldLook, width: int, *, verbose: bool = False, plain: bool = 
         shown = found if verbose else found[:FEW]
         yield ""
         indent = max((len(label) for label, _ in shown), default=0)
-        room = max(width - indent - 26, 10)
+        ends = [values[np.isfinite(values)] for _, values in shown]
+        beside = max((_beside(float(each.min()), float(each.max())) for each in ends), default=0)
+        room = max(width - indent - beside - 2, 10)
         each = f", means of {len(sample.at) // room}" if len(sample.at) >= 2 * room else ""
         yield f"sample {sample.row} along {look.time_label}, {_number(sample.at[0])} to {_number(sample.at[-1])}{each}"
         height = _TALL_LINES if len(found) <= _TALL else 1
@@ -149,13 +154,16 @@ def _spectrum(matrix: Array, stored: np.dtype[Any], width: int, plain: bool) -> 
 def _rows(look: FieldLook, panel: Panel, quantiles: tuple[str, ...], named: bool, verbose: bool) -> Iterator[list[str]]:
     for index, name in enumerate(panel.features if verbose else panel.features[:FEW]):
         count, masked = int(panel.count[index]), int(panel.masked[index])
-        numbers = [panel.mean, panel.std, panel.min, *(panel.quantiles[each] for each in quantiles), panel.max]
+        places = [panel.mean, panel.min, *(panel.quantiles[each] for each in quantiles), panel.max]
+        mean, *others = told_apart([float(each[index]) for each in places])
         yield [
             panel.split,
             *([str(panel.group)] if look.by else []),
             *([name] if named else []),
             f"{count:,}",
-            *(_number(each[index]) for each in numbers),
+            mean,
+            _number(panel.std[index]),
+            *others,
             _share(int(panel.nan[index]), count),
             _share(int(panel.inf[index]), count),
             _share(masked, count + masked),
@@ -175,7 +183,7 @@ def _histogram(panel: Panel, index: int, name: str, width: int, height: int, pla
         told = f"always {_number(low)}" if low == high else f"{_number(low)} to {_number(high)}, too far for bins"
         yield f"{name}  {told}{missing}"
         return
-    room = max(width - len(name) - 29 - len(missing), 10)
+    room = max(width - len(name) - _beside(low, high) - 5 - len(missing), 10)
     summed = rebinned(counts, room) if len(counts) > room else np.repeat(counts, max(room // len(counts), 1))
     log = log_counts(summed)
     drawn = np.log1p(summed) if log else summed
@@ -185,10 +193,17 @@ def _histogram(panel: Panel, index: int, name: str, width: int, height: int, pla
 
 def _framed(name: str, low: float, high: float, drawn: list[str], tail: str = "") -> Iterator[str]:
     """Lines of bars between the least and the largest value, which stand beside the last line."""
-    blank = " " * (len(name) + 13)
+    first, last = told_apart([low, high])
+    first = first.rjust(_WIDE)
+    blank = " " * (len(name) + len(first) + 2)
     for line in drawn[:-1]:
         yield f"{blank}{line}".rstrip()
-    yield f"{name} {_number(low):>11} {drawn[-1]} {_number(high)}{tail}"
+    yield f"{name} {first} {drawn[-1]} {last}{tail}"
+
+
+def _beside(low: float, high: float) -> int:
+    """Columns of the two numbers beside a line of bars, and the blanks between."""
+    return sum(max(len(each), _WIDE) for each in told_apart([low, high])) + 2
 
 
 def _number(value: float) -> str:

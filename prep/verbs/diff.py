@@ -170,7 +170,8 @@ def diff(
         _demand_split(specs, paths, split)
         plan = Plan.of(sources, known, split, deep, tuple(limits_within(limited)) if limited else (), workers)
         whole = [deep or each is None for each in known]
-        passes = [plan.measure(side, whole[side], workers, _part(progress, side)) for side in (0, 1)]
+        first = [plan.measure(side, whole[side], workers, _part(progress, side)) for side in (0, 1)]
+        plan, passes = plan.look_closer(first, workers)
         sides = [
             Side(source, {**(found.digests if each is None else each), **source.constants()[1]})
             for source, found, each in zip(sources, passes, known, strict=True)

@@ -6,14 +6,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from prep.engine import DatasetSource, Measurements, Progress, Workers, run
+from prep.engine import DatasetSource, Measurements, Progress, Workers, run, silent
 from prep.errors import IntegrityError, Where
 from prep.folds.ids import Ids
 from prep.formats.digests import ChunkDigests
 from prep.transforms.original import SUFFIX, Originals
 from prep.verbs.changed import Side, same_bytes
-from prep.verbs.features import Measure, Pair, folds_of, id_folds, measured_as, pairs, pivots
+from prep.verbs.features import Measure, Pair, closer, folds_of, id_folds, measured_as, pairs
 from prep.verbs.groupings import Samples, groupings, id_fields, too_many
+from prep.verbs.pivots import pivots
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,10 @@ class Plan:
                 measured_as(source.spec, each, field, split)
                 for source, each, field in zip(sources, originals, (pair.a, pair.b), strict=True)
             ]
-            pivot = pivots(a, originals[0], folds[0]) or pivots(b, originals[1], folds[1])
+            rounding = max(each.rounding for each in folds)
+            pivot = pivots(a, originals[0], folds[0].quantiles, rounding) or pivots(
+                b, originals[1], folds[1].quantiles, rounding
+            )
             for side, fold in zip(measures, folds, strict=True):
                 side[pair.name] = replace(fold, quantiles=replace(fold.quantiles, pivot=pivot))
         by = groupings(sources, originals, wanted, split, workers) if measures[0] else {}
@@ -90,6 +94,32 @@ class Plan:
         if not names and not whole:
             return Measurements({fold.key: fold.finish(fold.empty()) for fold in folds}, {}, 0)
         return run(source, folds, transform=apply, digests=whole, workers=workers, progress=progress)
+
+    def look_closer(
+        self, passes: Sequence[Measurements], workers: Workers
+    ) -> tuple[Plan, tuple[Measurements, Measurements]]:
+        """The plan and what was measured by it, after one more pass over the fields of which the first one could tell
+        that it counted too far from their values (`closer`).
+        """
+        measures: tuple[dict[str, Measure], dict[str, Measure]] = ({}, {})
+        within: tuple[dict[tuple[str, str], Measure], dict[tuple[str, str], Measure]] = ({}, {})
+        for name in self.measures[0]:
+            if better := closer(self.measures[0][name], self.measures[1][name], passes):
+                measures[0][name], measures[1][name] = better
+        for key in self.within[0]:
+            if better := closer(self.within[0][key], self.within[1][key], passes):
+                within[0][key], within[1][key] = better
+        if not measures[0] and not within[0]:
+            return self, (passes[0], passes[1])
+        again = replace(self, measures=measures, within=within, ids=({}, {}))
+        found = [again.measure(side, False, workers, silent) for side in (0, 1)]
+        both = [replace(old, results={**old.results, **new.results}) for old, new in zip(passes, found, strict=True)]
+        plan = replace(
+            self,
+            measures=({**self.measures[0], **measures[0]}, {**self.measures[1], **measures[1]}),
+            within=({**self.within[0], **within[0]}, {**self.within[1], **within[1]}),
+        )
+        return plan, (both[0], both[1])
 
 
 def _within(

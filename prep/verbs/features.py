@@ -8,21 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from prep.blocks import Array, DatasetSpec, FieldSpec
-from prep.engine import DatasetSource, Measurements
+from prep.blocks import DatasetSpec, FieldSpec
+from prep.engine import Measurements
 from prep.folds import Fold, Scope
 from prep.folds.distance import distances
 from prep.folds.ids import Ids, IdsState
 from prep.folds.moments import Moments, MomentsResult
 from prep.folds.sketch import Quantiles, QuantilesResult
 from prep.transforms.original import SUFFIX, Originals
+from prep.verbs.pivots import OFF, rounding_of
 
 MEASURES = ("jensen_shannon", "psi", "l_inf", "mean_shift", "std_ratio", "nonfinite")
-_FIRST_BYTES = 8 << 20
-_FIRST_ROWS = 256
 _OWN_FEATURES = 64
-# No round number, so that values which are the same but for rounding are not parted by the border of a bucket.
-_OFF = (1 + 1 / 256) / 1024
+_ROUNDINGS = 8
+# Standard deviations between mean and pivot beyond which a bucket is wider than a sixteenth of one.
+_FAR = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,15 @@ def _shape(field: FieldSpec) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """The folds of one field of one dataset."""
+    """The folds of one field of one dataset, and the relative rounding of its values as stored."""
 
     moments: Moments
     quantiles: Quantiles
+    rounding: float
 
     def within(self, by: str) -> Measure:
         """The same of each group of the field ``by``."""
-        return Measure(replace(self.moments, group=by), replace(self.quantiles, group=by))
+        return replace(self, moments=replace(self.moments, group=by), quantiles=replace(self.quantiles, group=by))
 
 
 def measured_as(spec: DatasetSpec, originals: Originals, field: FieldSpec, split: str) -> Measure:
@@ -149,41 +150,37 @@ def measured_as(spec: DatasetSpec, originals: Originals, field: FieldSpec, split
     kept = replace(originals.spec[name], features=field.features)
     mask = spec[field.mask] if field.mask and field.mask in spec else None
     scope = Scope.of(spec, split)
-    return Measure(Moments(kept, scope, mask), Quantiles(kept, scope, mask))
+    rounding = rounding_of(spec[field.name].dtype)
+    return Measure(Moments(kept, scope, mask), Quantiles(kept, scope, mask), rounding)
 
 
-def pivots(source: DatasetSource, originals: Originals, measure: Measure) -> tuple[float, ...]:
-    """Where the sketches of a field count from: near the median of its first rows, feature by feature, so that their
-    buckets are narrow where its values are; () where it has no rows.
+def closer(a: Measure, b: Measure, passes: Sequence[Measurements]) -> tuple[Measure, Measure] | None:
+    """The same folds with sketches that count from the means of A, where some of what both ``passes`` found of a
+    feature (of one group) lies so far from its pivot that its buckets are coarse; None where all lies near enough.
     """
-    fold = measure.quantiles
-    name = fold.field.name
-    bound = originals.inverses.get(name.removesuffix(SUFFIX))
-    names = fold.fields - {name} | {name.removesuffix(SUFFIX)} | (bound.reads if bound is not None else frozenset())
-    rows = min(_FIRST_ROWS, max(1, _FIRST_BYTES // max(sum(source.spec[each].row_bytes for each in names), 1)))
-    start, stop = fold.scope.start, min(fold.scope.start + rows, fold.scope.stop)
-    if stop <= start:
-        return ()
-    arrays: Mapping[str, Array] = {each: source.reader.rows(each, start, stop) for each in names}
-    layout = fold.layout
+    one, other = (found.results[each.moments.key] for found, each in zip(passes, (a, b), strict=True))
+    shared = sorted(set(one.groups) & set(other.groups))
+    by, width = a.moments.group, a.quantiles.layout.width
+    places = [[each.groups.index(group) for group in shared] if by else [0] for each in (one, other)]
+    means, others = (each.mean[place].reshape(-1, width) for each, place in zip((one, other), places, strict=True))
+    stds = (each.std[place].reshape(-1, width) for each, place in zip((one, other), places, strict=True))
     with np.errstate(all="ignore"):
-        if bound is not None:
-            arrays = Originals(originals.spec, {bound.field.name: bound})(arrays)
-        lines = layout.values(arrays[name]).astype(np.float64)
-        counted = np.isfinite(lines)
-        if fold.mask is not None:
-            counted &= layout.lines(layout.counted(arrays[fold.mask.name], fold.mask))
-        found = [_middle(line[keep]) for line, keep in zip(lines.T, counted.T, strict=True)]
-    return tuple(found)
+        scale = np.fmax(np.fmax(*stds), np.abs(others - means))
+        common = np.asarray(a.quantiles.pivot or (0.0,))
+        rounding = _rounding(a, b, np.fmax(np.abs(means), np.abs(others)))
+        far = (np.abs(means - common) > _FAR * scale) & (scale > rounding)
+        near = means + OFF * scale
+        better = np.where(far & np.isfinite(near), near, common)
+    if np.array_equal(better, np.broadcast_to(common, better.shape)):
+        return None
+    pivots = [tuple(line) for line in better.tolist()]
+    changed: Any = {"own_pivots": tuple(zip(shared, pivots, strict=True))} if by else {"pivot": pivots[0]}
+    return replace(a, quantiles=replace(a.quantiles, **changed)), replace(b, quantiles=replace(b.quantiles, **changed))
 
 
-def _middle(values: Array) -> float:
-    if not len(values):
-        return 0.0
-    low, median, high = np.quantile(values, [0.25, 0.5, 0.75]).tolist()
-    unit = high - low or float(values.std()) or 2.0 ** np.floor(np.log2(abs(median) or 1.0))
-    middle = median + _OFF * unit
-    return float(middle) if np.isfinite(middle) else 0.0
+def _rounding(a: Measure, b: Measure, size: Any) -> Any:
+    """By how much numbers of a ``size`` may differ for no other reason than that they were stored."""
+    return _ROUNDINGS * max(a.rounding, b.rounding) * size
 
 
 def features(
@@ -216,7 +213,7 @@ def features(
             part,
             {
                 **{key: float(getattr(apart, key)[place]) for key in ("jensen_shannon", "psi", "l_inf")},
-                **_moments_apart(*sides),
+                **_moments_apart(sides[0], sides[1], _rounding(a, b, max(abs(side["mean"]) for side in sides))),
             },
             sides[0],
             sides[1],
@@ -241,7 +238,7 @@ def _chance(samples: Sequence[int], comparisons: int) -> float:
     return float(np.sqrt(np.log(200 * comparisons) / 2 * (n + m) / (n * m))) if n and m else 0.0
 
 
-def _moments_apart(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+def _moments_apart(a: Mapping[str, float], b: Mapping[str, float], rounding: float) -> dict[str, float]:
     gone = [max(each["nonfinite"] / each["count"], 0.0) if each["count"] else 0.0 for each in (a, b)]
     found = {"mean_shift": 0.0, "std_ratio": 1.0, "nonfinite": max(gone[1] - gone[0], 0.0)}
     if np.isnan(a["mean"]) or np.isnan(b["mean"]):
@@ -250,7 +247,6 @@ def _moments_apart(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, 
         return found
     spread, shift = np.hypot(a["std"], b["std"]) / np.sqrt(2), abs(b["mean"] - a["mean"])
     # Of two constants that differ by rounding there is no spread to measure by.
-    rounding = 1e-6 * max(abs(a["mean"]), abs(b["mean"]))
     found["mean_shift"] = (
         0.0 if shift == 0 or spread + shift <= rounding else float(shift / spread) if spread else np.inf
     )

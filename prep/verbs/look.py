@@ -10,17 +10,22 @@ from typing import Any
 import numpy as np
 
 from prep.blocks import Array, FieldSpec
-from prep.engine import Progress, Workers, run, silent
+from prep.engine import DatasetSource, Measurements, Progress, Workers, run, silent
 from prep.errors import DataError, SchemaError, UsageError, Where
 from prep.folds import Scope
 from prep.folds.binned import binned, edges_of
 from prep.folds.moments import Moments, MomentsResult
 from prep.folds.sketch import QUANTILES, Quantiles, QuantilesResult
 from prep.report.looked import FieldLook, Panel
-from prep.verbs.statistics import SKETCHED_VALUES, pivot_of
+from prep.verbs.features import Measure, closer
+from prep.verbs.groupings import MOST_CELLS as MOST_CLOSER
+from prep.verbs.pivots import middles, rounding_of, sampled
+from prep.verbs.statistics import SKETCHED_VALUES
 from prep.verbs.subject import Subject, View, demand_rows, subject
 
 BINS = 120
+NO_ORIGINALS = "no original values: "
+_WHOLE = 2.0**53
 MOST_CELLS, _IDS = 1 << 17, 1 << 20
 _KEPT = ("count", "nan", "inf", "constant", "mean", "std", "min", "max")
 _PARTS = (("real", 0), ("imaginary", 1))
@@ -91,7 +96,10 @@ def measure(
         groups=subject.groups,
         certified=subject.certified,
         certificate=subject.certificate,
-        notes=(f"no original values: {subject.unread}",) if subject.unread else (),
+        notes=(
+            *((f"{NO_ORIGINALS}{subject.unread}",) if subject.unread else ()),
+            *_rounded(subject.field, panels),
+        ),
         panels=panels,
     )
 
@@ -101,22 +109,51 @@ def _pass(subject: Subject, splits: Sequence[str], by: str, workers: Workers, pr
     plans = []
     for split in splits:
         scope = Scope.of(subject.spec, split)
-        first, _ = source.read(scope.start, scope.start + 1, frozenset(each.name for each in source.spec.fields), False)
-        arrays = values(first.arrays)
-        plans += [_folds(subject, view, scope, by, arrays[view.spec.name][0]) for view in subject.views()]
+        arrays = values(sampled(source, frozenset(each.name for each in source.spec.fields), scope))
+        plans += [_folds(subject, view, scope, by, arrays) for view in subject.views()]
     folds = [fold for plan in plans for fold in (plan.moments, plan.quantiles, plan.rows) if fold is not None]
-    found = run(source, folds, transform=values, workers=workers, progress=progress).results
+    measured = run(source, folds, transform=values, workers=workers, progress=progress)
+    if by:
+        plans, measured = _look_closer(subject, source, plans, measured, workers)
+    found = measured.results
     return tuple(panel for plan in plans for panel in _panels(subject.field, plan, found))
 
 
-def _folds(subject: Subject, view: View, scope: Scope, by: str, first: Array) -> _Measured:
+def _look_closer(
+    subject: Subject, source: DatasetSource, plans: list[_Measured], measured: Measurements, workers: Workers
+) -> tuple[list[_Measured], Measurements]:
+    """Plans and what they found, after one more pass where groups lie far from the middle of the split (`closer`)."""
+    again = []
+    for place, plan in enumerate(plans):
+        if not 0 < measured.results[plan.moments.key].mean.size <= MOST_CLOSER:
+            continue
+        own = Measure(plan.moments, plan.quantiles, rounding_of(subject.field.dtype))
+        if better := closer(own, own, (measured, measured)):
+            plans[place] = replace(plan, quantiles=better[0].quantiles)
+            again.append(plans[place].quantiles)
+    if not again:
+        return plans, measured
+    more = run(source, again, transform=subject.values(), workers=workers)
+    return plans, replace(measured, results={**measured.results, **more.results})
+
+
+def _rounded(field: FieldSpec, panels: Sequence[Panel]) -> Iterator[str]:
+    """A note where whole numbers are too large to be measured as they are."""
+    ends = np.asarray([end for panel in panels for end in (*panel.min, *panel.max) if panel.values != "original"])
+    largest = float(np.abs(ends[np.isfinite(ends)]).max(initial=0.0))
+    if field.dtype.kind in "iu" and largest > _WHOLE:
+        step = int(np.spacing(largest))
+        yield f"measured as float64, which rounds numbers of this size to multiples of {step:,}: less is not told apart"
+
+
+def _folds(subject: Subject, view: View, scope: Scope, by: str, arrays: Mapping[str, Array]) -> _Measured:
     stride = max(1, (scope.stop - scope.start) * view.spec.row_values // SKETCHED_VALUES)
-    pivot = pivot_of(view.spec, first)
+    sketch = Quantiles(view.spec, scope, mask=subject.mask, group=by, stride=stride)
     return _Measured(
         view,
         scope,
         Moments(view.spec, scope, mask=subject.mask, group=by),
-        Quantiles(view.spec, scope, mask=subject.mask, group=by, pivot=pivot, stride=stride),
+        replace(sketch, pivot=middles(sketch, arrays, rounding_of(subject.field.dtype))),
         Moments(subject.spec[by], scope, group=by) if by else None,
     )
 
@@ -127,7 +164,8 @@ def _panels(field: FieldSpec, plan: _Measured, found: Mapping[str, Any]) -> Iter
     groups: tuple[int | None, ...] = moments.groups or (None,)
     samples = found[plan.rows.key].count.tolist() if plan.rows else [plan.scope.stop - plan.scope.start]
     parts = _PARTS if plan.view.spec.dtype.kind == "c" else ((plan.view.part, 0),)
-    known = {name: sketch.quantile(q) for name, q in QUANTILES.items()}
+    # What a bucket stands for may lie beyond the outermost values in it.
+    known = {name: np.clip(sketch.quantile(q), moments.min, moments.max) for name, q in QUANTILES.items()}
     width = max(int(np.prod(moments.count.shape[1:], dtype=np.int64)), 1)
     for index, group in enumerate(groups):
         for part, place in parts:

@@ -13,7 +13,7 @@ from prep.errors import DataError, UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.report.looked import FieldLook, Sample, is_matrix
 from prep.verbs import extras
-from prep.verbs.look import measure
+from prep.verbs.look import NO_ORIGINALS, measure
 from prep.verbs.subject import Subject, demand_rows, subject
 
 KINDS = ("auto", "histogram", "series", "matrix")
@@ -144,11 +144,11 @@ def _wanted(look: FieldLook, original: bool) -> str:
         return stored
     if any(panel.values == "original" for panel in look.panels):
         return "original"
-    if look.notes:
+    if missing := [note for note in look.notes if note.startswith(NO_ORIGINALS)]:
         raise DataError(
             "there are no original values to show",
             where=Where(path=str(look.path), dataset=look.dataset, field=look.field.name),
-            measured="; ".join(look.notes),
+            measured="; ".join(missing),
             allowed="transforms that can be undone",
             remedy="leave --original out, or normalise the raw dataset again",
         )

@@ -188,12 +188,54 @@ def test_a_heavy_tail_does_not_hide_what_small_values_do(tmp_path: Path):
     assert measure(found, "constant")["l_inf"] == pytest.approx(exact, abs=0.03)
 
 
-def test_values_that_became_nan_are_counted(a: Path, tmp_path: Path):
+@pytest.mark.parametrize("first", [1e6, 0.0, np.nan])
+def test_what_the_first_samples_hold_does_not_hide_drift(first: float, tmp_path: Path):
+    rows = 8000
+    splits = {"train": (0, rows), "val": (rows, rows), "test": (rows, rows)}
+    system = np.arange(rows, dtype=np.int32) // 800
+    calm = 100 * system + np.random.default_rng(0).normal(size=rows) / 100
+    calm[:800] = first
+    moved = np.where(system > 0, calm + 0.05, calm)
+    a, b = (
+        store(tmp_path / name, {"constant": each, "system": system}, splits=splits, chunks=False)
+        for name, each in (("a.h5", calm), ("b.h5", moved))
+    )
+    found = prep.diff(a, b)
+
+    within = {each.group: each.measures["l_inf"] for each in found.within if each.field == "constant"}
+    exact = {n: ks_2samp(calm[system == n], moved[system == n]).statistic for n in range(1, 10)}
+    assert [within[n] for n in range(1, 10)] == [pytest.approx(exact[n], abs=0.02) for n in range(1, 10)]
+    whole = [np.where(system == 5, each, 7.0) for each in (calm - 500, moved - 500)]
+    one = {"constant": whole[0]}, {"constant": whole[1]}
+    found = prep.diff(*(store(tmp_path / f"whole{n}.h5", each, splits=splits) for n, each in enumerate(one)))
+    assert measure(found, "constant")["l_inf"] == pytest.approx(ks_2samp(*whole).statistic, abs=0.02)
+
+
+@pytest.mark.parametrize(("dtype", "offset"), [("f8", 1.7e9), ("f4", 1e3), ("i8", 1 << 40), ("u8", 1 << 63)])
+def test_a_shift_far_from_zero_is_measured_in_standard_deviations(dtype: str, offset: float, tmp_path: Path):
+    step = 1 << 20 if dtype == "u8" else 1
+    apart = step * np.random.default_rng(0).integers(0, 60, ROWS)
+    one, other = (
+        (np.full(ROWS, offset, dtype) + each.astype(dtype)).astype(dtype) for each in (apart, 600 * step + 2 * apart)
+    )
+    found = measure(
+        prep.diff(store(tmp_path / "a.h5", {"constant": one}), store(tmp_path / "b.h5", {"constant": other})),
+        "constant",
+    )
+    spread = np.hypot(apart.std(), 2 * apart.std()) / np.sqrt(2)
+
+    assert found["mean_shift"] == pytest.approx((600 * step + apart.mean()) / spread, rel=1e-3)
+    assert (found["std_ratio"], found["l_inf"]) == (pytest.approx(2, rel=1e-3), 1)
+
+
+def test_values_that_became_nan_are_counted(a: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     changed = values()
     changed["states"][:24, :, 1] = np.nan
-    found = prep.diff(a, store(tmp_path / "b.h5", changed))
+    b = store(tmp_path / "b.h5", changed)
 
-    assert measure(found, "states[1]")["nonfinite"] == 0.25
+    assert measure(prep.diff(a, b), "states[1]")["nonfinite"] == 0.25
+    assert cli.run(["diff", str(a), str(b), "-v"]) == 0
+    assert "NaN/Inf 0 in A, 24 in B" in capsys.readouterr().out
 
 
 def test_one_split_is_compared_alone(a: Path, tmp_path: Path):

@@ -83,6 +83,26 @@ def test_each_feature_and_group_has_its_own_quantiles() -> None:
             assert found.count[place, feature] == chosen.size
 
 
+@pytest.mark.parametrize("dtype", ["f4", "i8", "c16"])
+def test_a_group_counts_from_a_pivot_of_its_own(dtype: str) -> None:
+    random = np.random.default_rng(2)
+    group = np.arange(60_000) % 3
+    values = (random.normal(0, 300, (60_000, 2)) + 1e6 * group[:, np.newaxis]).astype(dtype)
+    if dtype != "i8":
+        values[5, 0] = np.inf
+    spec = field("x", dtype, ("f", 2), features=("f",))
+    width = 4 if dtype == "c16" else 2
+    own = tuple((each, (1e6 * each, 0.0) * 2 if width == 4 else (1e6 * each,) * 2) for each in (0, 2))
+    fold = Quantiles(spec, Scope("", 0, 60_000), group="g", own_pivots=own)
+    found = measure(fold, {"x": values, "g": group}, (17, 30_001))
+
+    q = found.quantile(0.25)[..., 0] if width == 4 else found.quantile(0.25)
+    for place, near in ((0, 2), (1, 4000), (2, 2)):
+        column = np.real(values[group == place, 1])
+        assert q[place, 1] == pytest.approx(np.quantile(column, 0.25, method="inverted_cdf"), abs=near)
+    assert found.count[2, 0].min() == 20_000 - (dtype != "i8")
+
+
 @pytest.mark.parametrize("start", [0, 5])
 def test_only_every_kth_sample_of_the_scope_is_looked_at(start: int) -> None:
     values = np.arange(100.0)
@@ -116,7 +136,9 @@ def test_the_document_says_what_was_measured_and_how_wrong_it_may_be() -> None:
     assert "log-linear" in document["method"]
 
 
-@pytest.mark.parametrize("wrong", [{"stride": 0}, {"pivot": (1.0, 2.0)}, {"pivot": (np.nan,)}])
+@pytest.mark.parametrize(
+    "wrong", [{"stride": 0}, {"pivot": (1.0, 2.0)}, {"pivot": (np.nan,)}, {"own_pivots": ((1, (1.0,)),)}]
+)
 def test_impossible_arguments_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match="stride of at least 1 and finite pivots"):
         Quantiles(field("x", "f8", ("f", 3), features=("f",)), Scope("", 0, 1), **wrong)  # type: ignore[arg-type]

@@ -76,6 +76,26 @@ def test_each_group_is_measured_on_demand(raw: Any):
     assert found.panels[1].mean[0] == pytest.approx(odd.mean(), rel=1e-12)
 
 
+def test_quantiles_are_right_whatever_the_first_samples_hold(tmp_path: Path):
+    spec = replace(demo_spec(400), fields=RAW)
+    arrays = {**demo_arrays(spec), "episode": np.arange(400) // 20, "state_mask": np.ones((400, 3), bool)}
+    arrays["states"][:20] = 1e6
+    arrays["states"][100:140] += 4096
+    write_demo(tmp_path / "demo.h5", spec, arrays=arrays)
+
+    start, stop = spec.splits["train"]
+    train = panel(prep.look(tmp_path / "demo.h5", "states"), split="train")
+    exact = np.quantile(arrays["states"][start:stop], 0.25, axis=(0, 1), method="inverted_cdf")
+    assert train.quantiles["q25"] == pytest.approx(exact, abs=0.02)
+    for each in prep.look(tmp_path / "demo.h5", "states", by="episode").panels:
+        for quantile in each.quantiles.values():
+            assert (each.min <= quantile).all()
+            assert (quantile <= each.max).all()
+    far = panel(prep.look(tmp_path / "demo.h5", "states", by="episode"), split="train", group=6)
+    exact = np.quantile(arrays["states"][120:140], 0.25, axis=(0, 1), method="inverted_cdf")
+    assert far.quantiles["q25"] == pytest.approx(exact, abs=0.02)
+
+
 def test_more_groups_than_can_be_measured_are_refused(raw: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("prep.verbs.look.MOST_CELLS", 5)
     with pytest.raises(UsageError, match="too many values"):
@@ -179,6 +199,25 @@ def test_the_terminal_shows_histograms_series_and_matrices(raw: Any, capsys: pyt
     assert max(map(len, shown.splitlines()[4:])) <= 80
     assert cli.run(["plot", str(path), "matrix"]) == 0
     assert "Hermitian, largest eigenvalue" in capsys.readouterr().out
+
+
+def test_a_picture_says_what_it_counts_and_its_ends_can_be_told_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("prep.verbs.look.SKETCHED_VALUES", 100)
+    spec = replace(demo_spec(400), fields=RAW)
+    arrays = {**demo_arrays(spec), "episode": 1_700_000_000 + np.arange(400) % 60}
+    write_demo(tmp_path / "demo.h5", spec, arrays=arrays)
+
+    assert cli.run(["plot", str(tmp_path / "demo.h5"), "episode"]) == 0
+    shown = capsys.readouterr().out
+    assert "200 samples, over every 2. of them" in shown
+    assert "1700000000 " in shown
+    assert " 1700000059" in shown
+    arrays["episode"] = (1 << 62) + np.arange(400)
+    write_demo(tmp_path / "large.h5", spec, arrays=arrays)
+    assert cli.run(["inspect", str(tmp_path / "large.h5"), "--stats", "episode"]) == 0
+    assert "rounds numbers of this size to multiples of 1,024" in capsys.readouterr().out
 
 
 def test_an_output_without_blocks_gets_plain_characters(

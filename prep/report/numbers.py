@@ -1,0 +1,21 @@
+"""Numbers beside each other as text: with as many digits as tell them apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def told_apart(values: Sequence[float], spread: float = 0.0) -> list[str]:
+    """Every value with four significant digits, or with more where four do not show the range of all of them (or
+    ``spread``, where that is larger); ``-`` for NaN.
+    """
+    finite = np.asarray([each for each in values if np.isfinite(each)])
+    digits = 4
+    if len(finite):
+        with np.errstate(over="ignore"):
+            span, size = max(float(np.ptp(finite)), spread), float(np.abs(finite).max())
+        if 0 < span < size:
+            digits = int(np.clip(3 + np.ceil(np.log10(size) - np.log10(span)), 4, 17))
+    return ["-" if np.isnan(each) else f"{each:.{digits}g}" for each in values]
