@@ -85,13 +85,22 @@ def write_json(value: Any, target: str) -> None:
 
 
 def write_output(text: str, target: str) -> None:
-    """A whole text to a file (atomically, as UTF-8), or to stdout for ``-``."""
+    """A whole text to a file (atomically, as UTF-8), or to stdout for ``-``; into what is no file (``/dev/null``, a
+    pipe) as it is. `UsageError` where a dataset or a sidecar would be replaced, `StorageError`.
+    """
     if target == "-":
         print(text, end="")
         return
-    from prep.formats.commit import write_atomically
+    from prep.formats.commit import storage_errors, write_atomically
+    from prep.formats.replace import demand_text
 
-    write_atomically(Path(target), text.encode())
+    place, data = Path(target), text.encode()
+    demand_text(place)
+    with storage_errors(place):
+        if place.exists() and not place.is_file() and not place.is_dir():
+            place.write_bytes(data)
+            return
+    write_atomically(place, data)
 
 
 def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +24,8 @@ class Outputs:
 
     def __post_init__(self) -> None:
         named = [place for place in (self.json, self.junit, self.sarif, self.html) if place]
-        twice = next((place for place in named if named.count(place) > 1), None)
+        paths = [os.path.realpath(place) if place != "-" else place for place in named]
+        twice = next((place for place, path in zip(named, paths, strict=True) if paths.count(path) > 1), None)
         if twice:
             raise UsageError(
                 "two outputs cannot go to one place",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prep.cli.output import say, screen, size, table
+from prep.cli.output import say, screen, size, table, write_output
 from prep.report.text import lines
 from prep.verbs.compare import LABELS, Comparison
 from prep.verbs.inspect import Inspection, SummaryRow
@@ -102,9 +102,7 @@ def show_runs(found: Sequence[Mapping[str, Any]], output: Path | None) -> None:
 def _say_and_write(text: str, output: Path | None) -> None:
     say(text)
     if output is not None:
-        from prep.formats.commit import write_atomically
-
-        write_atomically(output, (text + "\n").encode())
+        write_output(text + "\n", str(output))
 
 
 def show_inspection(found: Inspection) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prep.engine import DatasetSource, Journal, Progress, Workers, silent
 from prep.errors import IntegrityError, PrepError, UnfinishedError, UsageError, Where
-from prep.formats import ENDINGS, format_of, open_container
+from prep.formats import ENDINGS, SIDECARS, format_of, open_container
 from prep.report import Report
 from prep.report.validation import Validation
 from prep.schema import load_schema
@@ -21,7 +21,6 @@ from prep.verbs.unchanged import certified_report
 
 DATASET_ENDINGS = tuple(ENDINGS)
 _SCHEMA_ENDINGS = (".yaml", ".yml")
-_SIDECARS = (".manifest", ".cert.json")
 
 
 def validate(
@@ -76,7 +75,7 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
         if (whole := _dataset_of(path)) is not None:
             found.extend(each for each in _built_by(whole) if each.resolve() not in known)
             continue
-        names = {each.with_name(each.name.removesuffix(end)) for end in _SIDECARS for each in path.rglob(f"*{end}")}
+        names = {each.with_name(each.name.removesuffix(end)) for end in SIDECARS for each in path.rglob(f"*{end}")}
         names |= {each for each in path.rglob("*") if each.suffix.lower() in DATASET_ENDINGS}
         below = sorted(each for each in names if not each.name.startswith("."))
         normalised = [each for each in below if not (each.parent.name == "raw" and (_is_raw(each)))]
@@ -123,7 +122,7 @@ def _dataset_of(path: Path) -> Path | None:
             return folder
     if path.is_dir():
         return path if (path / "zarr.json").exists() else None
-    for end in _SIDECARS:
+    for end in SIDECARS:
         if path.name.endswith(end):
             return path.with_name(path.name.removesuffix(end))
     return path
@@ -133,7 +132,7 @@ def _gone(path: Path) -> IntegrityError:
     return IntegrityError(
         "there are sidecars of a dataset that is gone",
         where=Where(path=str(path)),
-        measured=", ".join(path.name + end for end in _SIDECARS if path.with_name(path.name + end).exists()),
+        measured=", ".join(path.name + end for end in SIDECARS if path.with_name(path.name + end).exists()),
         allowed="a dataset beside its manifest and certificate",
         remedy="restore or rebuild the dataset, or remove what is left of it",
     )

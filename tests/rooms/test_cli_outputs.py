@@ -1,0 +1,62 @@
+"""Outputs of commands: they destroy no data, do not hide each other, and text of strangers stays text in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prep import cli
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
+    Path("data/a.h5").write_bytes(b"\x89HDF\r\n\x1a\n one")
+    Path("data/b").write_bytes(b"\x89HDF\r\n\x1a\n without an ending")
+    Path("demo.yaml").write_text("a schema")
+    Path("z.zarr").mkdir()
+    Path("z.zarr/zarr.json").write_text("{}")
+    np.savez("x.npz", x=np.arange(8.0))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "validate --json data/a.h5 data",
+        "validate --junit data/b data",
+        "validate --sarif data/new.h5 data",
+        "validate --html data/a.h5.cert.json data",
+        "validate --json z.zarr/zarr.json data",
+        "validate --json demo.yaml data",
+        "diff --json data/a.h5 data/b data/c.h5",
+        "doctor x.npz --json ./x.npz",
+        "trust list --json data/a.h5",
+        "validate --json o --junit ./o data",
+    ],
+)
+def test_an_output_takes_the_place_of_no_data(line: str, here: Path, capsys: pytest.CaptureFixture[str]):
+    before = {each: each.read_bytes() for each in here.rglob("*") if each.is_file()}
+    assert cli.run(line.split()) == 2
+    assert "name another file" in capsys.readouterr().err
+    assert {each: each.read_bytes() for each in here.rglob("*") if each.is_file()} == before
+
+
+def test_an_output_without_a_name_is_refused(here: Path, capsys: pytest.CaptureFixture[str]):
+    assert cli.run(["validate", "data", "--json", ""]) == 2
+    assert "name of this output is empty" in capsys.readouterr().err
+
+
+def test_an_output_may_be_a_pipe(here: Path):
+    os.mkfifo("pipe")
+    reader = os.open("pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert cli.run(["trust", "list", "--json", "pipe"]) == 0
+    assert json.loads(os.read(reader, 1 << 16))["keys"] == []
+    assert stat.S_ISFIFO(os.stat("pipe").st_mode)
+    os.close(reader)
