@@ -72,10 +72,10 @@ def show(
     say(f"key id      {shown.key.id}")
     say(f"public key  {shown.key.text}")
     say("")
-    say(shown.key.pem.decode().rstrip())
+    say(shown.key.pem.decode().splitlines())
     say("")
     say("in trust.toml, which `prep trust add` writes:")
-    say(f'[[key]]\nowner = "NAME"\npublic = "{shown.key.text}"\ndatasets = ["*"]')
+    say(["[[key]]", 'owner = "NAME"', f'public = "{shown.key.text}"', 'datasets = ["*"]'])
 
 
 @trust_app.command("add", cls=Command)

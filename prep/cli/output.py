@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prep.errors import PrepError
+from prep.errors import PrepError, printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +28,7 @@ _STYLES = {
     "good": "green",
     "dim": "default",
 }
+_LONGEST_CELL = 200
 _PATIENCE = 1.0
 _PLAIN_INTERVAL = 15.0
 
@@ -46,8 +47,13 @@ def console(*, error: bool = False) -> Console:
 def report_error(error: PrepError) -> None:
     """Show an error on stderr, its first line emphasised."""
     target = console(error=True)
-    for line in str(error).splitlines():
+    for line in map(one_line, str(error).splitlines()):
         target.print(line, style=None if line.startswith("  ") else "bold red", markup=False)
+
+
+class _Remark(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return one_line(record.getMessage())
 
 
 def hear_remarks() -> None:
@@ -55,18 +61,30 @@ def hear_remarks() -> None:
     heard = logging.getLogger("prep")
     if not heard.handlers:
         handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Remark())
         heard.addHandler(handler)
         heard.setLevel(logging.INFO)
         heard.propagate = False
 
 
-def say(text: str, style: str = "") -> None:
-    """One line on stdout; above the bar, without a style, where one is on the same terminal."""
-    if hasattr(sys.stdout, "rich_proxied_file"):
-        print(text)
-        return
-    console().print(text, style=_STYLES.get(style, style) or None, markup=False)
+def say(text: str | Sequence[str], style: str = "") -> None:
+    """One line on stdout, or several; above the bar, without a style, where one is on the same terminal. Whatever
+    strangers wrote into a dataset is text there: no line of its own, no command to the terminal or to a CI server.
+    """
+    for line in map(one_line, (text,) if isinstance(text, str) else text):
+        if hasattr(sys.stdout, "rich_proxied_file"):
+            print(line)
+        else:
+            console().print(line, style=_STYLES.get(style, style) or None, markup=False)
+
+
+def one_line(text: str) -> str:
+    """Text as it is shown to people: on one line, of limited length, and obeyed by nothing that reads it."""
+    line = printable(shortened(text))
+    # The runners of GitHub and Azure obey lines that begin with ::, after blanks, and ##[ wherever it is.
+    if line.lstrip().startswith("::"):
+        line = line.replace(":", "\\x3a", 1)
+    return line.replace("##[", "#\\x23[")
 
 
 def screen() -> tuple[int | None, int | None]:
@@ -103,8 +121,10 @@ def write_output(text: str, target: str) -> None:
     write_atomically(place, data)
 
 
-def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
-    """A table as text; ``columns`` are (heading, ``left`` or ``right``)."""
+def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table; ``columns`` are (heading, ``left`` or ``right``)."""
+    columns = [(_cell(heading), side) for heading, side in columns]
+    rows = [list(map(_cell, row)) for row in rows]
     widths = [max(len(heading), *(len(row[i]) for row in rows), 1) for i, (heading, _) in enumerate(columns)]
 
     def line(cells: Sequence[str]) -> str:
@@ -115,7 +135,11 @@ def table(title: str, columns: Sequence[tuple[str, str]], rows: Sequence[Sequenc
 
     head = line([heading for heading, _ in columns])
     rule = "  ".join("─" * width for width in widths)
-    return "\n".join([*([title] if title else []), head, rule, *(line(row) for row in rows)])
+    return [*([title] if title else []), head, rule, *(line(row) for row in rows)]
+
+
+def _cell(text: str) -> str:
+    return printable(shortened(text, _LONGEST_CELL))
 
 
 def size(count: int) -> str:

@@ -60,3 +60,22 @@ def test_an_output_may_be_a_pipe(here: Path):
     assert json.loads(os.read(reader, 1 << 16))["keys"] == []
     assert stat.S_ISFIFO(os.stat("pipe").st_mode)
     os.close(reader)
+
+
+def test_an_output_that_cannot_be_written_keeps_nothing_else_from_being_told(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    Path("file").write_text("no folder")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", "file/summary.md")
+    options = ["--json", "file/v.json", "--junit", "j.xml", "--sarif", "s.sarif", "--github"]
+
+    assert cli.run(["validate", "data/a.h5", *options]) == 4
+
+    told = capsys.readouterr()
+    assert Path("j.xml").is_file()
+    assert Path("s.sarif").is_file()
+    assert "::error file=data/a.h5" in told.out
+    assert "data/a.h5: not examined" in told.out
+    assert told.err.count("storage: the file system refused") == 2
+    assert cli.run(["doctor", "x.npz", "--json", "file/v.json"]) == 4
+    assert "x.npz" in capsys.readouterr().out
