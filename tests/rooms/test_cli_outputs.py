@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from prep import cli
+from prep.cli.output import report_error, say, table
+from prep.errors import UsageError
 
 
 @pytest.fixture
@@ -79,3 +83,19 @@ def test_an_output_that_cannot_be_written_keeps_nothing_else_from_being_told(
     assert told.err.count("storage: the file system refused") == 2
     assert cli.run(["doctor", "x.npz", "--json", "file/v.json"]) == 4
     assert "x.npz" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shown", [lambda text: text, lambda text: table("", [(text, "left")], [[text]])])
+@pytest.mark.parametrize(
+    "text", ["a\n::stop-commands::x", "b\x1b]0;title\x07", "  ::error::c", "##[add-path]d", "e" * 30_000]
+)
+def test_text_of_strangers_is_no_command_to_a_terminal_or_a_ci_server(
+    shown: Callable[[str], Any], text: str, capsys: pytest.CaptureFixture[str]
+):
+    say(shown(text))
+    report_error(UsageError(text, remedy=text))
+
+    told = "".join(capsys.readouterr())
+    assert all(line.isprintable() and len(line) < 3000 for line in told.splitlines())
+    assert not [line for line in told.splitlines() if line.lstrip().startswith("::") or "##[" in line]
+    assert told.count("usage: ") == 1
