@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,13 +99,26 @@ def screen() -> tuple[int | None, int | None]:
 
 def write_json(value: Any, target: str) -> None:
     """JSON to a file (atomically), or to stdout for ``-``."""
-    write_output(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n", target)
+    text = json.dumps(
+        encodable(value), indent=2, ensure_ascii=False, allow_nan=False, default=lambda each: encodable(str(each))
+    )
+    write_output(text + "\n", target)
+
+
+def encodable(value: Any) -> Any:
+    """A JSON value in which bytes of file names that are no UTF-8 stand as text, as in ``a\\udcff.h5``."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {encodable(key): encodable(each) for key, each in value.items()}
+    return [encodable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def write_output(text: str, target: str) -> None:
     """A whole text to a file (atomically, as UTF-8), or to stdout for ``-``; into what is no file (``/dev/null``, a
     pipe) as it is. `UsageError` where a dataset or a sidecar would be replaced, `StorageError`.
     """
+    text = encodable(text)
     if target == "-":
         print(text, end="")
         return

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prep.cli.output import write_json, write_output
+from prep.cli.output import encodable, write_json, write_output
 from prep.errors import PrepError, UsageError, worst_exit_code
 
 
@@ -48,6 +48,8 @@ class Outputs:
         from prep.report.github import append_summary, commands
         from prep.report.junit import junit
         from prep.report.sarif import sarif
+
+        document = encodable(document)
 
         def annotate() -> None:
             for line in commands(document):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from prep import cli
 from prep.cli.output import report_error, say, table
+from prep.engine import Journal
 from prep.errors import UsageError
 
 
@@ -99,3 +101,17 @@ def test_text_of_strangers_is_no_command_to_a_terminal_or_a_ci_server(
     assert all(line.isprintable() and len(line) < 3000 for line in told.splitlines())
     assert not [line for line in told.splitlines() if line.lstrip().startswith("::") or "##[" in line]
     assert told.count("usage: ") == 1
+
+
+def test_a_file_name_that_is_no_text_is_told_in_every_output(here: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.move("data/b", "data/b\udcff.h5")
+    outputs = ["--json", "v.json", "--junit", "j.xml", "--sarif", "s.sarif", "--html", "p.html", "--github"]
+
+    assert cli.run(["validate", "data", *outputs]) == 3
+
+    told = [each["path"] for each in json.loads(Path("v.json").read_text("utf-8"))["datasets"]]
+    assert told == ["data/a.h5", r"data/b\udcff.h5"]
+    for name in ("j.xml", "s.sarif", "p.html"):
+        assert "data/b" in Path(name).read_text("utf-8")
+    assert "internal" not in "".join(capsys.readouterr())
+    assert Journal.of(Path("data/b\udcff.h5"), "validate").path != Journal.of(Path("data/b.h5"), "validate").path
