@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prep.engine import DatasetSource, Journal, Progress, Workers, silent
 from prep.errors import IntegrityError, PrepError, UnfinishedError, UsageError, Where
-from prep.formats import ENDINGS, SIDECARS, format_of, open_container
+from prep.formats import ENDINGS, SIDECARS, format_of, no_such_dataset, open_container
 from prep.report import Report
 from prep.report.validation import Validation
 from prep.schema import load_schema
@@ -66,10 +66,8 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise UsageError(
-                "there is no such file or folder",
-                where=Where(path=str(path)),
-                remedy="give the path of a dataset or of a folder that holds some",
+            raise no_such_dataset(
+                path, "there is no such file or folder", "give the path of a dataset or of a folder that holds some"
             )
         known = {each.resolve() for each in found}
         if (whole := _dataset_of(path)) is not None:
@@ -129,12 +127,22 @@ def _dataset_of(path: Path) -> Path | None:
 
 
 def _gone(path: Path) -> IntegrityError:
+    """Why nothing is at the path of a dataset that was found: only sidecars or a link are, or nothing any more."""
+    left = [path.name + end for end in SIDECARS if path.with_name(path.name + end).exists()]
+    if path.is_symlink():
+        what, left = "this link leads to nothing", [f"a link to {path.readlink()}", *left]
+        remedy = "restore what it leads to, or remove the link"
+    elif left:
+        what = "there are sidecars of a dataset that is gone"
+        remedy = "restore or rebuild the dataset, or remove what is left of it"
+    else:
+        what, remedy = "the dataset disappeared while others were read", "restore or rebuild it, then run this again"
     return IntegrityError(
-        "there are sidecars of a dataset that is gone",
+        what,
         where=Where(path=str(path)),
-        measured=", ".join(path.name + end for end in SIDECARS if path.with_name(path.name + end).exists()),
+        measured=", ".join(left) or "nothing",
         allowed="a dataset beside its manifest and certificate",
-        remedy="restore or rebuild the dataset, or remove what is left of it",
+        remedy=remedy,
     )
 
 

@@ -115,3 +115,18 @@ def test_a_file_name_that_is_no_text_is_told_in_every_output(here: Path, capsys:
         assert "data/b" in Path(name).read_text("utf-8")
     assert "internal" not in "".join(capsys.readouterr())
     assert Journal.of(Path("data/b\udcff.h5"), "validate").path != Journal.of(Path("data/b.h5"), "validate").path
+
+
+def test_what_is_not_there_is_told_as_it_is(here: Path, capsys: pytest.CaptureFixture[str]):
+    Path("data/link.h5").symlink_to("nowhere.h5")
+    assert cli.run(["validate", "data/link.h5", "data"]) == 2
+    assert "no such file" in capsys.readouterr().err
+    assert cli.run(["validate", "data"]) == 3
+    told = capsys.readouterr().out
+    assert "this link leads to nothing" in told
+    assert "a link to nowhere.h5" in told
+    for verb in (["validate"], ["inspect"]):
+        assert cli.run([*verb, "s3://bucket/x.h5"]) == 2
+        assert "`prep verify s3://bucket/x.h5` reads it where it is" in capsys.readouterr().err
+    assert cli.run(["verify", "data/a.h5"]) == 3
+    assert "there is no a.h5.cert.json" in capsys.readouterr().err
