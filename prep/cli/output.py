@@ -28,7 +28,7 @@ _STYLES = {
     "good": "green",
     "dim": "default",
 }
-_LONGEST_CELL = 200
+_LONGEST_CELL, _LONGEST_LABEL = 200, 40
 _PATIENCE = 1.0
 _PLAIN_INTERVAL = 15.0
 
@@ -165,9 +165,20 @@ def size(count: int) -> str:
     return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
 
 
+def several(paths: Sequence[Path]) -> str:
+    """What a stage is about, in few words: the one it is about, or how many."""
+    return paths[0].name or str(paths[0]) if len(paths) == 1 else f"{len(paths)} paths"
+
+
+def _briefly(text: str) -> str:
+    line = one_line(text)
+    return line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL // 2]}…{line[-_LONGEST_LABEL // 2 :]}"
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Progress]:
     """A progress callback for one stage: a bar on a terminal once it lasts over a second, plain lines elsewhere."""
+    label = _briefly(label)
     watcher = _Bar(label) if sys.stderr.isatty() else _Lines(label)
     try:
         yield watcher
@@ -189,7 +200,7 @@ class _Bar:
                 return
             self._start()
         self._bar.update(self._task, completed=done, total=total or None)
-        self._bar.status = text
+        self._bar.status = one_line(text)
 
     def _start(self) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -206,7 +217,7 @@ class _Bar:
         target = console(error=True)
         target.soft_wrap = False  # a line that wraps would not be taken away again
         self._bar = WithStatus(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
@@ -231,7 +242,7 @@ class _Lines:
         now = time.monotonic()
         if total and now - self._said >= _PLAIN_INTERVAL:
             self._said = now
-            how = f", {text}" if text else ""
+            how = f", {one_line(text)}" if text else ""
             print(f"{self._label}: {100 * done // total} %{how}", file=sys.stderr, flush=True)
 
     def close(self) -> None:

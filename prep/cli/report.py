@@ -36,7 +36,7 @@ def report(
     Examples: `prep report data/normalized/control.h5 -o control.html` · `prep report data/ -o all.html`
     """
     from prep.cli.options import executor
-    from prep.cli.output import progress, say
+    from prep.cli.output import progress, say, several
     from prep.cli.outputs import Outputs, ended
     from prep.errors import PrepError, Refusal, worst_exit_code
     from prep.report.validation import Validation, document
@@ -47,7 +47,7 @@ def report(
         demand_page(output)
     outputs, work = Outputs(html=output), executor(workers, scheduler)
     try:
-        with progress("report " + ", ".join(path.name for path in paths)) as show:
+        with progress("report " + several(paths)) as show:
             found = validate(*paths, schema=schema, changed_only=True, workers=work, progress=show)
     except PrepError as error:
         unfound = (Validation(paths[0], None, error),)
@@ -78,9 +78,9 @@ def page_of(
     work: Executor = None,
 ) -> str:
     """The page of what was found, once the fields are measured that it shows."""
-    from prep.cli.output import progress
+    from prep.cli.output import progress, several
     from prep.verbs.report import render, sheets
 
-    with progress("measure fields of " + ", ".join(each.path.name for each in found)) as show:
+    with progress("measure fields of " + several([each.path for each in found])) as show:
         made = sheets(found, schema=schema, lock_path=lock, trust_path=trust, workers=work, progress=show)
     return render(found, made, strict=strict)

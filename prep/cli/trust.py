@@ -46,7 +46,7 @@ def validate(
     Examples: `prep validate data/` · `prep validate data/ --strict --junit junit.xml --github`
     """
     from prep.cli.options import executor
-    from prep.cli.output import progress, report_error
+    from prep.cli.output import progress, report_error, several
     from prep.cli.outputs import Outputs, ended
     from prep.cli.render import show_validations
     from prep.cli.report import page_of
@@ -57,7 +57,7 @@ def validate(
     outputs = Outputs(json=json, junit=junit, sarif=sarif, html=html, github=github)
     work = executor(workers, scheduler)
     try:
-        with progress("validate " + ", ".join(path.name for path in paths)) as show:
+        with progress("validate " + several(paths)) as show:
             found = verb(*paths, schema=schema, changed_only=changed_only, workers=work, progress=show)
     except PrepError as error:
         unfound = (Validation(paths[0], None, error),)

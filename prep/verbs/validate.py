@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from prep.engine import DatasetSource, Journal, Progress, Workers, silent
+from prep.engine import DatasetSource, Journal, Progress, Workers, one_of, silent
 from prep.errors import IntegrityError, PrepError, UnfinishedError, UsageError, Where
 from prep.formats import ENDINGS, SIDECARS, format_of, no_such_dataset, open_container
 from prep.report import Report
@@ -40,7 +40,9 @@ def validate(
     `UsageError` for a path that does not exist or a folder without datasets.
     """
     found = []
-    for path in find_datasets(paths):
+    places = find_datasets(paths)
+    for place, path in enumerate(places):
+        show = one_of(progress, place, len(places), path.name)
         if path.suffix.lower() in _SCHEMA_ENDINGS:
             found.append(_schema_alone(path))
             continue
@@ -49,11 +51,11 @@ def validate(
             continue
         try:
             if changed_only and (
-                known := certified_report(path, schema, registry_digest(), workers=workers, progress=progress)
+                known := certified_report(path, schema, registry_digest(), workers=workers, progress=show)
             ):
                 found.append(Validation(path, known, unchanged=True))
                 continue
-            found.append(Validation(path, examine(path, schema=schema, workers=workers, progress=progress)))
+            found.append(Validation(path, examine(path, schema=schema, workers=workers, progress=show)))
         except PrepError as error:
             found.append(Validation(path, None, error))
     return tuple(found)

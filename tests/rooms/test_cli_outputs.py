@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from prep import cli
-from prep.cli.output import report_error, say, table
-from prep.engine import Journal
+from prep.cli.output import progress, report_error, say, several, table
+from prep.engine import Journal, one_of
 from prep.errors import UsageError
 
 
@@ -130,3 +130,24 @@ def test_what_is_not_there_is_told_as_it_is(here: Path, capsys: pytest.CaptureFi
         assert "`prep verify s3://bucket/x.h5` reads it where it is" in capsys.readouterr().err
     assert cli.run(["verify", "data/a.h5"]) == 3
     assert "there is no a.h5.cert.json" in capsys.readouterr().err
+
+
+def test_progress_over_several_datasets_names_the_one_that_runs_and_never_goes_back():
+    told: list[tuple[int, int, str]] = []
+    for place, name in enumerate(("a.h5", "b.h5")):
+        show = one_of(lambda *each: told.append(each), place, 2, name)
+        show(0, 0)
+        show(3, 4)
+    assert [text for *_, text in told] == ["1 of 2: a.h5"] * 2 + ["2 of 2: b.h5"] * 2
+    assert [done / total for done, total, _ in told] == [0.0, 0.375, 0.5, 0.875]
+
+
+def test_a_bar_has_room_beside_many_names(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("prep.cli.output._PLAIN_INTERVAL", 0.0)
+    with progress("validate " + several([Path(f"{place:0100}.h5") for place in range(9)])) as show:
+        show(1, 2)
+    with progress("validate " + several([Path("n" * 100 + ".h5")])) as show:
+        show(1, 2)
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "validate 9 paths: 50 %"
+    assert len(second) < 60
