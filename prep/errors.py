@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-_LONGEST = 2000  # characters that are shown of one value
+LONGEST = 2000  # characters that are shown of one value
 EXIT_OK, EXIT_DATA, EXIT_USAGE, EXIT_INTEGRITY, EXIT_UNFINISHED, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
 _PRECEDENCE = (EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_INTEGRITY, EXIT_USAGE, EXIT_DATA)
 
@@ -82,9 +82,9 @@ class PrepError(Exception):
         if place := str(self.where):
             lines.append(f"  where:    {place}")
         if self.measured is not None:
-            lines.append(f"  measured: {_cut(self.measured)}")
+            lines.append(f"  measured: {shortened(self.measured)}")
         if self.allowed is not None:
-            lines.append(f"  allowed:  {_cut(self.allowed)}")
+            lines.append(f"  allowed:  {shortened(self.allowed)}")
         lines.append(f"  remedy:   {self.remedy}")
         return "\n".join(map(printable, lines))
 
@@ -96,16 +96,16 @@ class PrepError(Exception):
             "exit_code": self.exit_code,
             "what": self.what,
             "where": where,
-            "measured": None if self.measured is None else _cut(self.measured),
-            "allowed": None if self.allowed is None else _cut(self.allowed),
+            "measured": None if self.measured is None else shortened(self.measured),
+            "allowed": None if self.allowed is None else shortened(self.allowed),
             "remedy": self.remedy,
         }
 
 
-def _cut(value: object) -> str:
+def shortened(value: object, longest: int = LONGEST) -> str:
     """What a stranger has written may be of any length."""
     text = str(value)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters)"
+    return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
 
 
 def printable(text: str) -> str:

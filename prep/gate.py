@@ -272,8 +272,9 @@ def _bytes(files: Files, suffix: str, limit: int) -> bytes:
     try:
         data = files.sidecar(suffix, limit)
     except OSError as error:
+        missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         raise CertificateError(
-            f"this dataset is not certified: {name} cannot be read",
+            f"this dataset is not certified: {f'there is no {name}' if missing else f'{name} cannot be read'}",
             where=Where(path=files.address),
             measured=error.strerror,
             allowed="a certificate and a manifest beside the dataset",

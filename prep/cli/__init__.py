@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from prep.errors import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE, PrepError
+from prep.errors import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE, PrepError, printable
 from prep.memory import demand_memory
 
 _NO_THREAD = "can't start new thread"
@@ -75,7 +75,7 @@ def run(arguments: list[str]) -> int:
         return EXIT_UNFINISHED
     except OSError as error:
         _say(
-            f"storage: the system refused: {error}\n"
+            f"storage: the system refused: {printable(str(error))}\n"
             "  remedy:   check the path, its permissions and the free space, then run the command again"
         )
         return EXIT_UNFINISHED
@@ -84,7 +84,7 @@ def run(arguments: list[str]) -> int:
             _say(_NO_MEMORY)
             return EXIT_UNFINISHED
         _say(
-            f"internal: {type(error).__name__}: {error}\n"
+            f"internal: {type(error).__name__}: {printable(str(error))}\n"
             f"  where:    {_innermost(error)}\n"
             "  remedy:   this is a defect of prep, and nothing was decided about the data: please report these lines"
         )

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from prep.cli import data, diagnose, diff, doctor, keys, look, models, report, runs, trust
+from prep.cli.command import Command
 
 app = typer.Typer(
     name="prep",
@@ -41,6 +42,6 @@ for command in (
     *(models.mutate, models.compare, models.train),
     *(doctor.doctor, diagnose.diagnose, runs.evaluate, runs.predict, runs.export),
 ):
-    app.command()(command)
+    app.command(cls=Command)(command)
 app.add_typer(keys.key_app, name="key")
 app.add_typer(keys.trust_app, name="trust")

@@ -47,7 +47,7 @@ def diff(
     """
     from prep.cli.options import executor
     from prep.cli.output import progress, report_error
-    from prep.cli.outputs import Outputs
+    from prep.cli.outputs import Outputs, ended
     from prep.cli.render_diff import show_diff
     from prep.errors import PrepError
     from prep.verbs.diff import diff as verb
@@ -59,10 +59,10 @@ def diff(
         with progress(f"diff {a.name} {b.name}") as show:
             found = verb(a, b, schema=schema, split=split, check=check, deep=deep, workers=work, progress=show)
     except PrepError as error:
-        outputs.write(undone(a, b, error))
+        unwritten = outputs.write(undone(a, b, error))
         report_error(error)
-        return error.exit_code
-    outputs.write(found.to_dict())
+        return ended(error.exit_code, unwritten)
+    unwritten = outputs.write(found.to_dict())
     if not outputs.take_stdout:
         show_diff(found, verbose=verbose)
-    return found.exit_code
+    return ended(found.exit_code, unwritten)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prep.cli.arguments import Json, Scheduler, Workers
-from prep.errors import EXIT_OK, PrepError, UsageError, Where, worst_exit_code
+from prep.errors import EXIT_OK, PrepError, Refusal, UsageError, Where, worst_exit_code
 
 if TYPE_CHECKING:
     from prep.engine import Workers as Executor
@@ -41,7 +41,8 @@ def doctor(
     `prep doctor table.csv --role price=target` · `prep doctor data/ --json -`
     """
     from prep.cli.options import doctor_roles, executor
-    from prep.cli.output import progress, report_error, say, write_json
+    from prep.cli.output import progress, report_error, say
+    from prep.cli.outputs import Outputs, ended
     from prep.report.examined import Examination, document
     from prep.report.examined_text import lines
     from prep.verbs.doctor import doctor as verb
@@ -57,15 +58,15 @@ def doctor(
             allowed="with --write-schema",
             remedy="add --write-schema; --json FILE writes what was found",
         )
+    outputs = Outputs(json=json)
     try:
         with progress(f"doctor {path.name}") as show:
             found = verb(path, roles=roles, workers=work, progress=show)
     except PrepError as error:
-        if json and json != "-":  # what goes to stdout is written by whoever reports the error
-            write_json(document([Examination(path, error=error)]), json)
-        raise
-    if json:
-        write_json(document(found), json)
+        if json != "-" and (unwritten := outputs.write(document([Examination(path, error=error)]))):
+            raise Refusal([error, *unwritten]) from error
+        raise  # what goes to stdout is written by whoever reports the error
+    unwritten = outputs.write(document(found))
     if json != "-":
         for each in found:
             if each.error is not None:
@@ -74,7 +75,7 @@ def doctor(
             if each.found is not None:
                 for style, text in lines(each.found, verbose=verbose):
                     say(text, style)
-    return worst_exit_code(each.exit_code for each in found)
+    return ended(worst_exit_code(each.exit_code for each in found), unwritten)
 
 
 def _write_schema(

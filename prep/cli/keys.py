@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from prep.cli.arguments import Json, PassphraseFile, TrustFile
+from prep.cli.command import Command
 
 key_app = typer.Typer(
     no_args_is_help=True,
@@ -21,7 +22,7 @@ trust_app = typer.Typer(
 )
 
 
-@key_app.command("new")
+@key_app.command("new", cls=Command)
 def new(
     path: Annotated[
         Path | None, typer.Argument(help="Where the private key goes; by default ~/.config/prep/key.pem.")
@@ -50,7 +51,7 @@ def new(
     say(f"who trusts it runs: prep trust add {made.key.text} --owner NAME")
 
 
-@key_app.command("show")
+@key_app.command("show", cls=Command)
 def show(
     path: Annotated[Path, typer.Argument(help="A key file, private or public.")],
     passphrase_file: PassphraseFile = None,
@@ -71,13 +72,13 @@ def show(
     say(f"key id      {shown.key.id}")
     say(f"public key  {shown.key.text}")
     say("")
-    say(shown.key.pem.decode().rstrip())
+    say(shown.key.pem.decode().splitlines())
     say("")
     say("in trust.toml, which `prep trust add` writes:")
-    say(f'[[key]]\nowner = "NAME"\npublic = "{shown.key.text}"\ndatasets = ["*"]')
+    say(["[[key]]", 'owner = "NAME"', f'public = "{shown.key.text}"', 'datasets = ["*"]'])
 
 
-@trust_app.command("add")
+@trust_app.command("add", cls=Command)
 def add(
     public: Annotated[str, typer.Argument(metavar="PUBKEY", help="A public key: a PEM file, or ed25519:….")],
     owner: Annotated[str, typer.Option(metavar="NAME", help="Whose key it is.")],
@@ -107,7 +108,7 @@ def add(
     say(f"key id {added.key.id}: compare it with what {added.owner} sees (prep key show)")
 
 
-@trust_app.command("list")
+@trust_app.command("list", cls=Command)
 def listed(trust: TrustFile = None, json: Json = None) -> None:
     """Show whose signatures count, what is demanded of which datasets, and what is revoked.
 
@@ -124,7 +125,7 @@ def listed(trust: TrustFile = None, json: Json = None) -> None:
         show_trust(found)
 
 
-@trust_app.command("revoke")
+@trust_app.command("revoke", cls=Command)
 def revoke(
     what: Annotated[str, typer.Argument(metavar="WHAT", help="KEYID, OWNER, sha256:CERTIFICATE or blake3:ROOT.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; it is shown to whoever is refused.")],

@@ -102,6 +102,7 @@ def inspect_field(
 ) -> None:
     """`prep inspect --stats`: measure a field of each dataset and show it, or write it as JSON."""
     from prep.cli.output import progress, say, write_json
+    from prep.engine import one_of
     from prep.verbs.look import look as verb
 
     if table:
@@ -114,7 +115,7 @@ def inspect_field(
         )
     found = []
     with progress(f"inspect {field}") as show:
-        for path in datasets:
+        for place, path in enumerate(datasets):
             found.append(
                 verb(
                     path,
@@ -125,7 +126,7 @@ def inspect_field(
                     lock_path=lock,
                     trust_path=trust,
                     workers=workers,
-                    progress=show,
+                    progress=one_of(show, place, len(datasets), path.name),
                 )
             )
     if json:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prep.cli.output import say, screen, size, table
+from prep.cli.output import say, screen, size, table, write_output
 from prep.report.text import lines
 from prep.verbs.compare import LABELS, Comparison
 from prep.verbs.inspect import Inspection, SummaryRow
@@ -99,12 +99,10 @@ def show_runs(found: Sequence[Mapping[str, Any]], output: Path | None) -> None:
     _say_and_write(table("finished runs, frozen weights", columns, body), output)
 
 
-def _say_and_write(text: str, output: Path | None) -> None:
-    say(text)
+def _say_and_write(lines: list[str], output: Path | None) -> None:
+    say(lines)
     if output is not None:
-        from prep.formats.commit import write_atomically
-
-        write_atomically(output, (text + "\n").encode())
+        write_output("\n".join(lines) + "\n", str(output))
 
 
 def show_inspection(found: Inspection) -> None:
@@ -132,7 +130,7 @@ def show_inspection(found: Inspection) -> None:
         say(f"  schema     embedded, {len(schema.splitlines())} lines (prep inspect --json - shows it)")
 
 
-def _fields_table(found: Inspection) -> str:
+def _fields_table(found: Inspection) -> list[str]:
     rows = []
     for field in (*found.spec.fields, *found.spec.constants):
         chunk_rows, chunks, codecs = found.layout[field.name]
@@ -158,7 +156,7 @@ def _fields_table(found: Inspection) -> str:
     return table("", [(name, "left") for name in columns], rows)
 
 
-def _statistics_table(statistics: Mapping[str, Any]) -> str:
+def _statistics_table(statistics: Mapping[str, Any]) -> list[str]:
     rows = []
     for state in ("raw", "normalized"):
         for name, entry in statistics.get(state, {}).items():

@@ -36,28 +36,36 @@ def report(
     Examples: `prep report data/normalized/control.h5 -o control.html` · `prep report data/ -o all.html`
     """
     from prep.cli.options import executor
-    from prep.cli.output import progress, say, write_output
-    from prep.errors import PrepError, worst_exit_code
-    from prep.report.validation import Validation
+    from prep.cli.output import progress, say, several
+    from prep.cli.outputs import Outputs, ended
+    from prep.errors import PrepError, Refusal, worst_exit_code
+    from prep.report.validation import Validation, document
     from prep.verbs.report import demand_page
     from prep.verbs.validate import validate
 
     if output != "-":
         demand_page(output)
-    work = executor(workers, scheduler)
+    outputs, work = Outputs(html=output), executor(workers, scheduler)
     try:
-        with progress("report " + ", ".join(path.name for path in paths)) as show:
+        with progress("report " + several(paths)) as show:
             found = validate(*paths, schema=schema, changed_only=True, workers=work, progress=show)
     except PrepError as error:
-        write_output(page_of((Validation(paths[0], None, error),), schema=schema, strict=strict), output)
+        unfound = (Validation(paths[0], None, error),)
+        if unwritten := outputs.write(
+            document(unfound, strict=strict), lambda: page_of(unfound, schema=schema, strict=strict)
+        ):
+            raise Refusal([error, *unwritten]) from error
         raise
-    write_output(page_of(found, schema=schema, strict=strict, lock=lock, trust=trust, work=work), output)
+    unwritten = outputs.write(
+        document(found, strict=strict),
+        lambda: page_of(found, schema=schema, strict=strict, lock=lock, trust=trust, work=work),
+    )
     code = worst_exit_code(each.exit_code(strict=strict) for each in found)
     if output != "-":
         good = sum(each.exit_code(strict=strict) == 0 for each in found)
         told = f"{good} of {len(found)} datasets passed" if len(found) > 1 else "passed" if good else "not passed"
-        say(f"{told}: {output}", "good" if code == 0 else "verdict-bad")
-    raise typer.Exit(code)
+        say(told if unwritten else f"{told}: {output}", "good" if code == 0 else "verdict-bad")
+    raise typer.Exit(ended(code, unwritten))
 
 
 def page_of(
@@ -70,9 +78,9 @@ def page_of(
     work: Executor = None,
 ) -> str:
     """The page of what was found, once the fields are measured that it shows."""
-    from prep.cli.output import progress
+    from prep.cli.output import progress, several
     from prep.verbs.report import render, sheets
 
-    with progress("measure fields of " + ", ".join(each.path.name for each in found)) as show:
+    with progress("measure fields of " + several([each.path for each in found])) as show:
         made = sheets(found, schema=schema, lock_path=lock, trust_path=trust, workers=work, progress=show)
     return render(found, made, strict=strict)

@@ -46,8 +46,8 @@ def validate(
     Examples: `prep validate data/` · `prep validate data/ --strict --junit junit.xml --github`
     """
     from prep.cli.options import executor
-    from prep.cli.output import progress, report_error
-    from prep.cli.outputs import Outputs
+    from prep.cli.output import progress, report_error, several
+    from prep.cli.outputs import Outputs, ended
     from prep.cli.render import show_validations
     from prep.cli.report import page_of
     from prep.errors import PrepError
@@ -57,18 +57,19 @@ def validate(
     outputs = Outputs(json=json, junit=junit, sarif=sarif, html=html, github=github)
     work = executor(workers, scheduler)
     try:
-        with progress("validate " + ", ".join(path.name for path in paths)) as show:
+        with progress("validate " + several(paths)) as show:
             found = verb(*paths, schema=schema, changed_only=changed_only, workers=work, progress=show)
     except PrepError as error:
         unfound = (Validation(paths[0], None, error),)
-        outputs.write(document(unfound, strict=strict), lambda: page_of(unfound, schema=schema, strict=strict))
+        told = document(unfound, strict=strict)
+        unwritten = outputs.write(told, lambda: page_of(unfound, schema=schema, strict=strict))
         report_error(error)
-        raise typer.Exit(error.exit_code) from error
+        raise typer.Exit(ended(error.exit_code, unwritten)) from error
     told = document(found, strict=strict)
-    outputs.write(told, lambda: page_of(found, schema=schema, strict=strict, work=work))
+    unwritten = outputs.write(told, lambda: page_of(found, schema=schema, strict=strict, work=work))
     if not outputs.take_stdout:
         show_validations(told, verbose=verbose)
-    raise typer.Exit(told["exit_code"])
+    raise typer.Exit(ended(told["exit_code"], unwritten))
 
 
 def certify(

@@ -6,7 +6,7 @@ on which of them is done first: segments are examined on their own and merged in
 """
 
 from prep.engine.digests import all_digests, swept
-from prep.engine.executor import Progress, Workers, available_workers, demand_scheduler, ordered, silent
+from prep.engine.executor import Progress, Workers, available_workers, demand_scheduler, one_of, ordered, silent
 from prep.engine.journal import Journal
 from prep.engine.run import Measurements, run
 from prep.engine.source import DatasetSource
@@ -20,6 +20,7 @@ __all__ = [
     "all_digests",
     "available_workers",
     "demand_scheduler",
+    "one_of",
     "ordered",
     "run",
     "silent",

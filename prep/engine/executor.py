@@ -21,6 +21,8 @@ scheduler file, or None for a thread a core.
 PATIENCE = 60.0
 """Seconds that work waits for a scheduler without workers."""
 
+_STEPS = 10_000
+
 
 class Progress(Protocol):
     """Told how much of a stage is done; ``total`` may be 0 while unknown. ``text`` is one line on how it goes."""
@@ -30,6 +32,18 @@ class Progress(Protocol):
 
 def silent(done: int, total: int, text: str = "") -> None:
     """A `Progress` that shows nothing."""
+
+
+def one_of(progress: Progress, place: int, count: int, name: str) -> Progress:
+    """What is done of the ``place``-th of ``count`` things, told as a part of them all; of several, which one it is."""
+    if count == 1:
+        return progress
+
+    def told(done: int, total: int, text: str = "") -> None:
+        here = f"{place + 1} of {count}: {name}" + (f", {text}" if text else "")
+        progress(place * _STEPS + (_STEPS * done // total if total else 0), count * _STEPS, here)
+
+    return told
 
 
 def available_workers() -> int:

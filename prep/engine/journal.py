@@ -77,7 +77,7 @@ class Journal:
     @classmethod
     def of(cls, dataset: Path, verb: str, context: str = "") -> Journal:
         """The journal of a verb over the dataset at a path, in `cache_folder`."""
-        name = framed_digest("journal", str(dataset.resolve()).encode(), verb.encode()).hex()[:32]
+        name = framed_digest("journal", os.fsencode(dataset.resolve()), verb.encode()).hex()[:32]
         return cls(cache_folder() / f"{name}.sqlite", context)
 
     def __reduce__(self) -> tuple[Any, ...]:

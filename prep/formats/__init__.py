@@ -24,6 +24,7 @@ FORMATS = Table("formats", {"hdf5": "prep.formats.hdf5:Hdf5", "zarr": "prep.form
 __all__ = [
     "ENDINGS",
     "FORMATS",
+    "SIDECARS",
     "ByteRange",
     "Container",
     "FieldLayout",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 ENDINGS = {".h5": "hdf5", ".hdf5": "hdf5", ".nc": "hdf5", ".zarr": "zarr"}  # lower case; any case is read
+SIDECARS = (".manifest", ".cert.json")  # what stands beside a dataset, by what follows its name
 
 
 class Format(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from numpy.typing import NDArray
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.errors import IntegrityError, UsageError, Where
 
+# A path keeps one slash of the two.
+_ADDRESS = re.compile("([a-z][a-z0-9+.-]+):/{1,2}(.+)", re.DOTALL)
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Codec = Mapping[str, Any]
 Bytes = bytes | bytearray | memoryview | NDArray[Any]
@@ -146,10 +149,19 @@ def foreign(path: Path | str, what: str = "this dataset was not written by prep"
     )
 
 
-def no_such_dataset(path: Path | str) -> UsageError:
-    """The error for a path where nothing is."""
-    return UsageError(
-        "there is no dataset at this path",
-        where=Where(path=str(path)),
-        remedy="check the path, or make the dataset with `prep generate` or `prep ingest`",
-    )
+def no_such_dataset(
+    path: Path | str,
+    what: str = "there is no dataset at this path",
+    remedy: str = "check the path, or make the dataset with `prep generate` or `prep ingest`",
+) -> UsageError:
+    """The error for a path where nothing is; of an address, it says who reads it."""
+    if address := _ADDRESS.fullmatch(str(path)):
+        scheme, rest = address.groups()
+        return UsageError(
+            "this is an address, and datasets are read from disk here",
+            where=Where(path=f"{scheme}://{rest}"),
+            measured=f"an address ({scheme})",
+            allowed="a path on this machine",
+            remedy=f"copy it here; `prep verify {scheme}://{rest}` reads it where it is",
+        )
+    return UsageError(what, where=Where(path=str(path)), remedy=remedy)

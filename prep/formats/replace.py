@@ -1,4 +1,6 @@
-"""What a new dataset may replace: nothing, or what prep wrote itself; never an input, never somebody else's files."""
+"""What a new dataset may replace: nothing, or what prep wrote itself; never an input, never somebody else's files. And
+what a text may not replace.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from prep.errors import IntegrityError, UsageError, Where
+from prep.formats import ENDINGS, SIDECARS
 from prep.formats.commit import storage_errors
 from prep.formats.hdf5_container import bears_mark
 from prep.formats.layout import HDF5_SIGNATURE
 from prep.formats.rules import MARK
 from prep.formats.tree import DOCUMENTS
 
+_SETTINGS = (".yaml", ".yml", ".toml", ".lock")
 _ZARR_TREE = re.compile(r"[^/]+(/zarr\.json|(/c(/\d+)*)?)")
 
 
@@ -32,6 +36,41 @@ def demand_no_input(output: Path, inputs: Iterable[Path]) -> None:
                 allowed="an output apart from every input",
                 remedy="name another output",
             )
+
+
+def demand_text(output: Path, inputs: Iterable[Path] = ()) -> None:
+    """`UsageError` where a text (JSON, a page, a table) at ``output`` would replace one of the files ``inputs``, a
+    schema or lock, or would be, replace or lie in a dataset or a sidecar of one; symbolic links are resolved.
+    """
+    written = output.resolve()
+    kind = ""
+    endings = tuple(name.lower() for name in (output.name, written.name))
+    if any(written == each.resolve() or _same_file(output, each) for each in inputs):
+        kind = "a file that this command reads or writes besides"
+    elif any(name.endswith(SIDECARS) for name in endings):
+        kind = "a sidecar, which prep writes beside a dataset"
+    elif any((folder / "zarr.json").is_file() for folder in (written, *written.parents)):
+        kind = "a Zarr dataset, or a part of one"
+    elif any(name.endswith(tuple(ENDINGS)) for name in endings) or _is_hdf5(output):
+        kind = "a dataset"
+    elif output.is_file() and any(name.endswith(_SETTINGS) for name in endings):
+        kind = "a schema, a configuration or a lock"
+    if kind:
+        raise UsageError(
+            "the output would take the place of other data",
+            where=Where(path=str(output)),
+            measured=kind,
+            allowed="a file for a text, apart from datasets, their sidecars and every input",
+            remedy="name another file for this output",
+        )
+
+
+def _is_hdf5(path: Path) -> bool:
+    with suppress(OSError):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                return file.read(len(HDF5_SIGNATURE)) == HDF5_SIGNATURE
+    return False
 
 
 def demand_replaceable(path: Path, *, folder: bool, manifest: Path) -> None:

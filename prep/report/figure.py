@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prep.blocks import Array
+from prep.errors import printable
 from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ def _head(place: Any, look: FieldLook) -> None:
 
 
 def _plain(text: str) -> str:
-    """Text of a dataset as it is: a dollar sign begins no formula."""
-    return text.replace("$", r"\$")
+    """Text of a dataset as it is: a dollar sign begins no formula, and what no font can show is written out."""
+    return printable(text).replace("$", r"\$")
 
 
 def _axis(look: FieldLook, room: int = 0) -> str:

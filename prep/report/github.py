@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prep.formats.commit import storage_errors
 from prep.report.outcomes import Outcome, outcomes, source_root, verb
+from prep.report.said import clean
 
 _MOST = 10
 _SUMMARY_BYTES = 1 << 20
@@ -48,11 +50,11 @@ def summary(document: Mapping[str, Any]) -> str:
 
 
 def append_summary(document: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> bool:
-    """Add the summary to the file that GitHub names; False where it names none."""
+    """Add the summary to the file that GitHub names; False where it names none. `StorageError` where it cannot be."""
     place = environment.get("GITHUB_STEP_SUMMARY", "")
     if not place:
         return False
-    with open(place, "a", encoding="utf-8") as file:
+    with storage_errors(Path(place)), open(place, "a", encoding="utf-8") as file:
         file.write(summary(document))
     return True
 
@@ -99,14 +101,14 @@ def _dataset(each: Mapping[str, Any]) -> str:
 
 def _cell(text: str) -> str:
     """Text of strangers is text in a table, and neither markup nor another cell."""
-    text = text.replace("&", "&amp;")
+    text = clean(text).replace("&", "&amp;")
     for sign in "<>|`@\\*_[]~":
         text = text.replace(sign, f"&#{ord(sign)};")
     return " ".join(text.split())
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return clean(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

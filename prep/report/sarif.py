@@ -58,7 +58,9 @@ def _rule(name: str) -> dict[str, Any]:
 
 
 def _result(row: Outcome, rule: int) -> dict[str, Any]:
-    identity = "\0".join([row.dataset, row.check, row.field, *([str(row.nth)] if row.nth > 1 else [])])
+    identity = "\0".join(
+        [_location(row.path)["uri"], row.dataset, row.check, row.field, *([str(row.nth)] if row.nth > 1 else [])]
+    )
     place: dict[str, Any] = {"artifactLocation": _location(row.place)}
     if row.line:
         place["region"] = {"startLine": row.line}
@@ -68,7 +70,7 @@ def _result(row: Outcome, rule: int) -> dict[str, Any]:
         "level": _LEVELS[row.status],
         "message": {"text": f"{row.title}\n{row.text}"},
         "locations": [{"physicalLocation": place}],
-        "partialFingerprints": {"datasetCheckField/v1": hashlib.sha256(identity.encode()).hexdigest()},
+        "partialFingerprints": {"pathDatasetCheckField/v1": hashlib.sha256(identity.encode()).hexdigest()},
         "properties": {"dataset": row.path},
     }
 

@@ -39,7 +39,7 @@ class _Block:
         all there is to say; with ``verbose`` also for the rows that passed.
         """
         rows = self.rows if verbose else self.bad[:shown]
-        found = _wrapped(self.head, self.style, width, "  ")
+        found = _wrapped(printable(self.head), self.style, width, "  ")
         heading, *aligned = _aligned(rows)
         if any(row.examined for row in rows):
             found.append(("dim", _row(heading, width, cut=True)[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from prep.engine import DatasetSource, Progress, Workers, run, silent
+from prep.engine import DatasetSource, Progress, Workers, one_of, run, silent
 from prep.errors import PrepError, UnfinishedError, Where
 from prep.folds import Fold
 from prep.importers import IMPORTERS
@@ -44,9 +44,10 @@ def doctor(
     if files == [place]:
         return (Examination(place, examine(place, roles or {}, workers=workers, progress=progress)),)
     found = []
-    for each in files:
+    for index, each in enumerate(files):
+        show = one_of(progress, index, len(files), each.name)
         try:
-            found.append(Examination(each, examine(each, roles or {}, workers=workers, progress=progress)))
+            found.append(Examination(each, examine(each, roles or {}, workers=workers, progress=show)))
         except PrepError as error:
             found.append(Examination(each, error=error))
     return tuple(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prep.engine import Progress, Workers, silent
+from prep.engine import Progress, Workers, one_of, silent
 from prep.errors import PrepError, UsageError, Where
 from prep.formats.commit import write_atomically
 from prep.gate import CertifiedDataset
@@ -88,7 +88,7 @@ def sheets(
             trust_path=trust_path,
             drawn=index < MOST_DATASETS,
             workers=workers,
-            progress=progress,
+            progress=one_of(progress, index, len(found), each.path.name),
         )
         for index, each in enumerate(found)
     )

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from prep.engine import DatasetSource, Journal, Progress, Workers, silent
+from prep.engine import DatasetSource, Journal, Progress, Workers, one_of, silent
 from prep.errors import IntegrityError, PrepError, UnfinishedError, UsageError, Where
-from prep.formats import ENDINGS, format_of, open_container
+from prep.formats import ENDINGS, SIDECARS, format_of, no_such_dataset, open_container
 from prep.report import Report
 from prep.report.validation import Validation
 from prep.schema import load_schema
@@ -21,7 +21,6 @@ from prep.verbs.unchanged import certified_report
 
 DATASET_ENDINGS = tuple(ENDINGS)
 _SCHEMA_ENDINGS = (".yaml", ".yml")
-_SIDECARS = (".manifest", ".cert.json")
 
 
 def validate(
@@ -41,7 +40,9 @@ def validate(
     `UsageError` for a path that does not exist or a folder without datasets.
     """
     found = []
-    for path in find_datasets(paths):
+    places = find_datasets(paths)
+    for place, path in enumerate(places):
+        show = one_of(progress, place, len(places), path.name)
         if path.suffix.lower() in _SCHEMA_ENDINGS:
             found.append(_schema_alone(path))
             continue
@@ -50,11 +51,11 @@ def validate(
             continue
         try:
             if changed_only and (
-                known := certified_report(path, schema, registry_digest(), workers=workers, progress=progress)
+                known := certified_report(path, schema, registry_digest(), workers=workers, progress=show)
             ):
                 found.append(Validation(path, known, unchanged=True))
                 continue
-            found.append(Validation(path, examine(path, schema=schema, workers=workers, progress=progress)))
+            found.append(Validation(path, examine(path, schema=schema, workers=workers, progress=show)))
         except PrepError as error:
             found.append(Validation(path, None, error))
     return tuple(found)
@@ -67,16 +68,14 @@ def find_datasets(paths: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if not path.exists():
-            raise UsageError(
-                "there is no such file or folder",
-                where=Where(path=str(path)),
-                remedy="give the path of a dataset or of a folder that holds some",
+            raise no_such_dataset(
+                path, "there is no such file or folder", "give the path of a dataset or of a folder that holds some"
             )
         known = {each.resolve() for each in found}
         if (whole := _dataset_of(path)) is not None:
             found.extend(each for each in _built_by(whole) if each.resolve() not in known)
             continue
-        names = {each.with_name(each.name.removesuffix(end)) for end in _SIDECARS for each in path.rglob(f"*{end}")}
+        names = {each.with_name(each.name.removesuffix(end)) for end in SIDECARS for each in path.rglob(f"*{end}")}
         names |= {each for each in path.rglob("*") if each.suffix.lower() in DATASET_ENDINGS}
         below = sorted(each for each in names if not each.name.startswith("."))
         normalised = [each for each in below if not (each.parent.name == "raw" and (_is_raw(each)))]
@@ -123,19 +122,29 @@ def _dataset_of(path: Path) -> Path | None:
             return folder
     if path.is_dir():
         return path if (path / "zarr.json").exists() else None
-    for end in _SIDECARS:
+    for end in SIDECARS:
         if path.name.endswith(end):
             return path.with_name(path.name.removesuffix(end))
     return path
 
 
 def _gone(path: Path) -> IntegrityError:
+    """Why nothing is at the path of a dataset that was found: only sidecars or a link are, or nothing any more."""
+    left = [path.name + end for end in SIDECARS if path.with_name(path.name + end).exists()]
+    if path.is_symlink():
+        what, left = "this link leads to nothing", [f"a link to {path.readlink()}", *left]
+        remedy = "restore what it leads to, or remove the link"
+    elif left:
+        what = "there are sidecars of a dataset that is gone"
+        remedy = "restore or rebuild the dataset, or remove what is left of it"
+    else:
+        what, remedy = "the dataset disappeared while others were read", "restore or rebuild it, then run this again"
     return IntegrityError(
-        "there are sidecars of a dataset that is gone",
+        what,
         where=Where(path=str(path)),
-        measured=", ".join(path.name + end for end in _SIDECARS if path.with_name(path.name + end).exists()),
+        measured=", ".join(left) or "nothing",
         allowed="a dataset beside its manifest and certificate",
-        remedy="restore or rebuild the dataset, or remove what is left of it",
+        remedy=remedy,
     )
 
 

@@ -71,18 +71,25 @@ def test_a_browser_opens_pages_of_every_kind(pages: Path, hostile: list[Path]):
     browse(lambda tab: look(tab, [*sorted(pages.glob("*.html")), *hostile]))
 
 
+FOUR = """[...document.querySelectorAll('td.picture + td.number')].filter(first => first.dataset.label === 'mean').map(
+first => { let tops = {}, each = first; for (let i = 0; i < 4; i++, each = each.nextElementSibling) {
+const top = Math.round(each.getBoundingClientRect().top); tops[top] = (tops[top] || 0) + 1 }
+return Object.values(tops).join('+') }).filter((each, i, all) => all.indexOf(each) === i)"""
+
+
 async def look(tab: Tab, places: list[Path]) -> None:
     """What has to hold of every page in a browser."""
     axe = files("axe_core_python").joinpath("axe.min.js").read_text()
     for place in places:
-        for width, dark in ((390, True), (960, False), (1440, False)):
+        for width, dark in ((390, True), (600, False), (960, False), (1440, False)):
             await tab.open(place.as_uri(), width=width, dark=dark)
             told = [each for each in tab.events if each["method"].startswith(("Log.", "Runtime.exc", "Runtime.cons"))]
             asked = [each["params"]["request"]["url"] for each in tab.events if "WillBeSent" in each["method"]]
             assert (told, set(asked)) == ([], {place.as_uri()}), place.name
             await tab.run("document.querySelectorAll('details').forEach(each => each.open = true)")
             assert await tab.run("document.documentElement.scrollWidth <= innerWidth"), (place.name, width)
-            if width != 960:
+            assert set(await tab.run(FOUR)) <= {"4", "2+2"}, (place.name, width)
+            if width not in (600, 960):
                 await tab.run(f"{axe}; 0")
                 assert await tab.run(AXE) == [], (place.name, width, dark)
         found = (await tab.ask("Accessibility.getFullAXTree"))["nodes"]

@@ -225,6 +225,12 @@ def test_sarif_points_at_the_line_of_the_schema_and_holds_no_alert_for_what_pass
     assert [each["partialFingerprints"] for each in again] == [each["partialFingerprints"] for each in run["results"]]
 
 
+def test_alerts_of_two_files_with_one_dataset_name_are_two():
+    found = document([Validation(Path(f"{part}/a.h5"), report(result("finite"))) for part in ("x", "y")], strict=False)
+    told = [each["partialFingerprints"] for each in json.loads(sarif(found))["runs"][0]["results"]]
+    assert told[0] != told[1]
+
+
 def test_a_place_outside_of_the_working_folder_is_a_whole_address(tmp_path: Path):
     found = document([Validation(tmp_path / "x y.h5", None, DataError("wrong", remedy="mend"))], strict=False)
     (each,) = json.loads(sarif(found))["runs"][0]["results"]
@@ -245,7 +251,7 @@ def test_places_are_relative_to_the_checkout_of_the_ci_server(tmp_path: Path, mo
 
 def test_annotations_are_one_line_each_and_no_text_of_strangers_is_a_command():
     lines = commands(mixed())
-    assert all(line.startswith(("::error ", "::warning ")) and "\n" not in line for line in lines)
+    assert all(line.startswith(("::error ", "::warning ")) and line.isprintable() for line in lines)
     (line,) = [each for each in lines if "standardised" in each]
     assert line.startswith("::error file=schemas/demo.yaml,line=9,title=demo%3A standardised on inputs::a|b")
     assert "100 %25, a:b" in line
@@ -394,31 +400,47 @@ def test_a_schema_without_its_dataset_is_loaded_strictly(certified_copy: Path):
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certified_copy: Path):
+def act(folder: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """The script of the action's last step, as the runner calls it."""
-    action = yaml.safe_load((ROOT / "action.yml").read_text())
-    script = action["runs"]["steps"][-1]["run"]
-    outputs = {name: each["value"].removesuffix(" }}") for name, each in action["outputs"].items()}
-    (certified_copy / "schemas/regression.yaml").write_text("broken")
+    script = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"][-1]["run"]
     environment = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "PATHS": "\n  data/normalized/regression.h5 \n\n",
-        "STRICT": "true",
-        "CHANGED_ONLY": "true",
         "OUTPUT": "out put",
-        "GITHUB_OUTPUT": str(certified_copy / "outputs"),
-        "GITHUB_STEP_SUMMARY": str(certified_copy / "summary"),
+        "GITHUB_OUTPUT": str(folder / "outputs"),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary"),
+        **settings,
     }
-    done = subprocess.run(
+    return subprocess.run(
         ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script],
-        cwd=certified_copy,
+        cwd=folder,
         env=environment,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    ("strict", "paths", "code"), [("True", "a b.h5\r\n", 3), ("FALSE", "a b.h5", 3), ("1", "a b.h5", 2)]
+)
+def test_the_action_reads_its_inputs_as_people_write_them(strict: str, paths: str, code: int, tmp_path: Path):
+    (tmp_path / "a b.h5").write_text("no dataset")
+    done = act(tmp_path, PATHS=paths, STRICT=strict, CHANGED_ONLY="false")
+    assert done.returncode == code, done.stderr
+    if code == 2:
+        assert "::error title=prep validate::input strict is neither true nor false" in done.stdout
+    else:
+        assert json.loads((tmp_path / "out put/validation.json").read_text())["strict"] is (strict == "True")
+
+
+def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certified_copy: Path):
+    action = yaml.safe_load((ROOT / "action.yml").read_text())
+    outputs = {name: each["value"].removesuffix(" }}") for name, each in action["outputs"].items()}
+    (certified_copy / "schemas/regression.yaml").write_text("broken")
+    paths = "\n  data/normalized/regression.h5 \n\n"
+    done = act(certified_copy, PATHS=paths, STRICT="true", CHANGED_ONLY="true")
     assert done.returncode == 2, done.stderr
     told = dict(line.split("=") for line in (certified_copy / "outputs").read_text().splitlines())
     assert {name: str(value).partition(".outputs.")[2] for name, value in outputs.items()} == {
@@ -440,6 +462,10 @@ def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certif
         ("data/normalized/control.h5", True),
         ("data/normalized/control.h5.manifest", True),
         ("data/normalized/x.zarr/inputs/c/0", True),
+        ("data/normalized/control.hdf5", True),
+        ("data/normalized/control.nc.cert.json", True),
+        ("data/normalized/CONTROL.H5", True),
+        ("data/h5/readme.txt", False),
         ("schemas/control.yaml", True),
         ("data/raw/control.h5", False),
         ("prep/report/sarif.py", False),
