@@ -31,7 +31,7 @@ def draw(look: FieldLook, kinds: Sequence[str], form: str) -> bytes:
     with mpl.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "prep"}):
         figure = Figure(figsize=(12, sum(heights)), layout="constrained", facecolor="white")
         places: Any = figure.subfigures(len(heights), 1, height_ratios=heights, hspace=0.02)
-        _head(places[0], look)
+        _head(places[0], look, "histogram" in kinds)
         for place, (_, fill) in zip(places[1:], parts, strict=True):
             fill(place)
         page = io.BytesIO()
@@ -39,10 +39,10 @@ def draw(look: FieldLook, kinds: Sequence[str], form: str) -> bytes:
     return page.getvalue()
 
 
-def _head(place: Any, look: FieldLook) -> None:
+def _head(place: Any, look: FieldLook, counted: bool) -> None:
     panel = look.panels[0]
     place.text(0.01, 0.72, _plain(look.title()), fontsize=13, weight="bold", va="center")
-    over = f" (histograms over every {panel.stride}. of them)" if panel.stride > 1 else ""
+    over = f" (histograms over every {panel.stride}. of them)" if counted and panel.stride > 1 else ""
     about = f"split {panel.split}, {panel.samples:,} samples{over}, {panel.values} values; {look.standing()}"
     place.text(0.01, 0.28, _plain(about)[:170], fontsize=9, color="#555555", va="center")
 
@@ -147,10 +147,10 @@ def _series(look: FieldLook) -> tuple[float, Any]:
                 axes.plot(*_thinned(sample.at, drawn), lw=1, label=_plain(label) or None)
             more = f", the first {LINES} of {len(found)}" if len(found) > LINES else ""
             axes.set_title(f"sample {sample.row}{more}", fontsize=9, loc="left")
-            axes.set_ylabel(_axis(look, 20))
             if any(label for label, _ in found):
                 axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper left", bbox_to_anchor=(1.0, 1.05))
         every[-1].set_xlabel(_plain(look.time_label))
+        place.supylabel(_axis(look, 2 * _LONG), fontsize=9)
 
     return 1.9 * rows + 0.4, fill
 

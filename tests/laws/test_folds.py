@@ -68,6 +68,8 @@ def data() -> dict[str, Array]:
     states[90] = states[30]
     targets = states[:, -1, :2] @ [[1.0, 2.0], [0.5, -1.0]] + 0.3 * random.standard_normal((ROWS, 2))
     signal = random.standard_normal((ROWS, 12))
+    labels = random.choice([1.0, 2.0, 3.0], ROWS)
+    labels[30] = 2.0  # the row that a law changes is one that `Histograms` counts
     return {
         "signal": signal.astype(np.float32),
         "echo": (signal + np.roll(signal, 2, axis=1) + 0.1 * random.standard_normal(signal.shape)).astype(np.float32),
@@ -77,7 +79,7 @@ def data() -> dict[str, Array]:
         "matrices": (factors @ factors.conj().swapaxes(1, 2)).astype(np.complex64),
         "energy": np.cumsum(random.standard_normal(ROWS)),
         "counts": random.integers(1, 50, (ROWS, 12)).astype(np.int16),
-        "label": random.choice([1.0, 2.0, 3.0], ROWS),
+        "label": labels,
         "group": group,
         "trajectory": np.arange(ROWS) // 4,
     }
