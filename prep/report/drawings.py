@@ -10,7 +10,7 @@ from markupsafe import Markup
 from prep.blocks import Array
 from prep.report.bars import rebinned
 from prep.report.looked import Panel, log_counts
-from prep.report.said import number, power_of_ten
+from prep.report.said import apart, power_of_ten
 from prep.report.sheet import Matrices
 from prep.report.strokes import Picture
 
@@ -32,7 +32,7 @@ def histogram(panel: Panel, index: int, kind: str, name: str, *, log: bool) -> M
     summed = rebinned(counts, _BINS) if len(counts) > _BINS else np.asarray(counts, np.float64)
     heights = np.log1p(summed) if log else summed
     top = float(heights.max(initial=0.0)) or 1.0
-    low, high = number(panel.min[index], 3), number(panel.max[index], 3)
+    low, high = apart(panel.min[index], panel.max[index], 3)
     title = f"{panel.label} values of {name}, {low} to {high}, counts on a {'logarithmic' if log else 'linear'} scale"
     drawn = Picture(_BINS * 3, 30, title, "strip", stretch=True)
     step = _BINS * 3 / len(heights)
@@ -67,7 +67,8 @@ def share_bars(before: float | None, after: float, most: float, title: str) -> M
     drawn = Picture(200, 16, title, "strip low", stretch=True)
     if before is not None and np.isfinite(before):
         drawn.add("rect", "before", x=0, y=1, width=200 * before / (most or 1.0), height=6)
-    drawn.add("rect", "after", x=0, y=9 if before is not None else 4, width=200 * after / (most or 1.0), height=6)
+    if np.isfinite(after):
+        drawn.add("rect", "after", x=0, y=9 if before is not None else 4, width=200 * after / (most or 1.0), height=6)
     return drawn.done()
 
 
@@ -78,7 +79,10 @@ def spectrum(found: Matrices, name: str) -> Markup:
     shares = found.shares
     if not len(shares):
         return Markup("")
-    floor = float(np.nanmedian(found.floor / found.eigenvalues[:, 0]))
+    with np.errstate(all="ignore"):
+        floor = float(
+            np.nanmedian(np.where(found.eigenvalues[:, 0] > 0, found.floor / found.eigenvalues[:, 0], np.nan))
+        )
     count = min(shares.shape[1], max(int(found.rank.max()) + 1, 4))
     logs = np.log10(np.maximum(shares[:, :count], max(floor, 10**-_DEEPEST)))
     depth = max(-float(logs.min()), 1.0)

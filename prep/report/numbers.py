@@ -8,8 +8,14 @@ import numpy as np
 
 
 def told_apart(values: Sequence[float], spread: float = 0.0) -> list[str]:
-    """Every value with four significant digits, or with more where four do not show the range of all of them (or
-    ``spread``, where that is larger); ``-`` for NaN.
+    """Every value with `digits_apart` significant digits; ``-`` for NaN."""
+    digits = digits_apart(values, spread)
+    return ["-" if np.isnan(each) else f"{each:.{digits}g}" for each in values]
+
+
+def digits_apart(values: Sequence[float], spread: float = 0.0) -> int:
+    """Four significant digits, or more where four do not show the range of ``values`` (or ``spread``, where that is
+    larger).
     """
     finite = np.asarray([each for each in values if np.isfinite(each)])
     digits = 4
@@ -18,4 +24,4 @@ def told_apart(values: Sequence[float], spread: float = 0.0) -> list[str]:
             span, size = max(float(np.ptp(finite)), spread), float(np.abs(finite).max())
         if 0 < span < size:
             digits = int(np.clip(3 + np.ceil(np.log10(size) - np.log10(span)), 4, 17))
-    return ["-" if np.isnan(each) else f"{each:.{digits}g}" for each in values]
+    return digits

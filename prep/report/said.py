@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from prep.report.numbers import digits_apart
+
 LONGEST = 400
 _POWERS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 # No place in XML or a page: control characters, surrogates, and marks that turn the direction of what follows.
@@ -31,12 +33,18 @@ def number(value: Any, digits: int = 4) -> str:
     if not isinstance(value, int | float | np.number) or np.isnan(real := float(value)):
         return "–"
     if 1000 <= abs(real) < 1e6:
-        return f"{real:,.0f}".replace("-", "−")
+        return f"{real:,.{max(digits - len(str(int(abs(real)))), 0)}f}".replace("-", "−")
     text = f"{real:.{digits}g}".replace("inf", "∞").replace("-", "−")
     mantissa, mark, power = text.partition("e")
     if mark:
         text = f"{mantissa}×{power_of_ten(int(power.replace('−', '-')))}"
     return text
+
+
+def apart(low: Any, high: Any, digits: int = 4) -> tuple[str, str]:
+    """Both ends of a range, with more significant digits where ``digits`` do not tell them apart."""
+    more = digits_apart([low, high]) - 4
+    return number(low, digits + more), number(high, digits + more)
 
 
 def power_of_ten(power: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from prep.report.drawings import share_bars
@@ -12,6 +13,7 @@ from prep.report.said import number, share, short, size
 from prep.report.sheet import Sheet
 
 MOST_FINDINGS, MOST_CHECKS, MOST_PROBES = 100, 400, 60
+_LONGEST_FINDING = 1000
 _GLYPHS = {"error": "✕\xa0error", "failed": "✕\xa0failed", "warning": "!\xa0warning", "passed": "✓\xa0passed"}
 _PREDICTED = {"zero": "zero", "mean": "the train mean"}
 _OVERLAPS = (
@@ -66,7 +68,7 @@ def checks(rows: Sequence[Outcome]) -> Section:
     passed = [row for row in rows if row.status == "passed"]
     parts: list[Any] = []
     if found:
-        parts.append(Findings(found[:MOST_FINDINGS], max(len(found) - MOST_FINDINGS, 0)))
+        parts.append(Findings([_cut(row) for row in found[:MOST_FINDINGS]], max(len(found) - MOST_FINDINGS, 0)))
     elif passed:
         parts.append(Text("Every check of the schema holds."))
     else:
@@ -86,6 +88,19 @@ def checks(rows: Sequence[Outcome]) -> Section:
             )
         )
     return Section("checks", "Checks", parts)
+
+
+def _cut(row: Outcome) -> Outcome:
+    """What a stranger's text made long is cut."""
+    return replace(
+        row,
+        check=short(row.check, 80),
+        field=short(row.field, 80),
+        message=short(row.message, _LONGEST_FINDING),
+        measured=short(row.measured, _LONGEST_FINDING),
+        allowed=short(row.allowed, _LONGEST_FINDING),
+        remedy=short(row.remedy, _LONGEST_FINDING),
+    )
 
 
 def splits(entry: Mapping[str, Any], rows: Sequence[Outcome], sheet: Sheet) -> Section:

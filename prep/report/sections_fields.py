@@ -11,7 +11,7 @@ from prep.blocks import Array
 from prep.report.drawings import histogram, uneven
 from prep.report.looked import FieldLook, Panel
 from prep.report.parts import Cell, Heading, Section, Table, Text
-from prep.report.said import number, short, span
+from prep.report.said import apart, number, short, span
 from prep.report.sheet import Measured, Sheet
 
 MOST_FEATURES = 16
@@ -82,7 +82,7 @@ def _tables(look: FieldLook) -> Iterator[Any]:
     log = [uneven([pair[place] for pair in pairs], shown) for place in range(len(pairs[0]))]
     rows = [_feature(look, pair, log, index)[: len(columns)] for pair in pairs for index in shown]
     stride = max(each.stride for each in look.panels)
-    remarks = [f"Histograms count every {stride}. sample, the numbers all of them."] if stride > 1 else []
+    remarks = [f"Histograms count one sample in {stride}, the numbers all of them."] if stride > 1 else []
     counted = [name for name, each in zip([_when(panel, bool(before)) for panel in pairs[0]], log, strict=True) if each]
     if counted:
         remarks.append(f"Counts of the histograms ({', '.join(counted)}) are on a logarithmic scale.")
@@ -114,5 +114,5 @@ def _feature(look: FieldLook, pair: Sequence[Panel], log: Sequence[bool], index:
         cells += [drawn or ("constant" if each.constant[index] else "–")]
         mean, std = float(each.mean[index]), float(each.std[index])
         cells += ["≈\xa00" if 0 < abs(mean) < _NOTHING * std else number(mean), number(std, 3)]
-        cells += [number(each.min[index]), number(each.max[index])]
+        cells += apart(each.min[index], each.max[index])
     return [*cells, f"{int(panel.nan[index] + panel.inf[index]):,} of {int(panel.count[index]):,}"]

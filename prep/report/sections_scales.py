@@ -137,9 +137,15 @@ def _share_table(caption: str, parts: Sequence[Share]) -> Table:
     )
 
 
+def _parts(costs: Array) -> Array:
+    """Shares of the whole; NaN where that is nothing, or more than float64 holds."""
+    whole = float(costs.sum())
+    return costs / whole if 0 < whole < np.inf else np.full(costs.shape, np.nan)
+
+
 def _paired(names: Sequence[str], after: Array, before: Array | None) -> list[Share]:
-    stored = after / (after.sum() or 1.0)
-    original = before / (before.sum() or 1.0) if before is not None else None
+    stored = _parts(after)
+    original = None if before is None else _parts(before)
     return [
         (name, float(stored[index]), None if original is None else float(original[index]))
         for index, name in enumerate(names)

@@ -64,15 +64,16 @@ class Matrices:
 
     @property
     def rank(self) -> Array:
-        """(n,) eigenvalues above rounding, int64."""
-        return np.asarray((self.eigenvalues > self.floor[:, None]).sum(axis=1))
+        """(n,) eigenvalues that are not zero up to rounding, int64."""
+        return np.asarray((np.abs(self.eigenvalues) > self.floor[:, None]).sum(axis=1))
 
     @property
     def condition(self) -> Array:
-        """(n,) largest eigenvalue over the least one above rounding, float64; NaN where there is none."""
+        """(n,) largest modulus of an eigenvalue over the least one above rounding, float64; NaN where there is none."""
+        sizes = np.abs(self.eigenvalues)
         with np.errstate(all="ignore"):
-            kept = np.where(self.eigenvalues > self.floor[:, None], self.eigenvalues, np.inf).min(axis=1)
-            return np.where(np.isfinite(kept), self.eigenvalues[:, 0] / kept, np.nan)
+            kept = np.where(sizes > self.floor[:, None], sizes, np.inf).min(axis=1)
+            return np.where(np.isfinite(kept), sizes.max(axis=1) / kept, np.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

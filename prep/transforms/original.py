@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prep.blocks import Array, DatasetSpec, FieldSpec
+from prep.errors import IntegrityError, Where
 from prep.transforms.pipeline import BoundTransform, bound_transforms
 
 SUFFIX = ".original"
@@ -43,7 +44,9 @@ class Originals:
         return cls(extended, {each.name: bound.get(each.name) for each in fields})
 
     def __call__(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        """All arrays of the same rows and the originals; `DataError` where a transform cannot be undone."""
+        """All arrays of the same rows and the originals; `DataError` where a transform cannot be undone, and
+        `IntegrityError` where its parameters are not as `prep` writes them.
+        """
         result = dict(arrays)
         for name, bound in self.inverses.items():
             dtype = self.spec[name + SUFFIX].dtype
@@ -51,5 +54,13 @@ class Originals:
                 result[name + SUFFIX] = arrays[name].astype(dtype)
                 continue
             extra = {each: arrays[each] for each in bound.reads}
-            result[name + SUFFIX] = bound.invert(arrays[name], **extra).astype(dtype, copy=False)
+            try:
+                values = bound.invert(arrays[name], **extra)
+            except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+                raise IntegrityError(
+                    f"the embedded transform of {name} cannot be undone: {error!r}",
+                    where=Where(dataset=self.spec.name, field=name),
+                    remedy="write the dataset again with `prep normalize`; what is in the file is damaged",
+                ) from error
+            result[name + SUFFIX] = values.astype(dtype, copy=False)
         return result

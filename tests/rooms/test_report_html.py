@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -11,13 +12,15 @@ from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import prep
 from prep.cli import run
 from prep.report.html import page
-from prep.report.sheet import Sheet
+from prep.report.said import apart, number
+from prep.report.sheet import Matrices, Sheet
 from prep.report.validation import Validation, document
 from prep.verbs.report import sheets
 from prep.verbs.validate import validate
@@ -271,3 +274,28 @@ def test_provenance_of_any_shape_is_told_as_unknown(certified_project: Path):
     for odd in (None, "text", [1], {}, {"input": {"provenance": [1]}}, {"input": 3, "parameters": [], "versions": 1}):
         text = page(document(found, strict=False), [replace(good, documents={"provenance": odd})])
         assert "Provenance" in text
+
+
+def test_numbers_of_a_narrow_range_are_told_apart():
+    assert apart(-812.913, -812.541) == ("−812.913", "−812.541")
+    assert apart(1e9 - 3.3, 1e9 + 1.9) != (number(1e9), number(1e9))
+    assert apart(0.5, 12.0) == ("0.5", "12")
+
+
+def test_a_negative_definite_matrix_has_its_rank_and_condition():
+    none = np.zeros(0)
+    found = Matrices(np.zeros(1), (), none, np.array([[-1.0, -2.0, -4.0]]), np.array([1e-12]), none, "")
+    assert found.rank.tolist() == [3]
+    assert found.condition.tolist() == [4.0]
+
+
+def test_transforms_that_are_damaged_leave_a_page_that_says_so(certified_copy: Path):
+    path = Path(shutil.copy(dataset_of(certified_copy, "regression"), "alone.h5"))
+    with h5py.File(path, "r+") as file:
+        document = json.loads(file["prep"].attrs["transforms"])
+        for entry in document.values():
+            entry["params"] = dict.fromkeys(entry["params"])
+        file["prep"].attrs["transforms"] = json.dumps(document)
+
+    assert run(["report", str(path), "-o", "page.html"]) == 3
+    assert "embedded_transforms" in words(Path("page.html"))
