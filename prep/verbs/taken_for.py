@@ -21,7 +21,6 @@ from prep.importers.foreign import has_member
 from prep.importers.mapping import checked_roles
 from prep.importers.minari import locate
 from prep.importers.names import is_group, is_time
-from prep.importers.of_files import parts_of, survey_parts
 from prep.importers.roles import assign
 from prep.importers.sources import existing
 from prep.importers.specify import specify
@@ -131,10 +130,6 @@ def ours(path: Path, source: DatasetSource, roles: Mapping[str, str]) -> Taken:
 
 def survey(path: Path) -> tuple[str, Source]:
     """The name of the importer that reads ``path``, and everything it finds; `UsageError` where there is none."""
-    kind, files = parts_of(path) if path.is_dir() else ("", [])
-    if kind:
-        name = "hdf5" if kind == "episodes" else "parquet"
-        return name, survey_parts(kind, path, files, IMPORTERS.load(name)().survey)
     for name in IMPORTERS:
         importer = IMPORTERS.load(name)()
         if importer.recognises(str(path)):

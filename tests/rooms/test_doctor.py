@@ -230,6 +230,17 @@ def test_a_folder_is_every_file_in_it_and_a_bad_one_hides_no_other(tmp_path: Pat
     ]
 
 
+def test_numbered_files_hide_no_other_file_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for number in range(2):
+        write_parquet(tmp_path / f"sub/part-{number}.parquet", 100)
+    assert [each.path.name for each in prep.doctor(tmp_path)] == ["sub"]
+    npz(tmp_path)
+    assert [each.path.name for each in prep.doctor(tmp_path)] == ["a.npz", "sub"]
+    npz(tmp_path / "sub")
+    assert [each.path.name for each in prep.doctor(tmp_path / "sub")] == ["a.npz", "part-0.parquet", "part-1.parquet"]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code"),
     [
