@@ -71,7 +71,9 @@ def foreign(path: Path, roles: Mapping[str, str]) -> Taken:
         raise UnfinishedError(
             "nothing to examine: there are no rows of numbers here",
             where=Where(path=str(path)),
-            measured=f"{len(found.columns)} arrays" if found.columns else "no arrays",
+            measured=f"{len(found.columns)} arrays"
+            if found.columns
+            else "; ".join(found.warnings)[:500] or "no arrays",
             allowed="one array of numbers with one row a sample, or more",
             remedy="check that this is the right file",
         )
