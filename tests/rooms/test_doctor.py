@@ -255,6 +255,23 @@ def test_a_drafted_schema_says_that_its_bounds_include_a_fill_value(tmp_path: Pa
     assert '-999 in x may mean "missing"' in done.schema.read_text()
 
 
+def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
+    x, test = normal(40, 3).astype(np.float32), normal(20, 3)
+    np.savez(tmp_path / "a.npz", x_train=x, x_test=test, y_train=normal(40), y_test=normal(20))
+    found = examined(tmp_path / "a.npz")
+    assert found.guess.spec["x"].dtype == np.float64
+    assert "x is of several types and read as float64" in found.form
+
+
+def test_a_link_to_nothing_and_a_very_long_name_are_told_shortly(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").symlink_to("gone.npy")
+    with pytest.raises(UsageError, match="link to something that is not there"):
+        prep.doctor(tmp_path / "a.npy")
+    np.savez(tmp_path / "b.npz", **{"x" * 5000: normal(30, 3), "y": normal(30)})
+    assert max(len(each.name) for each in examined(tmp_path / "b.npz").guess.spec.fields) == 100
+    assert write_schema(tmp_path / "b.npz", output=tmp_path / "b.yaml").schema.exists()
+
+
 def test_numbered_files_hide_no_other_file_beside_them(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     for number in range(2):
