@@ -52,7 +52,9 @@ def generate(
 
 
 def ingest(
-    source: Annotated[str, typer.Argument(help="minari:ID or path, .npz, .npy, .csv, .parquet, .h5 or .zarr.")],
+    source: Annotated[
+        str, typer.Argument(help="minari:ID or path, .npz, .npy, .csv, .parquet, .h5, .zarr, or a folder of parts.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Raw dataset to write; its name names the dataset.")],
     layout: Annotated[str | None, typer.Option("--as", help="Layout, where the source does not tell.")] = None,
     mapping: Annotated[

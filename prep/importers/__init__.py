@@ -23,6 +23,7 @@ IMPORTERS = Table(
         "npy": "prep.importers.arrays:Npy",
         "hdf5": "prep.importers.mapped:MappedHdf5",
         "zarr": "prep.importers.mapped:MappedZarr",
+        "folder": "prep.importers.of_files:Folder",
     },
 )
 

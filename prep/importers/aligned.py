@@ -16,6 +16,7 @@ from prep.importers.columns import Column, Elsewhere, Source, read_step
 from prep.importers.divide import divide
 from prep.importers.mapping import FieldMapping, SourceMapping, field_name, parse_mapping
 from prep.importers.names import is_group
+from prep.importers.roles import assign
 from prep.importers.specify import specify
 from prep.importers.splitting import Splitter
 
@@ -33,6 +34,10 @@ def open_columns(source: Source, options: IngestOptions) -> Opened:
     split = source.find(mapping.split, "split") if mapping.split else None
     rows = _common_rows(source, [column for _, column in chosen] + ([split] if split else []))
     group = _group_name(mapping, options)
+    if not options.mapping and all(column.dtype.kind in "biufc" for _, column in chosen):
+        grouping = next((column.path for wanted, column in chosen if wanted.name == group), "")
+        guessed = assign([column for _, column in chosen], grouping, options.roles).fields
+        chosen = [(wanted, column) for wanted, (_, column) in zip(guessed, chosen, strict=True)]
     fields, warnings = specify(source.path, chosen, options.roles, group)
     by_name = {wanted.name: column for wanted, column in chosen}
     deciding = split or (by_name[group] if group else None)

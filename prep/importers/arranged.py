@@ -223,17 +223,19 @@ def _by_name(columns: Sequence[Column], left_out: dict[str, str]) -> Arranged | 
     if not lengths:
         return None
     counts = max(lengths, key=lambda each: (lengths[each], each))
-    joined, taken = [], set()
+    joined, taken, widened = [], set(), []
     for rest, parts in whole.items():
-        alike = len({(part.dtype, part.shape[1:]) for part in parts}) == 1
-        if alike and tuple(part.shape[0] for part in parts) == counts:
+        types = {part.dtype for part in parts}
+        kept = {each.kind for each in types} == {np.result_type(*types).kind}
+        if kept and len({part.shape[1:] for part in parts}) == 1 and tuple(part.shape[0] for part in parts) == counts:
             joined.append(one_after_the_other(rest, list(zip(parts, counts, strict=True))))
             taken |= {part.path for part in parts}
+            widened += [f"; {rest} is of several types and read as {np.result_type(*types)}"] if len(types) > 1 else []
     if not joined:
         return None
     others = [each for each in columns if _numeric(each) and each.path not in taken]
     ranges = _ranges(dict(zip(order, counts, strict=True)))
-    form = f"arrays named after {', '.join(order)}, one split after the other"
+    form = f"arrays named after {', '.join(order)}, one split after the other{''.join(widened)}"
     return Arranged(form, sum(counts), tuple(joined), ranges, None, "", tuple(others), left_out)
 
 

@@ -17,14 +17,17 @@ from prep.importers.columns import Column
 
 
 def one_after_the_other(path: str, parts: Sequence[tuple[Column, int]]) -> Column:
-    """A column of the first so many rows of each of ``parts``, which agree in type and inner shape."""
+    """A column of the first so many rows of each of ``parts``, alike in inner shape, in their widest type."""
     first = parts[0][0]
+    types = {column.dtype for column, _ in parts}
+    dtype = np.result_type(*types) if len(types) > 1 else first.dtype
     ends = np.cumsum([rows for _, rows in parts])
     return replace(
         first,
         path=path,
+        dtype=dtype,
         shape=(int(ends[-1]), *first.shape[1:]),
-        reader=partial(_in_turn, tuple(column for column, _ in parts), ends),
+        reader=partial(_in_turn, tuple(column for column, _ in parts), ends, dtype if len(types) > 1 else None),
         chunk_rows=1,
     )
 
@@ -41,7 +44,9 @@ def numbered(path: str, ends: NDArray[np.int64]) -> Column:
 
 
 @contextmanager
-def _in_turn(parts: tuple[Column, ...], ends: NDArray[np.int64]) -> Iterator[Callable[[int, int], Array]]:
+def _in_turn(
+    parts: tuple[Column, ...], ends: NDArray[np.int64], dtype: np.dtype[Any] | None
+) -> Iterator[Callable[[int, int], Array]]:
     limits = ends.tolist()
     current = -1
     values: Callable[[int, int], Array]
@@ -56,7 +61,8 @@ def _in_turn(parts: tuple[Column, ...], ends: NDArray[np.int64]) -> Iterator[Cal
                 stack.close()  # one is open at a time
                 values, current = stack.enter_context(parts[index].reader()), index
             end = min(stop, limits[index])
-            found.append(values(start - first, end - first))
+            part = values(start - first, end - first)
+            found.append(part if dtype is None else part.astype(dtype))
             start = end
         return found[0] if len(found) == 1 else np.concatenate(found)
 

@@ -133,8 +133,11 @@ def guess_role(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
 
 
 def field_name(path: str) -> str:
-    """A field's name from its path in the source: ``/`` and anything that is not a letter or digit becomes ``_``."""
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", path.strip("/")).strip("_")
+    """A field's name from its path in the source: ``/`` and anything that is not a letter or digit becomes ``_``.
+
+    It has at most 100 characters.
+    """
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", path.strip("/"))[:100].strip("_")
     return name if _NAME.fullmatch(name) and name not in _RESERVED else f"field_{name}"
 
 

@@ -35,7 +35,10 @@ def columns(held: Held, path: str, arguments: Any) -> tuple[dict[str, Any], list
         if _is_list(field.type):
             batch = next(file.iter_batches(batch_size=1, columns=[field.name], use_threads=False), None)
             sample = batch.column(0) if batch is not None and batch.num_columns == 1 else None
-        kind = kind_of(field.type, sample, nulls=field.nullable and _may_be_null(file, field.name))
+        nulls = field.nullable and _may_be_null(file, field.name)
+        kind = kind_of(field.type, sample, nulls=nulls)
+        if nulls and _rounds(file, field):
+            kind = "whole numbers beyond 2⁵³ with gaps, which float64 would round"
         if isinstance(kind, str) and kind != "text":
             left_out[field.name] = kind
             continue
@@ -130,6 +133,21 @@ def _is_list(kind: Any) -> bool:
     import pyarrow
 
     return bool(pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind))
+
+
+def _rounds(file: Any, field: Any) -> bool:
+    """Whether statistics say that a column holds whole numbers that float64 would round."""
+    import pyarrow
+
+    metadata = file.metadata
+    index = next((i for i in range(metadata.num_columns) if metadata.schema.column(i).path == field.name), None)
+    if index is None or not pyarrow.types.is_integer(field.type):
+        return False
+    found = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
+    known = [each for each in found if each is not None and each.has_min_max]
+    return any(each.null_count for each in found if each is not None) and any(
+        max(abs(each.min), abs(each.max)) > 2**53 for each in known
+    )
 
 
 def _may_be_null(file: Any, name: str) -> bool:

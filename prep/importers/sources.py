@@ -72,6 +72,13 @@ def existing(path: Path) -> Path:
     with storage_errors(path):
         if path.exists():
             return path
+        if path.is_symlink():
+            raise UsageError(
+                "this is a link to something that is not there",
+                where=Where(path=str(path)),
+                measured=f"link to {path.readlink()}",
+                remedy="name the file itself, or mend the link",
+            )
         siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     close = difflib.get_close_matches(path.name, siblings, n=1)
     raise UsageError(

@@ -10,6 +10,7 @@ from prep.symptoms import SEVERITIES, Diagnostic
 Line = tuple[str, str]
 STYLES = {"harmful": "bad", "doubtful": "warn", "note": "dim"}
 _FIELDS, _TOLD, _LEFT_OUT = 8, 5, 3
+_NAME_WIDTH = 32
 
 
 def lines(found: Examined, *, verbose: bool) -> Iterator[Line]:
@@ -45,7 +46,7 @@ def lines(found: Examined, *, verbose: bool) -> Iterator[Line]:
 def _fields(found: Examined, verbose: bool) -> Iterator[Line]:
     fields = found.guess.spec.fields
     shown = fields if verbose else fields[:_FIELDS]
-    wide = max((len(each.name) for each in shown), default=0)
+    wide = min(max((len(each.name) for each in shown), default=0), _NAME_WIDTH)
     for each in shown:
         shape = " × ".join(map(str, each.shape)) or "1"
         mask = f", masked by {each.mask}" if each.mask else ""

@@ -14,6 +14,7 @@ import numpy as np
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.errors import SchemaError, Where
 from prep.folds.moments import MomentsResult
+from prep.folds.sentinels import FILLS
 from prep.transforms.standardize import Standardize
 
 PANDERA_VERSION = "0.35.0"
@@ -193,6 +194,16 @@ def _bounds(moments: MomentsResult, *, standardised: bool) -> tuple[float, float
     return -_outward(-(least - slack)), _outward(most + slack)
 
 
+def _fills(moments: MomentsResult) -> str:
+    """The extremes that are numbers people write for "missing", farther from the mean of its column than the other."""
+    found: set[float] = set()
+    for extreme in (moments.min, moments.max):
+        apart = np.abs(extreme - moments.mean) > np.abs(moments.max - moments.min) / 2
+        suspected = extreme[(moments.finite > 0) & ~moments.constant & apart]
+        found |= {fill for fill in FILLS if np.isclose(suspected, fill, rtol=1e-6, atol=0).any()}
+    return ", ".join(f"{value:g}" for value in sorted(found))
+
+
 def _outward(value: float) -> float:
     """The next larger number of two digits."""
     if value == 0:
@@ -209,6 +220,8 @@ def _field(each: _Described) -> Iterator[str]:
     if each.moments is not None and (each.moments.nan.any() or each.moments.inf.any()):
         bad = int(each.moments.nan.sum() + each.moments.inf.sum())
         yield f"    # {bad} train values of {field.name} are NaN or infinite: mend the source, or mask them"
+    if each.moments is not None and (fills := _fills(each.moments)):
+        yield f'    # {fills} in {field.name} may mean "missing", and the bounds include it: mask it, or drop rows'
     entry: dict[str, Any] = {"role": field.role}
     entry["units"] = "1" if each.transform and each.transform["name"] != "identity" else field.units
     entry |= {"long_name": field.long_name} if field.long_name else {}

@@ -47,7 +47,7 @@ class SharedSessions:
                 f"were "
                 "partly trained on: neighbours in time are nearly the same sample, and the score is too good",
                 remedy=f"divide by {field.name}, not by sample or window",
-                command=rebuild(guess) + (f" --group {field.name}" if guess.layout != "prep" else ""),
+                command=rebuild(guess),
                 samples=tuple(second for _, second in found.shared),
                 measured={"shared": found.shared_count, "distinct": dict(found.distinct)},
             )

@@ -40,15 +40,16 @@ def places(guess: Guess, samples: Sequence[int], count: int | None = None) -> st
 
 
 def look(guess: Guess, field: str) -> str:
-    """The command that shows the values of a field."""
-    if guess.layout != "prep":
-        return ingest(guess)
-    return f"prep plot {shlex.quote(guess.source)} {shlex.quote(field)}"
+    """The command that shows the values of a field; ``""`` for a foreign file, of which nothing is drawn."""
+    return f"prep plot {shlex.quote(guess.source)} {shlex.quote(field)}" if guess.layout == "prep" else ""
 
 
 def ingest(guess: Guess) -> str:
-    """The command that takes a foreign file into the pipeline."""
-    return f"prep ingest {shlex.quote(guess.source)} -o {_raw(guess)}"
+    """The command that takes a foreign file into the pipeline, with the roles that the user stated and the group."""
+    stated = [name for name, why in guess.why.items() if why == "stated by you" and name in guess.spec]
+    options = "".join(f" --role {shlex.quote(f'{name}={guess.spec[name].role}')}" for name in stated)
+    options += f" --group {shlex.quote(guess.group)}" if guess.group and not guess.divided else ""
+    return f"prep ingest {shlex.quote(guess.source)} -o {_raw(guess)}{options}"
 
 
 def normalise(guess: Guess) -> str:
@@ -64,8 +65,8 @@ def normalise(guess: Guess) -> str:
 
 
 def rebuild(guess: Guess) -> str:
-    """What brings a corrected source in again: for a dataset of prep the line from its raw data, else `ingest`."""
-    return normalise(guess) if guess.layout == "prep" else ingest(guess)
+    """What brings corrected raw data in again; ``""`` for a foreign file: no command corrects what is in it."""
+    return normalise(guess) if guess.layout == "prep" else ""
 
 
 def _raw(guess: Guess) -> str:

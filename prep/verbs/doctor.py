@@ -9,7 +9,6 @@ from prep.engine import DatasetSource, Progress, Workers, one_of, run, silent
 from prep.errors import PrepError, UnfinishedError, Where
 from prep.folds import Fold
 from prep.importers import IMPORTERS
-from prep.importers.of_files import parts_of
 from prep.importers.sources import existing
 from prep.report import CheckResult
 from prep.report.examined import Examination, Examined
@@ -164,6 +163,4 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _known(path: Path) -> bool:
-    if path.is_dir() and parts_of(path)[0]:
-        return True
     return any(IMPORTERS.load(name)().recognises(str(path)) for name in IMPORTERS)

@@ -51,8 +51,8 @@ def ingest(
     workers: Workers = None,
     progress: Progress = silent,
 ) -> Ingested:
-    """Read ``source`` (``minari:<id or path>``, ``.npz``, ``.npy``, CSV, Parquet, HDF5 or Zarr) into the raw dataset
-    ``output``.
+    """Read ``source`` (``minari:<id or path>``, ``.npz``, ``.npy``, CSV, Parquet, HDF5, Zarr, or a folder of
+    numbered parts) into the raw dataset ``output``.
 
     The dataset is named after ``output``. Groups (episodes) stay on one side of the split. ``layout`` names the
     importer where the source does not tell. If ``schema`` (default ``schemas/<name>.yaml``) does not exist, one is

@@ -21,7 +21,6 @@ from prep.importers.foreign import has_member
 from prep.importers.mapping import checked_roles
 from prep.importers.minari import locate
 from prep.importers.names import is_group, is_time
-from prep.importers.of_files import parts_of, survey_parts
 from prep.importers.roles import assign
 from prep.importers.sources import existing
 from prep.importers.specify import specify
@@ -72,7 +71,9 @@ def foreign(path: Path, roles: Mapping[str, str]) -> Taken:
         raise UnfinishedError(
             "nothing to examine: there are no rows of numbers here",
             where=Where(path=str(path)),
-            measured=f"{len(found.columns)} arrays" if found.columns else "no arrays",
+            measured=f"{len(found.columns)} arrays"
+            if found.columns
+            else "; ".join(found.warnings)[:500] or "no arrays",
             allowed="one array of numbers with one row a sample, or more",
             remedy="check that this is the right file",
         )
@@ -131,10 +132,6 @@ def ours(path: Path, source: DatasetSource, roles: Mapping[str, str]) -> Taken:
 
 def survey(path: Path) -> tuple[str, Source]:
     """The name of the importer that reads ``path``, and everything it finds; `UsageError` where there is none."""
-    kind, files = parts_of(path) if path.is_dir() else ("", [])
-    if kind:
-        name = "hdf5" if kind == "episodes" else "parquet"
-        return name, survey_parts(kind, path, files, IMPORTERS.load(name)().survey)
     for name in IMPORTERS:
         importer = IMPORTERS.load(name)()
         if importer.recognises(str(path)):

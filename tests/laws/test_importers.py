@@ -129,6 +129,18 @@ def parquet_case(folder: Path, request: pytest.FixtureRequest) -> Case:
     return Case(str(folder / "a.parquet"), expected, ("row",), IngestOptions(group="episode"))
 
 
+def folder_case(folder: Path, request: pytest.FixtureRequest) -> Case:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    expected = {name: values for name, values in table_columns().items() if name != "x"}
+    (folder / "parts").mkdir()
+    for number, rows in enumerate((slice(0, 1100), slice(1100, None))):
+        part = pa.table({name: values[rows] for name, values in expected.items()})
+        parquet.write_table(part, folder / f"parts/part-{number}.parquet")
+    return Case(str(folder / "parts"), expected, ("row",), IngestOptions(group="episode"))
+
+
 CASES: dict[str, Callable[[Path, pytest.FixtureRequest], Case]] = {
     "csv": csv_case,
     "minari": minari_case,
@@ -137,6 +149,7 @@ CASES: dict[str, Callable[[Path, pytest.FixtureRequest], Case]] = {
     "npy": npy_case,
     "hdf5": hdf5_case,
     "zarr": zarr_case,
+    "folder": folder_case,
 }
 
 

@@ -16,7 +16,10 @@ import pytest
 import prep
 from prep.cli import run
 from prep.errors import UsageError
+from prep.importers import IngestOptions
 from prep.report.examined import Examined
+from prep.verbs.drafted import write_schema
+from prep.verbs.ingest import open_source
 from tests.conftest import working_in
 from tests.rooms.tables import write_parquet
 
@@ -228,6 +231,56 @@ def test_a_folder_is_every_file_in_it_and_a_bad_one_hides_no_other(tmp_path: Pat
         ("bad.h5", True),
         ("g.csv", False),
     ]
+
+
+def test_ingest_takes_a_table_for_what_doctor_does_and_is_told_only_where_it_mends(tmp_path: Path) -> None:
+    lines = [f"{a!r},{b!r},{a + b!r}" for a, b in (normal(300, 2) * 1e3).tolist()]
+    path = tmp_path / "t.csv"
+    path.write_text("pressure,flow,y\n" + "\n".join([*lines, "nan,-999999,0"]))
+    found = examined(path)
+    opened = open_source(str(path), None, IngestOptions())
+    assert [(each.name, each.role) for each in opened.fields] == [
+        (each.name, each.role) for each in found.guess.spec.fields
+    ]
+    commands = {each.code: each.command for each in found.diagnostics}
+    assert commands["unnormalised-input"].startswith("prep ingest")
+    assert commands["non-finite"] == ""
+
+
+def test_a_drafted_schema_says_that_its_bounds_include_a_fill_value(tmp_path: Path) -> None:
+    x = normal(300, 2)
+    x[-20:] = -999
+    np.savez(tmp_path / "a.npz", x=x, y=normal(300, 1))
+    done = write_schema(tmp_path / "a.npz", output=tmp_path / "a.yaml")
+    assert '-999 in x may mean "missing"' in done.schema.read_text()
+
+
+def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
+    x, test = normal(40, 3).astype(np.float32), normal(20, 3)
+    np.savez(tmp_path / "a.npz", x_train=x, x_test=test, y_train=normal(40), y_test=normal(20))
+    found = examined(tmp_path / "a.npz")
+    assert found.guess.spec["x"].dtype == np.float64
+    assert "x is of several types and read as float64" in found.form
+
+
+def test_a_link_to_nothing_and_a_very_long_name_are_told_shortly(tmp_path: Path) -> None:
+    (tmp_path / "a.npy").symlink_to("gone.npy")
+    with pytest.raises(UsageError, match="link to something that is not there"):
+        prep.doctor(tmp_path / "a.npy")
+    np.savez(tmp_path / "b.npz", **{"x" * 5000: normal(30, 3), "y": normal(30)})
+    assert max(len(each.name) for each in examined(tmp_path / "b.npz").guess.spec.fields) == 100
+    assert write_schema(tmp_path / "b.npz", output=tmp_path / "b.yaml").schema.exists()
+
+
+def test_numbered_files_hide_no_other_file_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for number in range(2):
+        write_parquet(tmp_path / f"sub/part-{number}.parquet", 100)
+    assert [each.path.name for each in prep.doctor(tmp_path)] == ["sub"]
+    npz(tmp_path)
+    assert [each.path.name for each in prep.doctor(tmp_path)] == ["a.npz", "sub"]
+    npz(tmp_path / "sub")
+    assert [each.path.name for each in prep.doctor(tmp_path / "sub")] == ["a.npz", "part-0.parquet", "part-1.parquet"]
 
 
 @pytest.mark.parametrize(

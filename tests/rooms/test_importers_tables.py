@@ -93,3 +93,37 @@ def test_damaged_parquet_is_an_error_of_ours(tmp_path: Path, cut: int) -> None:
     (tmp_path / "a.parquet").write_bytes(whole)
     with pytest.raises(PrepError):
         read(Parquet(), tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('\n\n"a, c",b\n1,2\n', "a, c=int64"),
+        ("a,b\n9223372036854775808,1\n9223372036854775809,2\n", "a=uint64"),
+        ("a,b\n9223372036854775807,1\nNA,2\n", "beyond 2⁵³"),
+        ("a,b\n1e19,1\n1.5,2\n", "a=float64"),
+        ("a,b\n1,1\n2,2\nfoo,3\n", "'foo' in line 4 is no number"),
+        ("a;b\n1,5;1\n2,5;2\n", "decimal comma"),
+    ],
+)
+def test_what_a_csv_loses_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "a.csv").write_text(text)
+    found = Csv().survey(str(tmp_path / "a.csv"))
+    assert told in " ".join([*found.warnings, *(f"{each.path}={each.dtype}" for each in found.columns)])
+
+
+def test_a_line_that_is_short_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,2\n\n3\n")
+    with pytest.raises(PrepError, match="cannot be read") as caught:
+        Csv().survey(str(tmp_path / "a.csv"))
+    assert caught.value.where.line == 4
+
+
+def test_whole_numbers_with_gaps_that_float64_would_round_are_left_out(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    parquet.write_table(pa.table({"x": [1.0, 2.0], "id": pa.array([2**53 + 1, None])}), tmp_path / "a.parquet")
+    found = Parquet().survey(str(tmp_path / "a.parquet"))
+    assert [each.path for each in found.columns] == ["x"]
+    assert "beyond 2⁵³" in found.warnings[0]
