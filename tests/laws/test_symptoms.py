@@ -327,6 +327,40 @@ def test_healthy_values_of_any_kind_cause_no_alarm(kind: str, rows: int) -> None
             assert alarms(diagnose(guess_of(arrays, *fields), arrays)) == []
 
 
+def halves(train: Array, test: Array) -> list[Diagnostic]:
+    """What is said of rows that repeat, of a train and a test split."""
+    rows = len(train) + len(test)
+    x = np.concatenate([train, test])
+    described = field("x", x.dtype.str, *((f"axis{place}", size) for place, size in enumerate(x.shape[1:])))
+    spec = DatasetSpec("data", (described,), {"train": (0, len(train)), "test": (len(train), rows)})
+    return diagnose(Guess("data.npz", "arrays", spec, True, {}), {"x": x}, "repeated_rows")
+
+
+def test_leaks_of_whole_and_rounded_numbers_are_told_and_coincidences_of_them_are_not() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (400, 8, 8)).astype(np.uint8)
+    rounded = np.round(rng.standard_normal((400, 8)), 2)
+    for values in (pictures, rounded):
+        assert [each.code for each in halves(values[:300], values[200:])] == ["shared-rows"]
+        assert halves(values[:300], values[300:]) == []
+    for seed in range(5):
+        column = np.round(np.random.default_rng(seed).standard_normal((4000, 1)), 5)
+        assert halves(column[:3000], column[3000:]) == []
+    few = rng.integers(1, 4, (3000, 4)).astype(np.int16)
+    assert halves(few[:2000], few[2000:]) == []
+
+
+def test_copies_within_train_do_not_hide_copies_across_but_a_usual_first_state_is_none() -> None:
+    rng = np.random.default_rng(0)
+    once = rng.standard_normal((950, 6))
+    copied = rng.permutation(np.concatenate([once, once[:50]]))
+    assert "shared-rows" in [each.code for each in halves(copied[:800], copied[800:])]
+
+    starts = rng.standard_normal((1000, 6))
+    starts[::50] = starts[0]
+    assert [each.code for each in halves(starts[:800], starts[800:])] == ["duplicate-rows"]
+
+
 def test_healthy_integers_cause_no_alarm_about_overflow_or_fill_values() -> None:
     rng = np.random.default_rng(0)
     for values in (
