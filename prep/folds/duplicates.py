@@ -236,7 +236,8 @@ class RowHashes:
             shared=_first_pairs(rows[first[second]], rows[second]),
             shared_count=len(second),
             repeated=len(contents),
-            by_chance=float(apart.sum()),
+            # In units that floats add up exactly, in whatever order.
+            by_chance=float((np.ceil(apart * 2.0**20) / 2.0**20).sum()),
             few_shared=int(np.count_nonzero(is_shared & (copies <= _FEW))),
         )
 

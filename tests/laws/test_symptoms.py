@@ -327,6 +327,20 @@ def test_healthy_values_of_any_kind_cause_no_alarm(kind: str, rows: int) -> None
             assert alarms(diagnose(guess_of(arrays, *fields), arrays)) == []
 
 
+def test_columns_beyond_what_can_be_squared_are_told_and_stop_nothing() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((400, 3)) * [1, 1e160, 1], rng.standard_normal((400, 2))
+    fields = field("x", "f8", ("column", 3)), field("y", "f8", ("target", 2), role="target")
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = diagnose(guess_of({"x": x, "y": y}, *fields), {"x": x, "y": y})
+    assert "column 1 of 3" in next(each.evidence for each in found if each.code == "unnormalised-input")
+
+    x = np.full((400, 3), 5e-324) * rng.integers(0, 3, (400, 3))
+    found = diagnose(guess_of({"x": x}, fields[0]), {"x": x}, "scale")
+    assert [each.code for each in found] == ["unnormalised-input"]
+    assert "columns 0, 1, 2 of 3" in found[0].evidence
+
+
 def halves(train: Array, test: Array) -> list[Diagnostic]:
     """What is said of rows that repeat, of a train and a test split."""
     rows = len(train) + len(test)
