@@ -341,6 +341,22 @@ def test_columns_beyond_what_can_be_squared_are_told_and_stop_nothing() -> None:
     assert "columns 0, 1, 2 of 3" in found[0].evidence
 
 
+@pytest.mark.parametrize("role", ["input", "aux"])
+def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_whatever_its_role(role: str) -> None:
+    factors = np.random.default_rng(0).standard_normal((200, 4, 8))
+    values = factors @ np.swapaxes(factors, 1, 2)
+    described = field("covariance", "f8", ("row", 4), ("column", 4), role=role)
+
+    def codes(values: Array) -> list[str]:
+        arrays = {"covariance": values}
+        found = diagnose(guess_of(arrays, described, divided=False), arrays, "matrices")
+        return [each.code for each in found if each.severity == "harmful"]
+
+    assert codes(values) == []
+    assert codes(np.tril(values)) == ["not-hermitian"]
+    assert codes(values - np.eye(4)) == ["not-positive-semidefinite"]
+
+
 def halves(train: Array, test: Array) -> list[Diagnostic]:
     """What is said of rows that repeat, of a train and a test split."""
     rows = len(train) + len(test)
