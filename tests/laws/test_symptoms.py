@@ -413,6 +413,18 @@ def test_times_of_every_sane_kind_cause_no_alarm() -> None:
         assert alarms(diagnose(guess, arrays, "time_steps")) == []
 
 
+def test_one_step_back_of_a_single_recording_is_no_restart_and_a_clock_that_never_moves_is_told() -> None:
+    def codes(values: Array) -> list[str]:
+        guess = guess_of({"time": values}, field("time", "f8", role="aux"), time="time", divided=False)
+        return [each.code for each in diagnose(guess, {"time": values}, "time_steps")]
+
+    recording = np.arange(ROWS) * 0.1
+    assert codes(np.concatenate([recording, recording])) == ["time-restarts"]
+    recording[200] = recording[190]
+    assert codes(recording) == ["time-backward", "time-missing"]
+    assert codes((1.7e9 + 0.02 * np.arange(ROWS)).astype(np.float32).astype(np.float64)) == ["time-repeated"]
+
+
 def stored(kind: str, values: Any) -> Guess:
     guess, _ = healthy()
     return replace(guess, stored=(Stored("x", kind, np.asarray(values, np.float64), "x_mean"),))
