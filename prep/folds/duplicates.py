@@ -15,6 +15,8 @@ from prep.kernels.hashing import row_hashes
 
 KEEP = 10
 _ROWS_IN_MEMORY = 1 << 20
+# A content of so many rows is a copy; what rests, or starts in one state, has more.
+_FEW = 3
 # Columns of a record: the two halves of the hash, the sample, and how many samples the record stands for.
 _LOW, _HIGH, _ROW, _COUNT = range(4)
 # What rows that are no evidence are hashed with, beside their number: equal to nothing.
@@ -45,6 +47,11 @@ class DuplicatesResult:
     (first equal row, this row). ``shared_count`` counts the contents of two splits or more, ``shared`` are the ten
     whose later sample comes first, as (first sample in one split, first sample in the next). Indices are sample
     indices.
+
+    ``repeated`` counts the contents of two rows or more. ``by_chance`` is how many of them would be shared if rows were
+    independent: of a content of m rows (1 − Σ fᵢᵐ), fᵢ the shares of the splits, but not less than 1 − 1/k of k splits,
+    which two rows reach at most whatever the splits are drawn from (Cauchy and Schwarz). ``few_shared`` counts the
+    shared contents of three rows or fewer.
     """
 
     rows: int
@@ -54,6 +61,9 @@ class DuplicatesResult:
     across_count: int
     shared: tuple[tuple[int, int], ...]
     shared_count: int
+    repeated: int = 0
+    by_chance: float = 0.0
+    few_shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,9 @@ class RowHashes:
     With ``parts``, a module-level function ``parts(arrays, **arguments) -> [Part, …]`` (as many for every block, named
     by ``label``), each part of a row is hashed for itself and compared with every part of all others; ``arguments`` are
     JSON-ready.
+
+    Beyond 1 only one content of ``every`` is looked at, chosen by its hash, so that equal rows are looked at together:
+    ``rows`` and all counts are those of this sample.
     """
 
     # A record a row is more than it costs to hash the row again.
@@ -90,12 +103,15 @@ class RowHashes:
     label: str = ""
     parts: Parts | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    every: int = 1
 
     @property
     def key(self) -> str:
         splits = canonical_json({name: list(bounds) for name, bounds in self.splits.items()}).decode()
         arguments = canonical_json(dict(self.arguments)).decode() if self.parts else ""
-        return f"row_hashes/{self.label}/{','.join(self.names)}/{splits}/{arguments}"
+        return f"row_hashes/{self.label}/{','.join(self.names)}/{splits}/{arguments}" + (
+            f"/{self.every}" if self.every > 1 else ""
+        )
 
     @property
     def fields(self) -> frozenset[str]:
@@ -106,6 +122,11 @@ class RowHashes:
 
     def absorb(self, state: HashesState, block: Block) -> HashesState:
         for hashes in self._hashes(block):
+            if self.every > 1:
+                chosen = np.flatnonzero(hashes[:, _HIGH] < np.uint64((1 << 64) // self.every))
+                records = _records(block.start, hashes, chosen)
+                state = self._with_records(state, records)
+                continue
             ascending = np.sort(hashes[:, _LOW])
             if np.count_nonzero(ascending[1:] != ascending[:-1]) * 2 * KEEP >= len(hashes):
                 state = HashesState((*state.fresh, (block.start, hashes)), state.recent, state.spilled)
@@ -200,6 +221,12 @@ class RowHashes:
         second = later[~across[later - 1]]
         tally = np.bincount(np.append(splits[own], self._split_of(lone)) + 1, minlength=len(self.splits) + 1)[1:]
         total = int(counts.sum()) + int(lone[:, _COUNT].sum())
+        copies = np.add.reduceat(counts, contents) if len(contents) else counts
+        held = np.asarray([stop - start for start, stop in self.splits.values() if stop > start], np.float64)
+        shares, most = held / max(held.sum(), 1.0), 1 - 1 / max(len(held), 1)
+        apart = np.maximum(1 - np.sum(shares ** np.minimum(copies, 1 << 20)[:, np.newaxis], axis=1), most)
+        is_shared = np.zeros(len(contents), bool)
+        is_shared[np.searchsorted(contents, second, side="right") - 1] = True
         return DuplicatesResult(
             rows=total,
             distinct=dict(zip(self.splits, tally.tolist(), strict=True)),
@@ -208,6 +235,10 @@ class RowHashes:
             across_count=int(counts[across].sum()),
             shared=_first_pairs(rows[first[second]], rows[second]),
             shared_count=len(second),
+            repeated=len(contents),
+            # In units that floats add up exactly, in whatever order.
+            by_chance=float((np.ceil(apart * 2.0**20) / 2.0**20).sum()),
+            few_shared=int(np.count_nonzero(is_shared & (copies <= _FEW))),
         )
 
     def _result(self, parts: list[DuplicatesResult]) -> DuplicatesResult:
@@ -220,6 +251,9 @@ class RowHashes:
             across_count=sum(part.across_count for part in parts),
             shared=_earliest(pair for part in parts for pair in part.shared),
             shared_count=sum(part.shared_count for part in parts),
+            repeated=sum(part.repeated for part in parts),
+            by_chance=sum(part.by_chance for part in parts),
+            few_shared=sum(part.few_shared for part in parts),
         )
 
     def _split_of(self, records: Array) -> Array:
@@ -231,11 +265,12 @@ class RowHashes:
         return numbers
 
 
-def _records(first: int, hashes: Array) -> Array:
-    """Records of the samples from ``first`` on."""
-    records = np.empty((len(hashes), 4), np.uint64)
-    records[:, :_ROW] = hashes
-    records[:, _ROW] = np.arange(first, first + len(hashes), dtype=np.uint64)
+def _records(first: int, hashes: Array, chosen: Array | None = None) -> Array:
+    """Records of the samples from ``first`` on, or of those ``chosen``."""
+    rows = np.arange(len(hashes)) if chosen is None else chosen
+    records = np.empty((len(rows), 4), np.uint64)
+    records[:, :_ROW] = hashes if chosen is None else hashes[chosen]
+    records[:, _ROW] = rows + first
     records[:, _COUNT] = 1
     return records
 

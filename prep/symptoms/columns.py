@@ -63,9 +63,13 @@ class Columns:
         """By what factor the RMS of each column could be smaller or larger by chance: 1 less three of its standard
         errors, √((E[x⁴]/E[x²]² − 1)/n)/2; 0 where a few values make it.
         """
-        second, fourth = self.moment_pair(0.0)
         with np.errstate(all="ignore"):
-            error = np.sqrt(np.maximum(fourth / second**2 - 1, 0) / np.maximum(self.count, 1)) / 2
+            # Of the column in units of its RMS, so that no power of it overflows or vanishes.
+            mean, std = self.mean / self.rms, self.std / self.rms
+            skewness = np.nan_to_num(self.moments.skewness.reshape(-1))
+            kurtosis = np.nan_to_num(self.moments.kurtosis.reshape(-1) + 3)
+            fourth = kurtosis * std**4 + 4 * skewness * std**3 * mean + 6 * std**2 * mean**2 + mean**4
+            error = np.sqrt(np.maximum(fourth - 1, 0) / np.maximum(self.count, 1)) / 2
         return np.asarray(np.maximum(1 - 3 * np.nan_to_num(error, nan=1.0, posinf=1.0), 0.0))
 
     @property

@@ -59,8 +59,8 @@ def _told(guess: Guess, name: str, found: SentinelsResult, place: int, counts: A
         field=name,
         evidence=f"{number(value)} occurs {total} times in {name}, where all other values of the column lie between "
         f"{number(low)} and {number(high)}: {places(guess, found.samples[place], max(total, 1))}",
-        consequence=f"one of them weighs as much as {number(factor)} others in a squared error, in the mean and in the "
-        "standard deviation: normalised, everything else becomes nearly constant",
+        consequence=f"one of them weighs as much as {number(factor)} of the largest other value in a squared error, "
+        "and shifts the mean and the standard deviation: normalised, everything else becomes nearly constant",
         remedy="treat it as missing: mark these entries in a mask and store 0 there, or drop the samples",
         command=rebuild(guess),
         samples=found.samples[place],

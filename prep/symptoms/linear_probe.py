@@ -46,6 +46,8 @@ class LinearProbe:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for target, folds in _probes(guess):
             found: list[GramResult] = [measured[fold.key] for fold in folds]
+            if not all(map(_is_finite, found)):
+                continue  # values beyond what can be squared, and told as such
             for fold, result in zip(folds, found, strict=True):
                 yield from _copies(guess, target, fold.input, result)
             given = [fold.input.name for fold in folds]
@@ -53,6 +55,11 @@ class LinearProbe:
             others = [field for field in _inputs(guess, "fiuc") if field.name not in given]
             if all(field.dtype.kind in "iu" and field.row_values <= _CODES for field in others):
                 yield from _unseen(guess, target, given, found)
+
+
+def _is_finite(found: GramResult) -> bool:
+    sums = [each for parts in found.parts for _, each in parts]
+    return all(bool(np.isfinite(table).all()) for each in sums for table in (each.xx, each.xy, each.yy))
 
 
 def _inputs(guess: Guess, kinds: str) -> list[FieldSpec]:

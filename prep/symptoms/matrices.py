@@ -35,8 +35,9 @@ class _Measured:
 
 
 class Matrices:
-    """Square matrices taken for covariances: at least half are Hermitian to 64 roundings and nearly all have a real,
-    non-negative diagonal; or they are complex with such a diagonal, which is no accident; or the name says so.
+    """Square matrices taken for covariances: nearly all have a real, non-negative diagonal, and at least half are
+    Hermitian to 64 roundings, or they are complex, or the name says so (cov, corr, gram, scm, psd). Auxiliary fields
+    are looked at too, where they are complex or named so, but for their traces.
 
     A negative eigenvalue is one below −64ε·Σ|λ|, which rounding the entries to their type cannot make. Eigenvalues are
     those of every k-th sample, so that the work is bounded; evidence says how many.
@@ -56,11 +57,14 @@ class Matrices:
                 yield _not_hermitian(guess, field, found)
             else:
                 yield from _definiteness(guess, field, found)
-            yield from _trace(guess, field, found)
+            if field.role != "aux":
+                yield from _trace(guess, field, found)
 
 
 def _fields(guess: Guess) -> Iterator[FieldSpec]:
-    return (field for field in fields_of(guess, "input target", "fc") if is_square(field) and field.shape[0] <= 2048)
+    return (
+        field for field in fields_of(guess, "input target aux", "fc") if is_square(field) and field.shape[0] <= 2048
+    )
 
 
 def _epsilon(field: FieldSpec) -> float:
@@ -91,9 +95,10 @@ def _is_covariance(field: FieldSpec, found: _Measured) -> bool:
     some = found.traces.rows > 0.5 * rows
     hermitian = found.hermitian.failing <= 0.5 * rows
     diagonal = found.diagonal.failing <= 0.01 * rows
-    named = any(hint in field.name.lower() for hint in _HINTS)
-    complex_ = field.dtype.kind == "c"
-    return (hermitian and named) or (some and diagonal and (hermitian or complex_))
+    meant = field.dtype.kind == "c" or any(hint in field.name.lower() for hint in _HINTS)
+    if field.role == "aux" and not meant:
+        return False
+    return (hermitian and meant) or (some and diagonal and (hermitian or meant))
 
 
 def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnostic:

@@ -15,7 +15,18 @@ from prep.folds.duplicates import DuplicatesResult, Part, RowHashes
 from prep.kernels.matrices import real_view
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.repeated_rows import exact_fold
-from prep.symptoms.repeats import FEWEST_VALUES, MOST_CHANCE, float_fields, leak, real_size, telling, width
+from prep.symptoms.repeats import (
+    FEWEST_VALUES,
+    MOST_CHANCE,
+    every,
+    expected_pairs,
+    float_fields,
+    leak,
+    real_size,
+    sample_fold,
+    telling,
+    width,
+)
 
 # A copy through float32 differs by half an ulp, 6e-8 of a value; the check's grid finds what differs by less than a
 # thousandth of its cell almost surely.
@@ -33,14 +44,20 @@ class NearlyRepeatedRows:
     name = "nearly_repeated_rows"
 
     def folds(self, guess: Guess) -> tuple[Fold, ...]:
-        return tuple(fold for field in _fields(guess) for fold in (_near(guess, field), exact_fold(guess, field)))
+        return tuple(
+            fold
+            for field in _fields(guess)
+            for fold in (_near(guess, field), exact_fold(guess, field), sample_fold(guess, field))
+        )
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in _fields(guess):
             equal: DuplicatesResult = measured[exact_fold(guess, field).key]
             fold = _near(guess, field)
             if not equal.across_count:
-                yield from leak(guess, fold, measured[fold.key], "nearly-shared-rows", "equal but for rounding")
+                unlikely = expected_pairs(guess, field, measured, width(field)) < MOST_CHANCE
+                what = "equal but for rounding"
+                yield from leak(guess, fold, measured[fold.key], "nearly-shared-rows", what, unlikely=unlikely)
 
 
 def _fields(guess: Guess) -> Iterator[FieldSpec]:
@@ -52,7 +69,9 @@ def _fields(guess: Guess) -> Iterator[FieldSpec]:
 
 
 def _near(guess: Guess, field: FieldSpec) -> RowHashes:
-    return RowHashes((field.name,), dict(guess.spec.splits), "near", relative_cells, {"tolerance": TOLERANCE})
+    return RowHashes(
+        (field.name,), dict(guess.spec.splits), "near", relative_cells, {"tolerance": TOLERANCE}, every(guess)
+    )
 
 
 def relative_cells(arrays: Mapping[str, Array], tolerance: float) -> list[Part]:

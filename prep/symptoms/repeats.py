@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from prep.blocks import Array, FieldSpec
 from prep.folds.duplicates import DuplicatesResult, RowHashes
+from prep.folds.sampled import Sampled
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.columns import fields_of
+from prep.symptoms.columns import CHANCE, fields_of
 from prep.symptoms.words import rebuild
 
 MOST_CHANCE = 1e-3
@@ -20,8 +23,15 @@ _LOOKED_AT = 8
 _DIGITS = 4
 _REACH = 300
 _TENS = 10.0 ** np.arange(-_REACH, _REACH + 1)
-# Significand bits less two, since values crowd within a few powers of two.
-_BITS = {2: 9, 4: 22, 8: 51}
+# How often values repeat is seen from so many samples, at so many places of each.
+_SAMPLES, _PLACES = 1000, 32
+# Beyond so many samples one content of k is looked at.
+_MOST_ROWS = 1 << 21
+
+
+def every(guess: Guess) -> int:
+    """Of how many contents one is looked at, so that sorting them costs no more than two million rows do."""
+    return -(-guess.spec.rows // _MOST_ROWS)
 
 
 def float_fields(guess: Guess) -> Iterator[FieldSpec]:
@@ -53,21 +63,59 @@ def telling(flat: Array) -> Array:
         # float32 holds 4 digits to about 1e-3 of the last.
         fine = np.isfinite(digits) & (np.abs(digits - np.rint(digits)) > 2e-3) & (some != 0)
     result = fine.any(axis=1)
+    return np.asarray(result & filled(flat), bool)
+
+
+def filled(flat: Array) -> Array:
+    """Which rows of (rows, w) real values have four (or all) that are neither 0 nor the last; (rows,) bool."""
     # Padding is 0, or whatever the row ends with.
     own = np.count_nonzero((flat != 0) & (flat != flat[:, -1:]), axis=1) + 1
-    return np.asarray(result & (own >= min(size, FEWEST_VALUES)), bool)
+    return np.asarray(own >= min(flat.shape[1], FEWEST_VALUES), bool)
 
 
-def expected_pairs(field: FieldSpec, rows: int) -> float:
-    """Equal pairs of telling rows by chance: n²/2^(bw+1) for w values of b bits, w at most four."""
-    return rows**2 * 2.0 ** -(_BITS[real_size(field)] * min(width(field), FEWEST_VALUES) + 1)
+def sample_fold(guess: Guess, field: FieldSpec) -> Sampled:
+    """The values that `expected_pairs` is reckoned from."""
+    size = width(field)
+    places = np.sort(np.random.default_rng(size).permutation(size)[:_PLACES])
+    return Sampled(field, tuple(places.tolist()), -(-guess.spec.rows // _SAMPLES) or 1)
+
+
+def expected_pairs(guess: Guess, field: FieldSpec, measured: Mapping[str, Any], values: int) -> float:
+    """Equal pairs of rows of ``values`` values by chance, as often as these are seen to repeat: n²/2·Π pⱼ over the four
+    that repeat least, pⱼ the share of equal pairs of value j among different rows that were sampled (one pair at
+    least), as if values were independent.
+    """
+    seen = np.unique(measured[sample_fold(guess, field).key], axis=0)
+    pairs = max(len(seen) * (len(seen) - 1) / 2, 1.0)
+    equal = [(counts * (counts - 1) / 2).sum() for counts in _counts(seen)]
+    rates = np.sort(np.maximum(equal, 1.0) / pairs)[: min(values, FEWEST_VALUES)]
+    return float(guess.spec.rows**2 / 2 * np.prod(np.minimum(rates, 1.0)))
+
+
+def _counts(seen: Array) -> Iterator[Array]:
+    for column in seen.T:
+        yield np.unique(column, return_counts=True)[1]
+
+
+def beyond_chance(found: DuplicatesResult) -> bool:
+    """Whether more contents are shared than independent rows of any distribution would share, but for once in 1e9
+    (W. Hoeffding, Probability inequalities for sums of bounded random variables, 1963): right for integers and
+    rounded values too, since chance repeats rows within a split as readily.
+    """
+    if not found.repeated:
+        return False
+    share, mean = found.shared_count / found.repeated, found.by_chance / found.repeated
+    if share <= mean or mean >= 1:
+        return False
+    rest = (1 - share) * math.log((1 - share) / (1 - mean)) if share < 1 else 0.0
+    return found.repeated * (share * math.log(share / mean) + rest) > -math.log(CHANCE)
 
 
 def within_share(guess: Guess, fold: RowHashes, found: DuplicatesResult) -> float:
     """The share of train's samples that equal an earlier one of train."""
     start, stop = guess.spec.splits.get("train", (0, guess.spec.rows))
     rows = max(stop - start, 1) * max(round(found.rows / max(guess.spec.rows, 1)), 1)
-    return 1.0 - found.distinct.get("train", rows) / rows
+    return 1.0 - found.distinct.get("train", rows) / rows if fold.every == 1 else found.within_count / found.rows
 
 
 def leak(
@@ -78,16 +126,20 @@ def leak(
     what: str,
     consequence: str = "",
     remedy: str = "",
+    unlikely: bool = True,
 ) -> Iterator[Diagnostic]:
-    """The finding that samples of two splits are ``what``, unless that is as common within train: nothing where a tenth
-    of the share of the smallest split repeats there.
+    """The finding that samples of two splits are ``what``: beyond what chance shares (`beyond_chance`), or, where
+    ``unlikely`` by chance at all, in contents of few rows or rarer within train: nothing where a tenth of the share of
+    the smallest split repeats there.
     """
     if not guess.divided or not found.across:
         return
     sizes = {name: stop - start for name, (start, stop) in guess.spec.splits.items() if stop > start}
     held = sum(rows for name, rows in sizes.items() if name != "train")
     count = max(min(found.across_count, held), len(found.across))
-    if within_share(guess, fold, found) > 0.1 * count / min(sizes.values()):
+    looked = f" (one content of {fold.every} looked at)" if fold.every > 1 else ""
+    rare = within_share(guess, fold, found) <= 0.1 * count / min(sizes.values())
+    if not beyond_chance(found) and not (unlikely and (rare or found.few_shared)):
         return
     (first, second), split = found.across[0], guess.spec.split_of
     name = fold.names[0]
@@ -96,12 +148,12 @@ def leak(
         severity="harmful",
         field=name,
         evidence=f"{count} samples of {name} or more are {what} in two splits; first: sample {second} "
-        f"({split(second)}) and sample {first} ({split(first)})",
-        consequence=consequence or _remembered(count / max(held, 1)),
+        f"({split(second)}) and sample {first} ({split(first)}){looked}",
+        consequence=consequence or _remembered(count * fold.every / max(held, 1)),
         remedy=remedy or "remove repeated samples before splitting; draw each split from seeds and groups of its own",
         command=rebuild(guess),
         samples=tuple(second for _, second in found.across),
-        harm=1 + count / max(held, 1),
+        harm=1 + count * fold.every / max(held, 1),
         measured={"count": found.across_count},
     )
 

@@ -11,7 +11,7 @@ from prep.blocks import FieldSpec
 from prep.folds import Fold
 from prep.symptoms import Diagnostic, Guess, Severity
 from prep.symptoms.columns import Columns, columns, columns_fold, fields_of, listed
-from prep.symptoms.words import normalise, number, square, times
+from prep.symptoms.words import normalise, number, rebuild, square, times
 
 # A loss 100 times too large or small, and a gradient 10 times; harmful where the gradient is 100 times that of
 # normalised data, of which a clip to norm 1 leaves a hundredth.
@@ -19,6 +19,8 @@ DOUBTFUL, HARMFUL = 10.0, 100.0
 # Where the inputs' second moments have this condition number (2²³), a float32 gradient along the smallest is below the
 # rounding of that along the largest.
 _FLOAT32 = 2.0**23
+# Its square, times some thousands of samples, still fits into float64.
+_MOST = 1e150
 # So many values do not lie within a hundredth of their size of each other by chance.
 _FEWEST = 8
 
@@ -42,7 +44,8 @@ class Scale:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in _scaled(guess):
             found = columns(guess, field, measured)
-            some = (found.count > 1) & ~found.constant & ~found.binary & (found.rms > 0)
+            yield from _beyond(guess, found)
+            some = (found.count > 1) & ~found.constant & ~found.binary & (found.rms > 0) & ~_huge(found)
             if not some.any():
                 continue
             yield from _size(guess, found, some)
@@ -56,10 +59,37 @@ def _scaled(guess: Guess) -> Iterator[FieldSpec]:
             yield field
 
 
+def _huge(found: Columns) -> Any:
+    """Columns whose squares do not fit into float64."""
+    return (found.count > 0) & (np.maximum(np.abs(found.low), np.abs(found.high)) > _MOST)
+
+
+def _beyond(guess: Guess, found: Columns) -> Iterator[Diagnostic]:
+    huge, field = _huge(found), found.field
+    if not huge.any():
+        return
+    low, high = float(found.low[huge].min()), float(found.high[huge].max())
+    yield Diagnostic(
+        code=f"unnormalised-{field.role}",
+        severity="harmful",
+        field=field.name,
+        evidence=f"{field.name} ({field.role}) is not normalised: {listed(found.names, huge)} of {len(huge)} from "
+        f"{number(low)} to {number(high)}",
+        consequence="squares of them overflow float64, and float32 cannot hold them: losses and gradients are infinite "
+        "or NaN from the first step",
+        remedy="find out where such numbers come from (units, a division by nearly 0, bytes read as the wrong type); "
+        "scale them before anything is squared",
+        command=rebuild(guess),
+        harm=1e300,
+        measured={"columns": int(huge.sum()), "low": low, "high": high},
+    )
+
+
 def _size(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
     rms = found.rms
-    factor = np.where(some, np.maximum(rms, 1 / np.where(rms > 0, rms, 1.0)), 1.0)
-    factor = np.where(some, factor * found.certain, 1.0)
+    with np.errstate(all="ignore"):
+        size = np.minimum(np.maximum(rms, 1 / np.where(rms > 0, rms, 1.0)), np.finfo(np.float64).max)
+        factor = np.where(some, size * found.certain, 1.0)
     worst = int(np.argmax(factor))
     if factor[worst] < DOUBTFUL:
         return

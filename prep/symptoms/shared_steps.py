@@ -14,7 +14,7 @@ from prep.kernels.hashing import row_hashes
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import MOST_COLUMNS, fields_of
 from prep.symptoms.repeated_rows import exact_fold
-from prep.symptoms.repeats import MOST_CHANCE, expected_pairs, leak, real_size, telling
+from prep.symptoms.repeats import MOST_CHANCE, every, expected_pairs, leak, real_size, sample_fold, telling
 
 
 class SharedSteps:
@@ -28,13 +28,17 @@ class SharedSteps:
     name = "shared_steps"
 
     def folds(self, guess: Guess) -> tuple[Fold, ...]:
-        return tuple(fold for field in _fields(guess) for fold in (_steps(guess, field), exact_fold(guess, field)))
+        return tuple(
+            fold
+            for field in _fields(guess)
+            for fold in (_steps(guess, field), exact_fold(guess, field), sample_fold(guess, field))
+        )
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in _fields(guess):
             found: DuplicatesResult = measured[_steps(guess, field).key]
             equal: DuplicatesResult = measured[exact_fold(guess, field).key]
-            if equal.across_count:
+            if equal.across_count or expected_pairs(guess, field, measured, field.shape[1]) > MOST_CHANCE:
                 continue
             yield from _told(guess, _steps(guess, field), found)
 
@@ -66,17 +70,12 @@ def _fields(guess: Guess) -> Iterator[FieldSpec]:
     for field in fields_of(guess, "input", "f"):
         sizes = field.shape
         sequence = len(sizes) == 2 and sizes[0] > 2 and 2 <= sizes[1] <= MOST_COLUMNS and sizes[0] != sizes[1]
-        if guess.divided and sequence and real_size(field) >= 4 and _chance(guess, field) < MOST_CHANCE:
+        if guess.divided and sequence and real_size(field) >= 4:
             yield field
 
 
-def _chance(guess: Guess, field: FieldSpec) -> float:
-    one = FieldSpec(field.name, field.dtype, ("sample", "variable"), field.shape[1:], "aux")
-    return expected_pairs(one, guess.spec.rows)
-
-
 def _steps(guess: Guess, field: FieldSpec) -> RowHashes:
-    return RowHashes((field.name,), dict(guess.spec.splits), "least step", least_step)
+    return RowHashes((field.name,), dict(guess.spec.splits), "least step", least_step, every=every(guess))
 
 
 def least_step(arrays: Mapping[str, Array]) -> list[Part]:

@@ -12,7 +12,7 @@ from prep.folds import Fold, Scope
 from prep.folds.steps import Steps, StepsResult
 from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.columns import fields_of
+from prep.symptoms.columns import FEWEST, fields_of
 from prep.symptoms.words import number, places, rebuild
 
 # Half of the steps between times drawn at random are backward: samples in no order.
@@ -39,12 +39,11 @@ class TimeSteps:
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in _times(guess):
-            found = min(
-                ([measured[fold.key] for fold in folds] for folds in _folds(guess, field)),
-                key=lambda each: sum(result.backward for result in each),
-            )
+            ways = [[measured[fold.key] for fold in folds] for folds in _folds(guess, field)]
+            found = min(ways, key=lambda each: sum(result.backward for result in each))
             yield from _back(guess, field, found)
-            yield from _same(guess, field, found)
+            still = all(each.repeated == each.steps for way in ways for each in way)
+            yield from _same(guess, field, found, still)
             yield from _missing(guess, field, found)
 
 
@@ -74,7 +73,10 @@ def _back(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterator[
     low, high = min(each.lowest for each in found), max(each.highest for each in found)
     typical = max((each.quantile(0.5) for each in found if len(each.counts)), default=0.0)
     within = field.row_values > 1
+    # A sequence that starts again goes back by its length.
+    length = 0.5 * typical * steps / (back + 1)
     restarts = not within and not (high - low) > typical and not guess.group
+    restarts = restarts and -min(each.deepest for each in found) >= length
     shuffled = not within and back > _RANDOM * steps
     turn = _turn(-min(each.deepest for each in found))
     if restarts:
@@ -129,10 +131,10 @@ def _turn(step: float) -> str:
     return ""
 
 
-def _same(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterator[Diagnostic]:
+def _same(guess: Guess, field: FieldSpec, found: list[StepsResult], still: bool) -> Iterator[Diagnostic]:
     steps, same = sum(each.steps for each in found), sum(each.repeated for each in found)
-    # A clock that is coarser than the samples repeats by nature.
-    if not same or same > 0.1 * steps:
+    # A clock that is coarser than the samples repeats by nature; one that never moves lost its digits.
+    if not same or (same > 0.1 * steps and not (still and same >= FEWEST)):
         return
     samples = tuple(sorted(row for each in found for row in each.same_samples))[:10]
     yield Diagnostic(
@@ -164,7 +166,7 @@ def _missing(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterat
             evidence=f"steps of {field.name} last about {typical:.2g}, and {missing} of {each.steps} longer; the "
             f"longest "
             f"({number(each.longest)}) leads to sample {each.after}",
-            consequence=f"a model of equal steps sees {number(each.longest / typical)} steps as one",
+            consequence=f"a model of equal steps sees about {each.longest / typical:.2g} steps as one",
             remedy="cut sequences at the gaps, or fill them and mark what was filled in a mask",
             command=rebuild(guess),
             samples=(each.after,),

@@ -327,6 +327,70 @@ def test_healthy_values_of_any_kind_cause_no_alarm(kind: str, rows: int) -> None
             assert alarms(diagnose(guess_of(arrays, *fields), arrays)) == []
 
 
+def test_columns_beyond_what_can_be_squared_are_told_and_stop_nothing() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((400, 3)) * [1, 1e160, 1], rng.standard_normal((400, 2))
+    fields = field("x", "f8", ("column", 3)), field("y", "f8", ("target", 2), role="target")
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = diagnose(guess_of({"x": x, "y": y}, *fields), {"x": x, "y": y})
+    assert "column 1 of 3" in next(each.evidence for each in found if each.code == "unnormalised-input")
+
+    x = np.full((400, 3), 5e-324) * rng.integers(0, 3, (400, 3))
+    found = diagnose(guess_of({"x": x}, fields[0]), {"x": x}, "scale")
+    assert [each.code for each in found] == ["unnormalised-input"]
+    assert "columns 0, 1, 2 of 3" in found[0].evidence
+
+
+@pytest.mark.parametrize("role", ["input", "aux"])
+def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_whatever_its_role(role: str) -> None:
+    factors = np.random.default_rng(0).standard_normal((200, 4, 8))
+    values = factors @ np.swapaxes(factors, 1, 2)
+    described = field("covariance", "f8", ("row", 4), ("column", 4), role=role)
+
+    def codes(values: Array) -> list[str]:
+        arrays = {"covariance": values}
+        found = diagnose(guess_of(arrays, described, divided=False), arrays, "matrices")
+        return [each.code for each in found if each.severity == "harmful"]
+
+    assert codes(values) == []
+    assert codes(np.tril(values)) == ["not-hermitian"]
+    assert codes(values - np.eye(4)) == ["not-positive-semidefinite"]
+
+
+def halves(train: Array, test: Array) -> list[Diagnostic]:
+    """What is said of rows that repeat, of a train and a test split."""
+    rows = len(train) + len(test)
+    x = np.concatenate([train, test])
+    described = field("x", x.dtype.str, *((f"axis{place}", size) for place, size in enumerate(x.shape[1:])))
+    spec = DatasetSpec("data", (described,), {"train": (0, len(train)), "test": (len(train), rows)})
+    return diagnose(Guess("data.npz", "arrays", spec, True, {}), {"x": x}, "repeated_rows")
+
+
+def test_leaks_of_whole_and_rounded_numbers_are_told_and_coincidences_of_them_are_not() -> None:
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (400, 8, 8)).astype(np.uint8)
+    rounded = np.round(rng.standard_normal((400, 8)), 2)
+    for values in (pictures, rounded):
+        assert [each.code for each in halves(values[:300], values[200:])] == ["shared-rows"]
+        assert halves(values[:300], values[300:]) == []
+    for seed in range(5):
+        column = np.round(np.random.default_rng(seed).standard_normal((4000, 1)), 5)
+        assert halves(column[:3000], column[3000:]) == []
+    few = rng.integers(1, 4, (3000, 4)).astype(np.int16)
+    assert halves(few[:2000], few[2000:]) == []
+
+
+def test_copies_within_train_do_not_hide_copies_across_but_a_usual_first_state_is_none() -> None:
+    rng = np.random.default_rng(0)
+    once = rng.standard_normal((950, 6))
+    copied = rng.permutation(np.concatenate([once, once[:50]]))
+    assert "shared-rows" in [each.code for each in halves(copied[:800], copied[800:])]
+
+    starts = rng.standard_normal((1000, 6))
+    starts[::50] = starts[0]
+    assert [each.code for each in halves(starts[:800], starts[800:])] == ["duplicate-rows"]
+
+
 def test_healthy_integers_cause_no_alarm_about_overflow_or_fill_values() -> None:
     rng = np.random.default_rng(0)
     for values in (
@@ -347,6 +411,18 @@ def test_times_of_every_sane_kind_cause_no_alarm() -> None:
         arrays = {"time": np.asarray(values, np.float64)}
         guess = guess_of(arrays, field("time", "f8", role="aux"), time="time", divided=False)
         assert alarms(diagnose(guess, arrays, "time_steps")) == []
+
+
+def test_one_step_back_of_a_single_recording_is_no_restart_and_a_clock_that_never_moves_is_told() -> None:
+    def codes(values: Array) -> list[str]:
+        guess = guess_of({"time": values}, field("time", "f8", role="aux"), time="time", divided=False)
+        return [each.code for each in diagnose(guess, {"time": values}, "time_steps")]
+
+    recording = np.arange(ROWS) * 0.1
+    assert codes(np.concatenate([recording, recording])) == ["time-restarts"]
+    recording[200] = recording[190]
+    assert codes(recording) == ["time-backward", "time-missing"]
+    assert codes((1.7e9 + 0.02 * np.arange(ROWS)).astype(np.float32).astype(np.float64)) == ["time-repeated"]
 
 
 def stored(kind: str, values: Any) -> Guess:
