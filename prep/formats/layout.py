@@ -154,8 +154,8 @@ def no_such_dataset(
     what: str = "there is no dataset at this path",
     remedy: str = "check the path, or make the dataset with `prep generate` or `prep ingest`",
 ) -> UsageError:
-    """The error for a path where nothing is; of an address, it says who reads it."""
-    if address := _ADDRESS.fullmatch(str(path)):
+    """The error for a path where nothing is; of an address that was taken for a `Path`, it says who reads it."""
+    if isinstance(path, Path) and (address := _ADDRESS.fullmatch(str(path))):
         scheme, rest = address.groups()
         return UsageError(
             "this is an address, and datasets are read from disk here",

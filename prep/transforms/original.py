@@ -53,9 +53,8 @@ class Originals:
             if bound is None:
                 result[name + SUFFIX] = arrays[name].astype(dtype)
                 continue
-            extra = {each: arrays[each] for each in bound.reads}
             try:
-                values = bound.invert(arrays[name], **extra)
+                values = bound.invert(arrays[name], **{each: arrays[each] for each in bound.reads})
             except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
                 raise IntegrityError(
                     f"the embedded transform of {name} cannot be undone: {error!r}",
