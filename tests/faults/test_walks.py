@@ -16,7 +16,7 @@ import pytest
 
 import prep
 from prep.errors import IntegrityError, PrepError
-from prep.verbs import certify, validate
+from prep.verbs import certify, judged, validate
 from tests.conftest import SYSTEMS, dataset_of, largest_file
 from tests.walks.test_line import run
 
@@ -152,14 +152,14 @@ def test_a_dataset_that_is_replaced_while_it_is_examined_gets_no_verdict(
     path = certified_copy / "data/normalized/regression.h5"
     statistics = prep.stats(prep.generate("regression", seed=7), output="data/stats/other.json", force=True)
     prep.normalize("data/raw/regression.h5", stats=statistics, output="other.h5")
-    real = validate.run
+    real = judged.run
 
     def slow(*arguments: Any, **options: Any) -> Any:
         for end in ("", ".manifest"):
             os.replace(f"other.h5{end}", f"{path}{end}")
         return real(*arguments, **options)
 
-    monkeypatch.setattr(validate, "run", slow)
+    monkeypatch.setattr(judged, "run", slow)
     (found,) = validate.validate(path)
 
     assert found.report is None

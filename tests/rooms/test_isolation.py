@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -392,6 +393,7 @@ def test_rows_that_nobody_wants_any_more_are_not_read(tmp_path: Path, monkeypatc
 
 
 def test_a_source_that_nobody_holds_any_more_has_no_child(tmp_path: Path) -> None:
+    gc.collect()  # what is left of other tests, with the tracebacks that hold it
     opened = MappedHdf5().open(str(foreign_file(tmp_path / "a.h5")), IngestOptions())
     (child,) = (each for each in process._CHILDREN if each.holds is not None and each.alive)
     pid = child.pid
