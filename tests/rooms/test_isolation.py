@@ -394,10 +394,9 @@ def test_rows_that_nobody_wants_any_more_are_not_read(tmp_path: Path, monkeypatc
 
 def test_a_source_that_nobody_holds_any_more_has_no_child(tmp_path: Path) -> None:
     gc.collect()  # what is left of other tests, with the tracebacks that hold it
+    others = {each.pid for each in process._CHILDREN if each.holds is not None and each.alive}
     opened = MappedHdf5().open(str(foreign_file(tmp_path / "a.h5")), IngestOptions())
-    (child,) = (each for each in process._CHILDREN if each.holds is not None and each.alive)
-    pid = child.pid
-    del child
+    (pid,) = {each.pid for each in process._CHILDREN if each.holds is not None and each.alive} - others
     list(opened.blocks())
     del opened
     with pytest.raises(ProcessLookupError):
