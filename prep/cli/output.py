@@ -155,16 +155,6 @@ def _cell(text: str) -> str:
     return printable(shortened(text, _LONGEST_CELL))
 
 
-def size(count: int) -> str:
-    """Bytes as people say them."""
-    value, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if value < 1024 or unit == "TiB":
-            break
-        value /= 1024
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-
-
 def several(paths: Sequence[Path]) -> str:
     """What a stage is about, in few words: the one it is about, or how many."""
     return paths[0].name or str(paths[0]) if len(paths) == 1 else f"{len(paths)} paths"

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prep.cli.output import say, screen, size, table, write_output
+from prep.cli.output import say, screen, table, write_output
+from prep.report.said import size
 from prep.report.text import lines
 from prep.verbs.compare import LABELS, Comparison
 from prep.verbs.inspect import Inspection, SummaryRow

@@ -35,12 +35,14 @@ def silent(done: int, total: int, text: str = "") -> None:
 
 
 def one_of(progress: Progress, place: int, count: int, name: str) -> Progress:
-    """What is done of the ``place``-th of ``count`` things, told as a part of them all; of several, which one it is."""
+    """What is done of the ``place``-th of ``count`` things, told as a part of them all; of several, which one it is,
+    where they have a ``name``.
+    """
     if count == 1:
         return progress
 
     def told(done: int, total: int, text: str = "") -> None:
-        here = f"{place + 1} of {count}: {name}" + (f", {text}" if text else "")
+        here = f"{place + 1} of {count}: {name}" + (f", {text}" if text else "") if name else text
         progress(place * _STEPS + (_STEPS * done // total if total else 0), count * _STEPS, here)
 
     return told

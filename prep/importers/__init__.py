@@ -71,6 +71,9 @@ class Importer(Protocol):
     def recognises(self, source: str) -> bool:
         """Whether this looks like ours, by name and a glance at the structure; never raises."""
 
+    def survey(self, source: str) -> Any:
+        """Every array there is, as a `prep.importers.columns.Source`, before anything is chosen. Raises as `open`."""
+
     def open(self, source: str, options: IngestOptions) -> Opened:
         """Understand the source. `UsageError`, `IntegrityError` or `DataError` with place and remedy otherwise."""
 

@@ -24,8 +24,9 @@ from prep.blocks import SPLITS, Array, FieldSpec, Role
 from prep.errors import IntegrityError, UsageError, Where
 from prep.importers import Blocks, IngestOptions, Opened
 from prep.importers.ahead import read_ahead
-from prep.importers.columns import storable
+from prep.importers.columns import Source, storable
 from prep.importers.foreign import ForeignHdf5, has_member, looks_like_hdf5
+from prep.importers.mapped import MappedHdf5
 from prep.importers.mapping import checked_roles
 from prep.importers.minari_leaves import METADATA, PARTS, Leaf
 from prep.importers.sources import existing, identify, storage_errors
@@ -66,8 +67,14 @@ class Minari:
             return any((path / place / METADATA_FILE).is_file() for place in (".", "data"))
         return looks_like_hdf5(path) and has_member(path, "episode_0")
 
+    def survey(self, source: str) -> Source:
+        """The arrays of all episodes, as those of any HDF5 file."""
+        return MappedHdf5().survey(str(locate(source)))
+
     def open(self, source: str, options: IngestOptions) -> Opened:
-        """Every episode is checked (see `survey`) before a row is taken. Inputs are observations, targets actions."""
+        """Every episode is checked (see `minari_episodes.survey`) before a row is taken. Inputs are observations,
+        targets actions.
+        """
         fractions = checked_fractions(options.fractions, options.seed)
         if options.mapping or options.group not in ("", "episode"):
             raise UsageError(

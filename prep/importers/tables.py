@@ -21,7 +21,7 @@ from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
 from prep.importers.columns import Column, Source
 from prep.importers.foreign import TEXT, ForeignParquet
-from prep.importers.sources import existing, identify, storage_errors
+from prep.importers.sources import Inputs, existing, identify, storage_errors
 
 _MAGIC = b"PAR1"
 _COUNTED = re.compile(r"(.*?[^\d_.\-\[])[_.\-\[]?(\d+)\]?")
@@ -58,9 +58,7 @@ class Parquet:
 
     def survey(self, source: str) -> Source:
         """All columns by the file's own description; values are read later, a row group at a time."""
-        path = existing(Path(source))
-        _demand_pyarrow(path)
-        inputs = identify(path, [path])
+        path, inputs = _file(source)
         foreign = ForeignParquet(path)
         with foreign.understood():
             answer = foreign.ask("table columns")
@@ -89,9 +87,7 @@ class Csv:
 
     def survey(self, source: str) -> Source:
         """Every line is read once for its rows and types; values are read later, a block of lines at a time."""
-        path = existing(Path(source))
-        _demand_pyarrow(path)
-        inputs = identify(path, [path])
+        path, inputs = _file(source)
         from prep.importers.csv_lines import CsvLines
 
         with storage_errors(path):
@@ -177,6 +173,13 @@ def _csv_pass(lines: Any, place: str, dtype: np.dtype[Any]) -> Iterator[Callable
 def _begins(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(len(_MAGIC))
+
+
+def _file(source: str) -> tuple[Path, Inputs]:
+    """The file of a table, as long as there is a library that reads it."""
+    path = existing(Path(source))
+    _demand_pyarrow(path)
+    return path, identify(path, [path])
 
 
 def _demand_pyarrow(path: Path) -> None:

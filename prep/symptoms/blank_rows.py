@@ -82,8 +82,7 @@ def _single(guess: Guess, field: FieldSpec, found: BlanksResult) -> Diagnostic:
         severity="doubtful",
         field=field.name,
         evidence=f"{found.blank} of {found.rows} samples of {field.name} hold only 0 or NaN, where the others hold "
-        f"hardly "
-        f"a zero: {places(guess, found.samples, found.blank)}",
+        f"hardly a zero: {places(guess, found.samples, found.blank)}",
         consequence="whatever made them failed, and training learns the failure; a loss relative to the sample divides "
         "by 0 there",
         remedy="find out what failed (a caught exception, a sensor out of reach), and drop these samples",

@@ -40,8 +40,7 @@ class Borders:
                 field=fields[0].name,
                 evidence=f"{names}: 0 in all {guess.spec.rows} samples",
                 consequence="nothing marks where a sequence begins: a model that remembers carries the state of one "
-                "into "
-                "the next, and returns are summed across episodes",
+                "into the next, and returns are summed across episodes",
                 remedy="set the flag at the first (or last) step of every sequence",
                 command=look(guess, fields[0].name),
             )

@@ -27,8 +27,7 @@ _MEANING: dict[str, tuple[str, str]] = {
     ),
     "bond_lengths": (
         "positions are no molecule of these units: bonds ten times too long, or torn across a border, have energies "
-        "that "
-        "outweigh every other sample",
+        "that outweigh every other sample",
         _BUILD,
     ),
     "chirality": ("the model learns the mirror image of the molecule, with the same loss", _BUILD),
@@ -82,16 +81,14 @@ _MEANING: dict[str, tuple[str, str]] = {
     ),
     "held_out": (
         "a split differs from train in scale, offset or dead columns, or has statistics of its own: its score is not "
-        "that "
-        "of the data as they come",
+        "that of the data as they come",
         _NORMALISE,
     ),
     "hermitian": ("no covariance: a model with Hermitian output can never reach it, and its loss has a floor", _BUILD),
     "in_bounds": ("values beyond what is possible: a few of them make the loss, which grows with their square", _LOOK),
     "learnability": (
         "a linear probe predicts the target no better than zero does: inputs and targets may not belong together, "
-        "and then "
-        "nothing can be learned",
+        "and then nothing can be learned",
         _BUILD,
     ),
     "linear_fit": (
@@ -126,8 +123,7 @@ _MEANING: dict[str, tuple[str, str]] = {
     "split_flags": ("rows say another split than where they lie: some are trained on and tested with", _BUILD),
     "standardised": (
         "columns do not have mean 0 and standard deviation 1 in train: the loss no longer says how much better than "
-        "the "
-        "mean a model is, and the learning rate fits other data",
+        "the mean a model is, and the learning rate fits other data",
         _NORMALISE,
     ),
     "steering_span": ("labels are those of another sample: what a model can learn of them is their average", _BUILD),
@@ -166,8 +162,7 @@ _MEANING: dict[str, tuple[str, str]] = {
     ),
     "zero_baseline": (
         "predicting zero does not score what it does on normalised targets (1 for mean squared error): raw targets "
-        "have "
-        "started at 1e15, with gradients 1e7 times too large; padding that was counted shrinks them",
+        "have started at 1e15, with gradients 1e7 times too large; padding that was counted shrinks them",
         _NORMALISE,
     ),
     "zero_padding": (

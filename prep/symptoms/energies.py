@@ -34,8 +34,7 @@ class Energies:
                     field=fold.field.name,
                     evidence=f"{_ATTRIBUTE} says {stated}: energies were taken with these bonds held",
                     consequence="the energy does not change along the bonds that are held, so that nothing bounds a "
-                    "loss that "
-                    "compares densities: it falls without end in these directions",
+                    "loss that compares densities: it falls without end in these directions",
                     remedy="compute the energies again without constraints, on the same positions",
                     command=rebuild(guess),
                     measured={"constraints": stated},

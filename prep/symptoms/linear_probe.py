@@ -139,8 +139,7 @@ def _unseen(guess: Guess, target: FieldSpec, given: list[str], found: list[GramR
         evidence=f"a linear probe of {', '.join(given)} explains "
         f"{number(float(best[unseen].max()))} of the spread of {which} on {rows} samples, which is what chance gives",
         consequence="if inputs and targets were shuffled apart, nothing can be learned, and the best loss is that of "
-        "the "
-        "mean; a relation without any linear part is possible, and then this means nothing",
+        "the mean; a relation without any linear part is possible, and then this means nothing",
         remedy="see that row i of the inputs belongs to row i of the targets: follow one sample by hand",
         command=look(guess, target.name),
         measured={"r2": float(best[unseen].max()), "detectable": detectable, "columns": int(unseen.sum())},
@@ -176,8 +175,7 @@ def _copies(guess: Guess, target: FieldSpec, given: FieldSpec, result: GramResul
         severity="doubtful" if whole else "harmful",
         field=target.name,
         evidence=f"{'all' if targets == result.targets else targets} of {result.targets} columns of {target.name} "
-        f"are in "
-        f"{given.name}, up to scale and offset; first: column {place} is column {column} of {given.name}",
+        f"are in {given.name}, up to scale and offset; first: column {place} is column {column} of {given.name}",
         consequence="one weight solves the task and the loss goes to 0; where the input will not be there, nothing was "
         "learned" + (" (a model that reconstructs its input is meant to see this)" if whole else ""),
         remedy="take the target out of the input, or predict what is not known then",

@@ -50,8 +50,7 @@ class LossShare:
                 f"train, with {fair:.1%} of the values: {number(ratio)} times the mean square of the other "
                 f"{len(found.ids) - 1}",
                 consequence=f"the loss is that of this one: all others together weigh {1 - share:.1%}, and can be as "
-                f"wrong "
-                "as they like without its being seen",
+                "wrong as they like without its being seen",
                 remedy=f"normalise {fold.field.name} for each {fold.group} by its own statistics, or weigh the loss",
                 command=normalise(guess),
                 harm=ratio,

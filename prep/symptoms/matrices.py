@@ -110,8 +110,7 @@ def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnost
         f"(‖R − Rᴴ‖/‖R‖ up to {number(found.hermitian.worst)}): "
         f"{places(guess, found.hermitian.samples, found.hermitian.failing)}",
         consequence="they are no covariances: a model whose output is Hermitian by construction can never reach "
-        "them, and "
-        f"its loss stays above {number(square(found.hermitian.worst / 2))} of their square",
+        f"them, and its loss stays above {number(square(found.hermitian.worst / 2))} of their square",
         remedy="build the matrices as A Aᴴ; if only one triangle was stored, fill the other with its conjugate",
         command=rebuild(guess),
         samples=found.hermitian.samples,
@@ -135,8 +134,7 @@ def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[
             evidence=f"{spectra.negative} matrices of {field.name} ({of}) have a negative eigenvalue, down to "
             f"{number(spectra.worst)} of Σ|λ|: {places(guess, spectra.samples, spectra.negative)}",
             consequence="they are no covariances: a Cholesky factor or a log-determinant of them is NaN, and a model "
-            "that "
-            "outputs A Aᴴ cannot reach them",
+            "that outputs A Aᴴ cannot reach them",
             remedy="do not centre or edit covariances entry by entry; build them as A Aᴴ and scale by the trace",
             command=rebuild(guess),
             samples=spectra.samples,
@@ -208,8 +206,7 @@ def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnos
             field=field.name,
             evidence=f"traces of {field.name} go from {number(traces.low)} to {number(traces.high)}",
             consequence=f"the largest matrix weighs up to {times(square(spread))} what the smallest does in a squared "
-            f"error: the "
-            "loss is that of the loudest samples",
+            "error: the loss is that of the loudest samples",
             remedy="divide each matrix by its trace (transform trace_n) and keep the logarithm of the trace as a field",
             command=normalise(guess),
             harm=square(spread),

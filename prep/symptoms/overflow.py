@@ -83,8 +83,7 @@ def _clipped(guess: Guess, field: FieldSpec, found: JumpsResult) -> Iterator[Dia
             severity="doubtful",
             field=field.name,
             evidence=f"{count} values of {field.name} are exactly {limit}, the limit of {field.dtype}, and {near} "
-            f"are near "
-            f"it: {places(guess, found.limit_samples, len(found.limit_samples))} first",
+            f"are near it: {places(guess, found.limit_samples, len(found.limit_samples))} first",
             consequence="what was larger was cut off: the largest values, which weigh most, are wrong by an unknown "
             "amount",
             remedy="record with a larger type or a smaller gain; mask the clipped values",

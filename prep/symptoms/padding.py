@@ -96,8 +96,7 @@ def _filled(guess: Guess, field: FieldSpec, mask: FieldSpec, padded: RowwiseResu
         severity="doubtful" if finite else "harmful",
         field=field.name,
         evidence=f"{padded.failing} of {padded.rows} samples of {field.name} hold something where {mask.name} says "
-        f"that "
-        f"nothing is, up to {number(padded.worst) if finite else 'NaN or infinity'}: "
+        f"that nothing is, up to {number(padded.worst) if finite else 'NaN or infinity'}: "
         f"{places(guess, padded.samples, padded.failing)}",
         consequence="a layer that reads the whole array sees it as data"
         + (

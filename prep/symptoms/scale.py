@@ -146,8 +146,7 @@ def _mixed(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
     else:
         told = (
             f"a first layer sees a condition number of {number(square(ratio))} or more; gradient descent needs that "
-            f"many "
-            f"times the steps for {found.names[low]}"
+            f"many times the steps for {found.names[low]}"
             + (", and float32 gradients round it away" if square(ratio) > _FLOAT32 else "")
         )
     yield Diagnostic(

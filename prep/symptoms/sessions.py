@@ -41,11 +41,9 @@ class SharedSessions:
                 severity="harmful" if field.name == guess.group else "doubtful",
                 field=field.name,
                 evidence=f"{found.shared_count} ids of {field.name} are in two splits, others in one; first: that of "
-                f"sample "
-                f"{first[0]} ({split(first[0])}) is also that of sample {first[1]} ({split(first[1])})",
+                f"sample {first[0]} ({split(first[0])}) is also that of sample {first[1]} ({split(first[1])})",
                 consequence=f"up to {found.shared_count / max(held, 1):.0%} of the {field.name}s that are held out "
-                f"were "
-                "partly trained on: neighbours in time are nearly the same sample, and the score is too good",
+                "were partly trained on: neighbours in time are nearly the same sample, and the score is too good",
                 remedy=f"divide by {field.name}, not by sample or window",
                 command=rebuild(guess),
                 samples=tuple(second for _, second in found.shared),

@@ -164,8 +164,7 @@ def _missing(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterat
             severity="doubtful",
             field=field.name,
             evidence=f"steps of {field.name} last about {typical:.2g}, and {missing} of {each.steps} longer; the "
-            f"longest "
-            f"({number(each.longest)}) leads to sample {each.after}",
+            f"longest ({number(each.longest)}) leads to sample {each.after}",
             consequence=f"a model of equal steps sees about {each.longest / typical:.2g} steps as one",
             remedy="cut sequences at the gaps, or fill them and mark what was filled in a mask",
             command=rebuild(guess),

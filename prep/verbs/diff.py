@@ -14,7 +14,7 @@ import numpy as np
 from prep.blocks import SPLITS, DatasetSpec
 from prep.certificate import manifest
 from prep.certificate.tree import logical_root
-from prep.engine import DatasetSource, Progress, Workers, silent
+from prep.engine import DatasetSource, Progress, Workers, one_of, silent
 from prep.errors import EXIT_DATA, EXIT_OK, PrepError, SchemaError, UsageError, Where
 from prep.formats import no_such_dataset
 from prep.formats.digests import ChunkDigests
@@ -30,6 +30,7 @@ from prep.verbs.rawdata import read_manifest
 from prep.verbs.schemas import in_project, schema_for
 
 DIFF_VERSION = 1
+_PASSES = 3  # over A, over B, samples side by side
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,14 +171,14 @@ def diff(
         _demand_split(specs, paths, split)
         plan = Plan.of(sources, known, split, deep, tuple(limits_within(limited)) if limited else (), workers)
         whole = [deep or each is None for each in known]
-        first = [plan.measure(side, whole[side], workers, _part(progress, side)) for side in (0, 1)]
+        first = [plan.measure(side, whole[side], workers, one_of(progress, side, _PASSES, "")) for side in (0, 1)]
         plan, passes = plan.look_closer(first, workers)
         sides = [
             Side(source, {**(found.digests if each is None else each), **source.constants()[1]})
             for source, found, each in zip(sources, passes, known, strict=True)
         ]
         constants = dict(_constants(*sides))
-        samples = changed_samples(sides[0], sides[1], workers, _part(progress, 2))
+        samples = changed_samples(sides[0], sides[1], workers, one_of(progress, 2, _PASSES, ""))
         found = tuple(
             feature
             for name in plan.measures[0]
@@ -293,12 +294,3 @@ def _constants(a: Side, b: Side) -> Iterator[tuple[str, str]]:
             gap = np.abs(np.asarray(other, np.complex128) - np.asarray(one, np.complex128))
         changed = int((one != other).sum())
         yield name, f"{changed:,} of {one.size:,} values changed, by up to {np.nanmax(gap, initial=0.0):.4g}"
-
-
-def _part(progress: Progress, part: int) -> Progress:
-    """A third of the whole: pass over A, pass over B, samples side by side."""
-
-    def tell(done: int, total: int, text: str = "") -> None:
-        progress(part * total + done, 3 * total, text)
-
-    return tell

@@ -8,6 +8,7 @@ from pathlib import Path
 from prep.engine import DatasetSource, Progress, Workers, one_of, run, silent
 from prep.errors import PrepError, UnfinishedError, Where
 from prep.folds import Fold
+from prep.formats import SIDECARS
 from prep.importers import IMPORTERS
 from prep.importers.sources import existing
 from prep.report import CheckResult
@@ -19,8 +20,6 @@ from prep.symptoms.consequences import consequence
 from prep.verbs.judged import Judged
 from prep.verbs.published import unreplaced
 from prep.verbs.taken_for import Taken, foreign, is_ours, ours
-
-_SIDECARS = (".manifest", ".cert.json")
 
 
 def doctor(
@@ -154,7 +153,7 @@ def find_files(place: Path) -> list[Path]:
 
 def _below(folder: Path) -> Iterator[Path]:
     for each in sorted(folder.iterdir()):
-        if each.name.startswith(".") or each.is_symlink() or each.name.endswith(_SIDECARS):
+        if each.name.startswith(".") or each.is_symlink() or each.name.endswith(SIDECARS):
             continue
         if each.is_dir() and not _known(each):
             yield from _below(each)

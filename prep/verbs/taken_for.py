@@ -19,7 +19,6 @@ from prep.importers.arranged import Arranged, arrange
 from prep.importers.columns import Column, Source
 from prep.importers.foreign import has_member
 from prep.importers.mapping import checked_roles
-from prep.importers.minari import locate
 from prep.importers.names import is_group, is_time
 from prep.importers.roles import assign
 from prep.importers.sources import existing
@@ -135,8 +134,6 @@ def survey(path: Path) -> tuple[str, Source]:
     for name in IMPORTERS:
         importer = IMPORTERS.load(name)()
         if importer.recognises(str(path)):
-            if not hasattr(importer, "survey"):
-                return name, IMPORTERS.load("hdf5")().survey(str(locate(str(path))))
             return name, importer.survey(str(path))
     raise UsageError(
         "this is no kind of file that prep reads",
