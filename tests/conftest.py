@@ -34,6 +34,12 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole walks first: a worker that is left with the longest of them at the end lets all others wait."""
+    walks = ROOT / "tests/walks"
+    items.sort(key=lambda item: walks not in item.path.parents)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What was measured stays out of the cache folder of whoever runs the tests."""
