@@ -56,7 +56,8 @@ def _fields(found: Examined, verbose: bool) -> Iterator[Line]:
             f"  {each.name:<{wide}}  {each.role:<6}  {each.dtype.name} {shape}{mask}" + (f"  ({why})" if why else ""),
         )
     if len(shown) < len(fields):
-        yield "", f"  and {len(fields) - len(shown)} fields more"
+        more = len(fields) - len(shown)
+        yield "", f"  and {more} more field{'s' * (more != 1)}"
 
 
 def _some(title: str, texts: list[str], verbose: bool) -> Iterator[Line]:

@@ -57,6 +57,8 @@ class Matrices:
                 yield _not_hermitian(guess, field, found)
             else:
                 yield from _definiteness(guess, field, found)
+            if not found.hermitian.failing and not found.spectra.negative and found.spectra.rows:
+                yield _sound(field, found)
             if field.role != "aux":
                 yield from _trace(guess, field, found)
 
@@ -120,11 +122,7 @@ def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnost
 
 def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnostic]:
     spectra = found.spectra
-    of = (
-        f"{spectra.rows} of {found.hermitian.rows} looked at"
-        if spectra.rows < found.hermitian.rows
-        else "all looked at"
-    )
+    of = _looked_at(found)
     if spectra.negative:
         named = any(hint in field.name.lower() for hint in _HINTS)
         yield Diagnostic(
@@ -152,6 +150,39 @@ def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[
             remedy="load the diagonal where an inverse is needed (both sides of a loss alike), or work with factors",
             measured={"singular": spectra.singular, "condition": spectra.condition},
         )
+
+
+def _sound(field: FieldSpec, found: _Measured) -> Diagnostic:
+    spectra, traces = found.spectra, found.traces
+    regular = spectra.rows - spectra.singular
+    conditions = [f"condition numbers up to {number(spectra.condition)}"] if regular else []
+    conditions += [f"{spectra.singular} of {spectra.rows} singular to rounding"] if spectra.singular else []
+    equal = number(traces.low) == number(traces.high)
+    residual = found.hermitian.worst
+    hermitian = f"Hermitian (‖R − Rᴴ‖/‖R‖ up to {number(residual)})" if residual else "exactly Hermitian"
+    span = number(traces.low) if equal else f"{number(traces.low)} to {number(traces.high)}"
+    return Diagnostic(
+        code="sound-covariances",
+        severity="note",
+        field=field.name,
+        evidence=f"matrices of {field.name} are {hermitian} and positive semidefinite "
+        f"({_looked_at(found)}), their trace is {span} and their size {field.shape[0]}, {', '.join(conditions)}",
+        consequence="nothing bad: a model that outputs A Aᴴ can reach them all",
+        remedy="none is needed",
+        measured={
+            "hermitian": residual,
+            "least_eigenvalue": spectra.worst,
+            "trace_low": traces.low,
+            "trace_high": traces.high,
+            "condition": spectra.condition,
+            "singular": spectra.singular,
+        },
+    )
+
+
+def _looked_at(found: _Measured) -> str:
+    some, rows = found.spectra.rows, found.hermitian.rows
+    return f"{some} of {rows} looked at" if some < rows else "all looked at"
 
 
 def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnostic]:

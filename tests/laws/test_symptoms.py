@@ -210,6 +210,7 @@ CASES = {
     "traces over decades": Case(
         "matrices", "trace-varies", "covariance", times("covariance", np.geomspace(1, 100, ROWS)[:, None, None])
     ),
+    "nothing wrong with covariances": Case("matrices", "sound-covariances", "covariance", lambda a: None),
     "trace N": Case("matrices", "already-trace-n", "covariance", lambda a: None),
     "a rounding away": Case("nearly_repeated_rows", "nearly-shared-rows", "x", copied("x", factor=1 + 2**-23)),
     "a NaN": Case("non_finite", "non-finite", "x", put("x", (90, 2), np.nan)),
