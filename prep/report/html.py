@@ -25,7 +25,7 @@ from prep.report.sections_origin import certificate, fields, provenance
 from prep.report.sections_scales import losses, scales
 from prep.report.sheet import Sheet
 
-_PIECES = re.compile(r"\S{1,16}?[_/]|(?<![^\s_/])\S{1,16}(?!\S)|\S{1,8}|\s+")
+_PIECES = re.compile(r"\S{1,16}?(?:[_/]|\.(?=[a-z]))|(?<![^\s_/.])\S{1,16}(?!\S)|\S{1,8}|\s+")
 
 
 def page(document: Mapping[str, Any], sheets: Sequence[Sheet]) -> str:

@@ -103,12 +103,12 @@ _WHEN = {"before": "before normalisation", "after": "after normalisation", "unch
 
 
 def _when(look: FieldLook, panel: Panel, changed: bool) -> str:
-    """Which values a panel is of; ``as stored`` where the transform changes them and cannot be undone."""
+    """Which values a panel is of; what normalisation made, as the scales that it removed, has no before."""
     if panel.values == "original":
         return "before"
     if panel.values == "raw":
         return "raw"
-    return "after" if changed else "unchanged" if look.field.transform == "identity" else "as stored"
+    return "after" if changed or look.field.transform != "identity" else "unchanged"
 
 
 def _feature(look: FieldLook, pair: Sequence[Panel], log: Sequence[bool], index: int) -> list[Cell]:

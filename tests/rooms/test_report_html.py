@@ -352,3 +352,14 @@ def test_every_picture_says_what_it_shows_and_of_which_field(pages: Path):
         "share of the loss by feature of controls, control ",
         "split train: ",
     } <= titles
+
+
+def test_the_largest_numbers_are_drafted_drawn_and_reported_without_a_warning(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    with working_in(tmp_path):
+        values = np.random.default_rng(1).uniform(-1, 1, (80, 4, 4))
+        np.savez("most.npz", x=(values + values.transpose(0, 2, 1)) * 0.85e308, y=values[:, 0, :2] * 1.7e308)
+        prep.ingest("most.npz", output="most.h5", options=None)
+        prep.plot("most.h5", "x", output="most.png")
+        prep.write_report("most.h5", output="most.html")
+        assert "not known" in words(tmp_path / "most.html")
