@@ -70,7 +70,8 @@ class GramResult:
         With ``fit`` (say of the train split) the probe fitted there is scored on these rows. NaN where every target
         is 0.
         """
-        squares = self._table(lambda place, sums: sums.yy + sums.n * sums.y**2, 0.0, np.float64).sum()
+        with np.errstate(over="ignore"):  # squares of targets beyond 1e154 are infinite
+            squares = self._table(lambda place, sums: sums.yy + sums.n * sums.y**2, 0.0, np.float64).sum()
         return self._errors(ridge, fit) / float(squares) if squares > 0 else np.nan
 
     def nmse_each(self, ridge: float = 0.0, fit: GramResult | None = None) -> Array:

@@ -83,5 +83,6 @@ class CrossSums:
     def residual(self, weights: Array, intercepts: Array) -> Array:
         """Sum of squared errors of that predictor over these rows, (T,)."""
         offset = self.y - intercepts - weights.T @ self.x
-        explained = np.einsum("ij,ij->j", weights, 2 * self.xy - self.xx @ weights)
-        return np.maximum(self.yy - explained, 0.0) + self.n * offset * offset  # type: ignore[no-any-return]
+        with np.errstate(over="ignore", invalid="ignore"):  # squares of values beyond 1e154 are infinite
+            explained = np.einsum("ij,ij->j", weights, 2 * self.xy - self.xx @ weights)
+            return np.maximum(self.yy - explained, 0.0) + self.n * offset * offset  # type: ignore[no-any-return]

@@ -24,8 +24,10 @@ def uneven(panels: Sequence[Panel], places: Sequence[int]) -> bool:
     return any(log_counts(each.histograms[place][1]) for each in panels if each.histograms for place in places)
 
 
-def histogram(panel: Panel, index: int, kind: str, name: str, *, log: bool) -> Markup:
-    """The histogram of one feature from its least to its largest value; nothing where there is one value or none."""
+def histogram(panel: Panel, index: int, kind: str, title: str, *, log: bool) -> Markup:
+    """The histogram of one feature from its least to its largest value, which the end of its title tells; nothing where
+    there is one value or none.
+    """
     if not panel.histograms or len(panel.histograms[index][0]) <= 2:
         return Markup("")
     counts = panel.histograms[index][1]
@@ -33,7 +35,7 @@ def histogram(panel: Panel, index: int, kind: str, name: str, *, log: bool) -> M
     heights = np.log1p(summed) if log else summed
     top = float(heights.max(initial=0.0)) or 1.0
     low, high = apart(panel.min[index], panel.max[index], 3)
-    title = f"{panel.label} values of {name}, {low} to {high}, counts on a {'logarithmic' if log else 'linear'} scale"
+    title += f": {low} to {high}, counts on a {'logarithmic' if log else 'linear'} scale"
     drawn = Picture(_BINS * 3, 30, title, "strip", stretch=True)
     step = _BINS * 3 / len(heights)
     bar = step if len(heights) > _FEW else 0.8 * step
@@ -73,19 +75,15 @@ def share_bars(before: float | None, after: float, most: float, title: str) -> M
 
 
 def spectrum(found: Matrices, name: str) -> Markup:
-    """Eigenvalues over their place, largest first, each as a share of the largest: the middle one of all samples as a
-    line, all of them as a band. What is smaller than rounding of the stored type ends at the foot.
+    """`Matrices.band` over the place in the spectrum on a logarithmic axis: the median as a line, all as a band. What
+    is smaller than rounding of the stored type ends at the foot; nothing where no eigenvalue is positive.
     """
-    shares = found.shares
-    if not len(shares):
+    samples = len(found.shares)
+    if not samples:
         return Markup("")
-    with np.errstate(all="ignore"):
-        floor = float(
-            np.nanmedian(np.where(found.eigenvalues[:, 0] > 0, found.floor / found.eigenvalues[:, 0], np.nan))
-        )
-    count = min(shares.shape[1], max(int(found.rank.max()) + 1, 4))
-    logs = np.log10(np.maximum(shares[:, :count], max(floor, 10**-_DEEPEST)))
-    depth = max(-float(logs.min()), 1.0)
+    lower, middle, upper = np.log10(np.maximum(found.band, 10**-_DEEPEST))
+    count = len(middle)
+    depth = max(-float(lower.min()), 1.0)
     left, right, top, bottom = 58.0, 470.0, 12.0, 214.0
 
     def x(index: float) -> float:
@@ -94,7 +92,12 @@ def spectrum(found: Matrices, name: str) -> Markup:
     def y(log: float) -> float:
         return float(top + (bottom - top) * -log / depth)
 
-    drawn = Picture(480, 260, f"eigenvalues of {name}: of {len(shares):,} samples, largest first", "plot")
+    drawn = Picture(
+        480,
+        260,
+        f"eigenvalues of {name} in {samples:,} samples as shares of the largest, on a logarithmic scale",
+        "plot",
+    )
     for decade in range(0, int(depth) + 1, 1 if depth < 4 else 2):
         drawn.add("line", "grid", x1=left, x2=right, y1=y(-decade), y2=y(-decade))
         drawn.add("text", "tick end", power_of_ten(-decade) if decade else "1", x=left - 8, y=y(-decade) + 5)
@@ -103,11 +106,9 @@ def spectrum(found: Matrices, name: str) -> Markup:
         kind = "tick end" if index == count - 1 and count > 1 else "tick" if index == 0 else "tick middle"
         drawn.add("text", kind, str(index + 1), x=x(index), y=bottom + 20)
     drawn.add("text", "tick middle", "place in the spectrum, largest first", x=(left + right) / 2, y=bottom + 42)
-    upper, lower = logs.max(axis=0), logs.min(axis=0)
     there = [f"{x(i):.1f} {y(v):.1f}" for i, v in enumerate(upper)]
     back = [f"{x(i):.1f} {y(v):.1f}" for i, v in reversed(list(enumerate(lower)))]
     drawn.add("path", "band", d=f"M{'L'.join([*there, *back])}z")
-    middle = np.median(logs, axis=0)
     drawn.add("path", "curve", d=f"M{'L'.join(f'{x(i):.1f} {y(v):.1f}' for i, v in enumerate(middle))}")
     return drawn.done()
 
@@ -115,7 +116,8 @@ def spectrum(found: Matrices, name: str) -> Markup:
 def matrix(modulus: Array, title: str) -> Markup:
     """A real matrix as at most 24 × 24 means of blocks, blank at the least of them and full at the largest."""
     cuts = [np.array_split(np.arange(n), min(n, _CELLS)) for n in modulus.shape]
-    means = np.asarray([[modulus[np.ix_(down, across)].mean() for across in cuts[1]] for down in cuts[0]])
+    scaled = modulus / (float(modulus.max(initial=0.0, where=np.isfinite(modulus))) or 1.0)  # sums might overflow
+    means = np.asarray([[scaled[np.ix_(down, across)].mean() for across in cuts[1]] for down in cuts[0]])
     finite = means[np.isfinite(means)]
     low, high = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
     if not low < high:

@@ -10,7 +10,7 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.errors import printable
-from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum
+from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum, trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -185,7 +185,7 @@ def _matrices(look: FieldLook) -> tuple[float, Any]:
                 one.set_xlabel(_plain(look.field.dims[-1]))
                 one.set_ylabel(_plain(look.field.dims[-2]))
                 one.figure.colorbar(image, ax=one, shrink=0.8, label=_axis(look))
-            name = f"sample {row}{f' at {at}' if at else ''}\ntrace {np.trace(matrix).real:.4g}"
+            name = f"sample {row}{f' at {at}' if at else ''}\ntrace {trace(matrix).real:.4g}"
             axes[0].set_ylabel(f"{name}\n{_plain(look.field.dims[-2])}")
             if spectra:
                 _spectrum(axes[-1], matrix, look.field.dtype)
@@ -213,11 +213,13 @@ def _spectrum(axes: Axes, matrix: Array, stored: np.dtype[Any]) -> None:
     number = np.arange(1, len(values) + 1)
     noise, negative = np.abs(values) <= floor, values < -floor
     kinds = [(values > floor, ".", "#3b6ea5"), (negative, "x", "#c8553d"), (noise & (values != 0), ".", "#cccccc")]
+    drawn = _drawable(values)
     for some, marker, colour in kinds:
-        axes.plot(number[some], np.abs(values[some]), marker, color=colour, ms=5)
-    if values.any():
+        axes.plot(number[some & drawn], np.abs(values[some & drawn]), marker, color=colour, ms=5)
+    if values[drawn].any():
         axes.set_yscale("log")
     remark = f"rank {int((values > floor).sum())}" + (f", {negative.sum()} negative" if negative.any() else "")
+    remark += "" if drawn.all() else ", beyond 1e300, not drawn"
     axes.set_title(f"spectrum, {remark}", fontsize=9, loc="left")
     axes.set_xlabel("eigenvalue, largest first" + ("\ngrey: rounding" if noise.any() else ""))
 

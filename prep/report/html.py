@@ -25,7 +25,7 @@ from prep.report.sections_origin import certificate, fields, provenance
 from prep.report.sections_scales import losses, scales
 from prep.report.sheet import Sheet
 
-_PIECES = re.compile(r"\S{1,24}?[_/]|\S{1,24}|\s+")
+_PIECES = re.compile(r"\S{1,16}?(?:[_/]|\.(?=[a-z]))|(?<![^\s_/.])\S{1,16}(?!\S)|\S{1,8}|\s+")
 
 
 def page(document: Mapping[str, Any], sheets: Sequence[Sheet]) -> str:
@@ -72,7 +72,7 @@ def _dataset(entry: Mapping[str, Any], sheet: Sheet, prefix: str, strict: bool) 
         status=status,
         verdict=said,
         summary=summary,
-        about=clean(sheet.about),
+        about=short(sheet.about, 2000),
         facts=list(facts(entry, sheet)),
         sections=[each for each in sections if each is not None],
     )
@@ -103,6 +103,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["clean"] = clean
+    made.filters["short"] = short
     made.filters["soft"] = _soft
     made.filters["ticked"] = _ticked
     return made

@@ -9,7 +9,7 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.report.bars import bars, rebinned, resampled, shades
-from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum
+from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum, trace
 from prep.report.numbers import told_apart
 
 FEW, FEW_GROUPS = 8, 32
@@ -129,10 +129,10 @@ def pictures(look: FieldLook, width: int, *, plain: bool = False) -> Iterator[st
 
 def about(matrix: Array, stored: np.dtype[Any]) -> str:
     """Trace of a matrix, and of a Hermitian one its rank and extreme eigenvalues, as exact as its ``stored`` type."""
-    trace = np.trace(matrix)
+    whole = trace(matrix)
     if not np.isfinite(matrix).all():
         return f"{np.count_nonzero(~np.isfinite(matrix)):,} entries not finite"
-    text = f"trace {_number(trace.real)}" + ("" if abs(trace.imag) <= 1e-5 * abs(trace) else f" {trace.imag:+.4g}i")
+    text = f"trace {_number(whole.real)}" + ("" if abs(whole.imag) <= 1e-5 * abs(whole) else f" {whole.imag:+.4g}i")
     if not is_hermitian(matrix):
         return f"{text}, not Hermitian"
     values, floor = spectrum(matrix, stored)

@@ -166,7 +166,21 @@ def is_hermitian(matrix: Array) -> bool:
     """Whether a square matrix, finite throughout, is its own conjugate transpose to 1e-5 of its largest entry."""
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all():
         return False
-    return bool(np.abs(matrix - matrix.conj().T).max(initial=0.0) <= 1e-5 * np.abs(matrix).max(initial=0.0))
+    with np.errstate(over="ignore"):
+        apart = np.abs(matrix - matrix.conj().T).max(initial=0.0)
+    return bool(apart <= 1e-5 * modulus(matrix).max(initial=0.0))
+
+
+def modulus(matrix: Array) -> Array:
+    """Moduli as float64; infinite where the type holds no larger ones."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.abs(matrix), np.float64)
+
+
+def trace(matrix: Array) -> Any:
+    """The sum of the diagonal, in float64 or complex128; infinite where that holds no larger ones."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.trace(matrix, dtype=np.complex128 if matrix.dtype.kind == "c" else np.float64)
 
 
 def is_matrix(field: FieldSpec) -> bool:
@@ -179,8 +193,9 @@ def spectrum(matrix: Array, stored: np.dtype[Any]) -> tuple[Array, float]:
     its ``stored`` type: N ε of the largest.
     """
     values = np.linalg.eigvalsh(matrix.astype(np.complex128 if matrix.dtype.kind == "c" else np.float64))[::-1]
-    exact = float(np.finfo(stored).eps) if stored.kind in "fc" else float(np.finfo(np.float64).eps)
-    return values, float(np.abs(values).max(initial=0.0)) * len(values) * exact
+    exact = np.finfo(stored if stored.kind in "fc" else np.float64)
+    largest = float(np.abs(values).max(initial=0.0))
+    return values, len(values) * max(largest * float(exact.eps), float(exact.smallest_subnormal))
 
 
 def matrices(sample: Sample) -> Iterator[tuple[str, Array]]:

@@ -113,7 +113,7 @@ def splits(entry: Mapping[str, Any], rows: Sequence[Outcome], sheet: Sheet) -> S
             short(name, 60),
             f"{count:,}",
             share(count / max(total, 1)),
-            share_bars(None, count, most, f"{name}: {count:,} samples"),
+            share_bars(None, count, most, f"split {name}: {count:,} of {total:,} samples"),
         ]
         for name, count in counts.items()
     ]

@@ -73,7 +73,7 @@ def _tables(look: FieldLook) -> Iterator[Any]:
     pairs = [([before[panel.part]] if before else []) + [panel] for panel in stored]
     columns = [("feature", "text")]
     for panel in pairs[0]:
-        when = _when(panel, bool(before))
+        when = _when(look, panel, bool(before))
         columns.append((when if panel.units == "1" else f"{when}, {short(panel.units, 24)}", "picture"))
         columns += [(name, "number") for name in ("mean", "std", "min", "max")]
     bad = any(int(each.nan.sum() + each.inf.sum()) for each in stored)
@@ -83,12 +83,14 @@ def _tables(look: FieldLook) -> Iterator[Any]:
     rows = [_feature(look, pair, log, index)[: len(columns)] for pair in pairs for index in shown]
     stride = max(each.stride for each in look.panels)
     remarks = [f"Histograms count one sample in {stride}, the numbers all of them."] if stride > 1 else []
-    counted = [name for name, each in zip([_when(panel, bool(before)) for panel in pairs[0]], log, strict=True) if each]
+    counted = [
+        name for name, each in zip([_when(look, panel, bool(before)) for panel in pairs[0]], log, strict=True) if each
+    ]
     if counted:
         remarks.append(f"Counts of the histograms ({', '.join(counted)}) are on a logarithmic scale.")
     if (hidden := len(stored[0].features) - MOST_FEATURES) > 0:
         whole = "; ".join(
-            f"{_when(each, bool(before))}: means {reach(each.mean)}, std {reach(each.std)}" for each in pairs[0]
+            f"{_when(look, each, bool(before))}: means {reach(each.mean)}, std {reach(each.std)}" for each in pairs[0]
         )
         remarks.append(f"{hidden:,} more features are measured and not shown. All of them {whole}.")
     caption = f"{short(look.field.name, 80)}: {stored[0].samples:,} samples of {stored[0].split}" + (
@@ -97,10 +99,16 @@ def _tables(look: FieldLook) -> Iterator[Any]:
     yield Table(caption, columns, rows, " ".join(remarks))
 
 
-def _when(panel: Panel, changed: bool) -> str:
+_WHEN = {"before": "before normalisation", "after": "after normalisation", "unchanged": "unchanged by normalisation"}
+
+
+def _when(look: FieldLook, panel: Panel, changed: bool) -> str:
+    """Which values a panel is of; what normalisation made, as the scales that it removed, has no before."""
     if panel.values == "original":
         return "before"
-    return "after" if changed else "raw" if panel.values == "raw" else "as stored"
+    if panel.values == "raw":
+        return "raw"
+    return "after" if changed or look.field.transform != "identity" else "unchanged"
 
 
 def _feature(look: FieldLook, pair: Sequence[Panel], log: Sequence[bool], index: int) -> list[Cell]:
@@ -110,7 +118,9 @@ def _feature(look: FieldLook, pair: Sequence[Panel], log: Sequence[bool], index:
     cells: list[Cell] = [short(name, 80) or "all values"]
     for each, logarithmic in zip(pair, log, strict=True):
         kind = "after" if each.values == "normalised" else "before"
-        drawn = histogram(each, index, kind, name or look.field.name, log=logarithmic)
+        when = _when(look, each, len(pair) > 1)
+        title = ", ".join(filter(None, (f"histogram of {look.field.name}", name, _WHEN.get(when, when))))
+        drawn = histogram(each, index, kind, title, log=logarithmic)
         cells += [drawn or ("constant" if each.constant[index] else "–")]
         mean, std = float(each.mean[index]), float(each.std[index])
         cells += ["≈\xa00" if 0 < abs(mean) < _NOTHING * std else number(mean), number(std, 3)]

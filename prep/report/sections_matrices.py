@@ -35,8 +35,7 @@ def _matrices(name: str, found: Matrices) -> Iterator[Any]:
         ("Hermitian", f"{int(hermitian.sum()):,} of {count:,}"),
     ]
     if hermitian.any():
-        least, floor = found.eigenvalues[hermitian].min(axis=1), found.floor[hermitian]
-        facts.append(("positive semidefinite", f"{int((least >= -floor).sum()):,} of {count:,}"))
+        facts.append(("positive semidefinite", f"{int(hermitian.sum()) - found.negative:,} of {count:,}"))
         facts.append(("rank", span(found.rank[hermitian].min(), found.rank[hermitian].max())))
         condition = found.condition[np.isfinite(found.condition)]
         if len(condition):
@@ -53,27 +52,37 @@ def _matrices(name: str, found: Matrices) -> Iterator[Any]:
     ]
     if drawn := [each for each in drawn if each]:
         rows = ", ".join(f"{row:,}" for row in found.rows[: len(found.shown)])
-        said = "as means of blocks: blank is the least of each matrix, full the largest"
+        said = "as means of blocks: blank is the least block of each matrix, full the largest"
         yield Figure(drawn, f"Modulus of {name} in samples {rows}, {said}.")
     if curve := spectrum(found, name):
-        said = "the line is the median of the samples, the band holds all of them"
-        yield Figure(
-            [curve], f"Eigenvalues as a share of the largest: {said}. What is smaller than rounding is left out."
-        )
-        yield _spectrum_table(found)
+        yield Figure([curve], _spectrum_caption(name, found))
+        yield _spectrum_table(name, found)
     yield _sample_table(name, found)
 
 
-def _spectrum_table(found: Matrices) -> Table:
+def _spectrum_caption(name: str, found: Matrices) -> str:
+    said = (
+        f"Eigenvalues of {name} in {len(found.shares):,} samples, largest first, as shares of the largest: the line is "
+        f"the median of the samples, the band holds all of them. What is not above {number(found.rounding, 3)} is "
+        "rounding of the stored type and ends at the foot"
+    )
+    negative = f", as do the negative ones that {found.negative:,} of the matrices have" if found.negative else ""
+    return f"{said}{negative}."
+
+
+def _spectrum_table(name: str, found: Matrices) -> Table:
     """The numbers of the picture, at no more than a dozen places."""
-    shares = found.shares
-    places = np.unique(np.round(np.geomspace(1, shares.shape[1], MOST_ROWS)).astype(int)) - 1
+    band, rounding = found.band, found.rounding
+    places = np.unique(np.round(np.geomspace(1, band.shape[1], MOST_ROWS)).astype(int)) - 1
     rows = [
-        [str(place + 1), *(number(each(shares[:, place]), 3) for each in (np.min, np.median, np.max))]
+        [
+            str(place + 1),
+            *(number(each, 3) if each > rounding else f"≤\xa0{number(rounding, 3)}" for each in band[:, place]),
+        ]
         for place in places.tolist()
     ]
     columns = [("place", "text"), ("least", "number"), ("median", "number"), ("largest", "number")]
-    return Table("The spectrum in numbers: eigenvalues as a share of the largest", columns, rows, folded=True)
+    return Table(f"The spectrum of {name} in numbers, as shares of the largest eigenvalue", columns, rows, folded=True)
 
 
 def _sample_table(name: str, found: Matrices) -> Table:

@@ -13,7 +13,7 @@ from prep.report.looked import FieldLook, Panel
 from prep.report.parts import Facts, Heading, Section, Table, Text
 from prep.report.said import number, power_of_ten, share, short
 from prep.report.sections_fields import reach
-from prep.report.sheet import Measured, Sheet, weights
+from prep.report.sheet import Measured, Sheet, log_costs, log_sum
 
 MOST_GROUPS, MOST_SHARES = 40, 40
 _AT_ZERO = (
@@ -90,7 +90,7 @@ def _group_table(look: FieldLook) -> Iterator[Any]:
     rows = []
     for group in list(groups)[:MOST_GROUPS]:
         told = {kind: spreads[kind].get(group, np.zeros(0)) for kind in kinds}
-        title = f"standard deviations in {look.by} {group}: " + ", ".join(
+        title = f"standard deviations of {look.field.name} in {look.by} {group}: " + ", ".join(
             f"{names[k]} {reach(v)}" for k, v in told.items()
         )
         marks = scale_marks(told, low, high, title)
@@ -125,10 +125,11 @@ def _share_table(caption: str, parts: Sequence[Share]) -> Table:
     rows = []
     for name, after, before in ordered[:MOST_SHARES]:
         shares = [share(after)] if before is None else [share(before), share(after)]
-        title = f"{name}: " + (f"{shares[0]} before, {shares[1]} after" if known else shares[0])
+        told = f"{shares[0]} before normalisation, {shares[1]} after it" if known else shares[0]
+        title = f"share of the loss {caption}, {name}: {told}"
         rows.append([short(name, 80), *shares, share_bars(before, after, most, title)])
     more = len(parts) - MOST_SHARES
-    names = ("before", "after") if known else ("as stored",)
+    names = ("before", "after") if known else ("share",)
     return Table(
         f"Share of the loss {caption}",
         [("part", "text"), *((name, "number") for name in names), ("to scale", "bar")],
@@ -138,9 +139,9 @@ def _share_table(caption: str, parts: Sequence[Share]) -> Table:
 
 
 def _parts(costs: Array) -> Array:
-    """Shares of the whole; NaN where that is nothing, or more than float64 holds."""
-    whole = float(costs.sum())
-    return costs / whole if 0 < whole < np.inf else np.full(costs.shape, np.nan)
+    """Shares of the whole by logarithms of costs; NaN where that is nothing, or not known."""
+    whole = float(log_sum(costs))
+    return np.exp(costs - whole) if np.isfinite(whole) else np.full(costs.shape, np.nan)
 
 
 def _paired(names: Sequence[str], after: Array, before: Array | None) -> list[Share]:
@@ -154,11 +155,11 @@ def _paired(names: Sequence[str], after: Array, before: Array | None) -> list[Sh
 
 def _costs(panels: Sequence[Panel], *, original: bool) -> Array | None:
     chosen = [each for each in panels if (each.values == "original") == original]
-    return weights(chosen) if chosen else None
+    return log_costs(chosen) if chosen else None
 
 
 def _by_feature(look: FieldLook) -> list[Share]:
-    stored = weights([each for each in look.panels if each.values != "original"])
+    stored = log_costs([each for each in look.panels if each.values != "original"])
     return _paired(look.panels[0].features, stored, _costs(look.panels, original=True))
 
 
@@ -168,7 +169,7 @@ def _by_group(look: FieldLook) -> list[Share]:
     for group in groups:
         for original, known in sums.items():
             costs = _costs([each for each in look.panels if each.group == group], original=original)
-            known.extend([] if costs is None else [float(costs.sum())])
+            known.extend([] if costs is None else [float(log_sum(costs))])
     before = np.asarray(sums[True]) if sums[True] else None
     return _paired([f"{look.by} {group}" for group in groups], np.asarray(sums[False]), before)
 
@@ -177,9 +178,9 @@ def _by_target(targets: Sequence[Measured]) -> list[Share]:
     """Shares of targets that are summed in one loss; what the identity left as it is counts so on both sides."""
     stored, before = [], []
     for look in (each.look for each in targets if each.look is not None):
-        costs = weights([each for each in look.panels if each.values != "original"])
+        costs = log_costs([each for each in look.panels if each.values != "original"])
         original = _costs(look.panels, original=True)
-        stored.append(float(costs.sum()))
-        before.append(float((costs if original is None else original).sum()))
+        stored.append(float(log_sum(costs)))
+        before.append(float(log_sum(costs if original is None else original)))
     known = stored != before
     return _paired([each.field.name for each in targets], np.asarray(stored), np.asarray(before) if known else None)

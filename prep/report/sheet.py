@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from prep.blocks import Array, DatasetSpec, FieldSpec
-from prep.report.looked import FieldLook, Panel, Sample, is_hermitian, matrices, spectrum
+from prep.report.looked import FieldLook, Panel, Sample, is_hermitian, matrices, modulus, spectrum, trace
 from prep.report.validation import Validation
 
 WHOLE = ("real", "imaginary", "")
@@ -42,11 +42,11 @@ class Matrices:
         ]
         return cls(
             rows=np.asarray([each.row for each in samples]),
-            shown=tuple(np.abs(each).astype(np.float64) for each in taken[:3]),
-            trace=np.asarray([np.trace(each).real for each in taken], np.float64),
+            shown=tuple(modulus(each) for each in taken[:3]),
+            trace=np.asarray([trace(each).real for each in taken], np.float64),
             eigenvalues=np.asarray([values for values, _ in found]),
             floor=np.asarray([floor for _, floor in found]),
-            original=np.asarray([np.trace(next(matrices(each))[1]).real for each in originals], np.float64),
+            original=np.asarray([trace(next(matrices(each))[1]).real for each in originals], np.float64),
             units=units,
         )
 
@@ -57,10 +57,34 @@ class Matrices:
 
     @property
     def shares(self) -> Array:
-        """(m, N) eigenvalues as shares of the largest one, of the matrices that have a positive one."""
-        kept = self.eigenvalues[self.hermitian]
-        kept = kept[kept[:, 0] > 0]
-        return kept / kept[:, :1]
+        """(m, N) eigenvalues as shares of the largest one, of the matrices that have a positive one; what is not above
+        rounding, negative ones too, counts as the share that `rounding` has.
+        """
+        kept = self._positive
+        return np.maximum(self.eigenvalues[kept], self.floor[kept, None]) / self.eigenvalues[kept, :1]
+
+    @property
+    def rounding(self) -> float:
+        """The share of the largest eigenvalue below which nothing is told from rounding in any of the `shares`."""
+        kept = self._positive
+        return float((self.floor[kept] / self.eigenvalues[kept, 0]).max(initial=0.0))
+
+    @property
+    def band(self) -> Array:
+        """(3, K) least, median and largest of the `shares` at each place, up to the first that is rounding in all."""
+        shares = self.shares
+        last = int((shares > self.rounding).sum(axis=1).max(initial=0)) + 1
+        return np.asarray([each(shares[:, :last], axis=0) for each in (np.min, np.median, np.max)])
+
+    @property
+    def negative(self) -> int:
+        """How many matrices have an eigenvalue that is negative beyond rounding."""
+        kept = self.hermitian
+        return int((self.eigenvalues[kept].min(axis=1, initial=0.0) < -self.floor[kept]).sum())
+
+    @property
+    def _positive(self) -> Array:
+        return np.asarray(self.hermitian & (self.eigenvalues[:, 0] > 0))
 
     @property
     def rank(self) -> Array:
@@ -146,14 +170,22 @@ class Sheet:
         return self.spec is not None and any(each.transform_state == "normalized" for each in self.spec.fields)
 
 
-def weights(panels: Sequence[Panel]) -> Array:
-    """(F,) what predicting zero costs each feature, summed over its values: their finite count times their mean square;
-    of a complex field over both parts.
+def log_costs(panels: Sequence[Panel]) -> Array:
+    """(F,) logarithm of what predicting zero costs each feature, summed over its values: their finite count times their
+    mean square; of a complex field over both parts. As a logarithm, since squares of large values overflow; NaN where
+    mean or standard deviation are not known.
     """
     parts = [each for each in panels if each.part in WHOLE]
-    costs = [
-        np.where(each.count > each.nan + each.inf, np.square(each.mean) + np.square(each.std), 0.0)
-        * (each.count - each.nan - each.inf)
-        for each in parts
-    ]
-    return np.asarray(np.sum(costs, axis=0), np.float64)
+    costs = []
+    for each in parts:
+        finite = each.count - each.nan - each.inf
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+            cost = np.log(finite) + 2 * np.log(np.hypot(each.mean, each.std))
+        costs.append(np.where(finite > 0, np.where(np.isfinite(cost) | each.constant, cost, np.nan), -np.inf))
+    return log_sum(costs)
+
+
+def log_sum(logs: Sequence[Array] | Array) -> Array:
+    """The logarithm of a sum, over the first axis, of what ``logs`` are logarithms of; NaN with one that is."""
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.logaddexp.reduce(logs, axis=0), np.float64)

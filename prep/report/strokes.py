@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from markupsafe import Markup
 
-from prep.report.said import clean
+from prep.report.said import clean, short
 
 
 class Picture:
@@ -21,7 +21,7 @@ class Picture:
         self._root = Element("svg", {"viewBox": view, "role": "img", "class": kind})
         if stretch:
             self._root.set("preserveAspectRatio", "none")
-        SubElement(self._root, "title").text = clean(title)
+        SubElement(self._root, "title").text = short(title)
 
     def add(self, tag: str, kind: str = "", text: str = "", **attributes: Any) -> None:
         """An element with class ``kind``; ``_`` in names of attributes is ``-``."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ PANDERA_VERSION = "0.35.0"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _TAKEN = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 _LEAST_BOUND = 10.0
+_LARGEST = 1e307
 _PROBED_VALUES = 512
 
 
@@ -191,23 +193,25 @@ def _bounds(moments: MomentsResult, *, standardised: bool) -> tuple[float, float
         return -bound, bound
     least, most = float(low.min()), float(high.max())
     slack = (most - least) or abs(most) or 1.0
-    return -_outward(-(least - slack)), _outward(most + slack)
+    return -_outward(slack - least), _outward(most + slack)
 
 
 def _fills(moments: MomentsResult) -> str:
     """The extremes that are numbers people write for "missing", farther from the mean of its column than the other."""
     found: set[float] = set()
     for extreme in (moments.min, moments.max):
-        apart = np.abs(extreme - moments.mean) > np.abs(moments.max - moments.min) / 2
+        apart = np.abs(extreme / 2 - moments.mean / 2) > np.abs(moments.max / 2 - moments.min / 2) / 2  # no overflow
         suspected = extreme[(moments.finite > 0) & ~moments.constant & apart]
         found |= {fill for fill in FILLS if np.isclose(suspected, fill, rtol=1e-6, atol=0).any()}
     return ", ".join(f"{value:g}" for value in sorted(found))
 
 
 def _outward(value: float) -> float:
-    """The next larger number of two digits."""
+    """The next larger number of two digits, or the largest there is."""
     if value == 0:
         return 0.0
+    if abs(value) > _LARGEST:
+        return math.copysign(sys.float_info.max, value)
     step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
     return float(f"{math.ceil(value / step) * step:.6g}")
 

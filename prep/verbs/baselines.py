@@ -48,8 +48,9 @@ def baselines(
             continue
         moments = measured[each.moments.key]
         counts, seen = moments.finite, moments.finite > 0
-        spread = np.where(seen, np.square(moments.std) * counts, 0.0).sum()
-        offset = np.where(seen, np.square(moments.mean) * counts, 0.0).sum()
+        with np.errstate(over="ignore"):  # squares of values beyond 1e154 are infinite
+            spread = np.where(seen, np.square(moments.std) * counts, 0.0).sum()
+            offset = np.where(seen, np.square(moments.mean) * counts, 0.0).sum()
         # Moments count the two parts of a complex number separately.
         parts = 2 if each.field.dtype.kind == "c" else 1
         sums, count = np.array([spread + offset, spread]), int(counts.sum()) // parts

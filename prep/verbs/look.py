@@ -27,6 +27,7 @@ BINS = 120
 NO_ORIGINALS = "no original values: "
 _WHOLE = 2.0**53
 MOST_CELLS, _IDS = 1 << 17, 1 << 20
+_LEAST_STD = float(np.sqrt(np.finfo(np.float64).tiny / np.finfo(np.float64).eps))  # its square has all digits
 _KEPT = ("count", "nan", "inf", "constant", "mean", "std", "min", "max")
 _PARTS = (("real", 0), ("imaginary", 1))
 
@@ -99,6 +100,7 @@ def measure(
         notes=(
             *((f"{NO_ORIGINALS}{subject.unread}",) if subject.unread else ()),
             *_rounded(subject.field, panels),
+            *_unresolved(panels),
         ),
         panels=panels,
     )
@@ -146,6 +148,12 @@ def _rounded(field: FieldSpec, panels: Sequence[Panel]) -> Iterator[str]:
         yield f"measured as float64, which rounds numbers of this size to multiples of {step:,}: less is not told apart"
 
 
+def _unresolved(panels: Sequence[Panel]) -> Iterator[str]:
+    """A note where float64 does not hold the squares that standard deviations are made of."""
+    if any((np.isnan(each.std) & ~each.constant & (each.count > each.nan + each.inf)).any() for each in panels):
+        yield "standard deviations whose squares float64 does not hold (above 1e154, below 1e-146) are not known"
+
+
 def _folds(subject: Subject, view: View, scope: Scope, by: str, arrays: Mapping[str, Array]) -> _Measured:
     stride = max(1, (scope.stop - scope.start) * view.spec.row_values // SKETCHED_VALUES)
     sketch = Quantiles(view.spec, scope, mask=subject.mask, group=by, stride=stride)
@@ -171,6 +179,8 @@ def _panels(field: FieldSpec, plan: _Measured, found: Mapping[str, Any]) -> Iter
         for part, place in parts:
             columns = slice(place, None, len(parts))
             own = {name: getattr(moments, name)[index].reshape(-1)[columns] for name in _KEPT}
+            resolved = own["constant"] | ((own["std"] > _LEAST_STD) & np.isfinite(own["std"]))
+            own["std"] = np.where(resolved, own["std"], np.nan)
             panel = Panel(
                 split=plan.scope.split,
                 values=plan.view.values,

@@ -82,5 +82,6 @@ def pivot_of(field: FieldSpec, first: Array) -> tuple[float, ...]:
     """What quantiles of a field may be counted relative to, a finite float for each feature, from one sample of it."""
     axes = tuple(index for index, dim in enumerate(field.dims[1:]) if dim not in field.features)
     parts = np.stack([first.real, first.imag], -1) if field.dtype.kind == "c" else first
-    centre = np.asarray(parts, np.float64).mean(axis=axes) if axes else np.asarray(parts, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        centre = np.asarray(parts, np.float64).mean(axis=axes) if axes else np.asarray(parts, np.float64)
     return tuple(np.nan_to_num(centre, nan=0.0, posinf=0.0, neginf=0.0).ravel().tolist())

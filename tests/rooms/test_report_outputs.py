@@ -433,6 +433,7 @@ def test_the_action_reads_its_inputs_as_people_write_them(strict: str, paths: st
         assert "::error title=prep validate::input strict is neither true nor false" in done.stdout
     else:
         assert json.loads((tmp_path / "out put/validation.json").read_text())["strict"] is (strict == "True")
+        assert "html=\n" in (tmp_path / "outputs").read_text()
 
 
 def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certified_copy: Path):
@@ -440,7 +441,7 @@ def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certif
     outputs = {name: each["value"].removesuffix(" }}") for name, each in action["outputs"].items()}
     (certified_copy / "schemas/regression.yaml").write_text("broken")
     paths = "\n  data/normalized/regression.h5 \n\n"
-    done = act(certified_copy, PATHS=paths, STRICT="true", CHANGED_ONLY="true")
+    done = act(certified_copy, PATHS=paths, STRICT="true", CHANGED_ONLY="true", HTML="True")
     assert done.returncode == 2, done.stderr
     told = dict(line.split("=") for line in (certified_copy / "outputs").read_text().splitlines())
     assert {name: str(value).partition(".outputs.")[2] for name, value in outputs.items()} == {
@@ -450,6 +451,7 @@ def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certif
     assert all((certified_copy / each).is_file() for each in told.values())
     assert sorted(each.name for each in (certified_copy / "out put").iterdir()) == [
         "junit.xml",
+        "validation.html",
         "validation.json",
         "validation.sarif",
     ]
