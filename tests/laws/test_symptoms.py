@@ -254,7 +254,9 @@ every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
 def test_every_symptom_has_a_planted_defect() -> None:
-    assert {case.symptom for case in CASES.values()} | {"stored_statistics", "energies"} == set(SYMPTOMS)
+    assert {case.symptom for case in CASES.values()} | {"stored_statistics", "energies", "energy_probe"} == set(
+        SYMPTOMS
+    )
 
 
 @every_case
@@ -496,6 +498,32 @@ def test_energies_under_constraints_are_those_of_another_molecule() -> None:
         spec = replace(guess.spec, attributes={"energy_constraints": stated})
         found = diagnose(replace(guess, spec=spec), arrays, "energies")
         assert [each.code for each in found] == codes
+
+
+def test_energies_of_other_frames_of_the_same_temperature_are_told_and_their_own_are_not() -> None:
+    rng = np.random.default_rng(0)
+    kelvin = np.repeat([300.0, 450.0], ROWS // 2)
+    rest = rng.uniform(-0.3, 0.3, (9, 3))
+    moved = rest + 0.005 * np.sqrt(kelvin / 300)[:, np.newaxis, np.newaxis] * rng.standard_normal((ROWS, 9, 3))
+    bonds = np.linalg.norm(moved[:, 1:] - moved[:, :-1], axis=2)
+    springs = ((bonds - bonds.mean(axis=0)) ** 2).sum(axis=1)
+    own = springs + springs.std() * rng.standard_normal(ROWS) + 1e-6 * kelvin - 500
+    others = np.concatenate([rng.permutation(own[:200]), rng.permutation(own[200:])])
+    fields = (
+        field("positions", "f4", ("atom", 9), ("axis", 3)),
+        field("energy", "f8", role="target"),
+        field("temperature", "f8", role="aux"),
+    )
+
+    def codes(positions: Array, energy: Array) -> list[str]:
+        arrays = {"positions": positions.astype(np.float32), "energy": energy, "temperature": kelvin}
+        return [each.code for each in diagnose(guess_of(arrays, *fields), arrays, "energy_probe", cuts=(1, 45, 290))]
+
+    assert codes(moved, own) == []
+    assert codes(moved, others) == ["energy-not-seen"]
+    # Of particles that go anywhere, or too few frames, nothing can be said.
+    assert codes(rng.standard_normal((ROWS, 9, 3)), others) == []
+    assert codes(np.where(np.arange(ROWS)[:, None, None] % 8, np.nan, moved), others) == []
 
 
 @pytest.mark.parametrize("seed", range(16))
