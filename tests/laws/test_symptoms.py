@@ -406,6 +406,21 @@ def test_healthy_integers_cause_no_alarm_about_overflow_or_fill_values() -> None
         assert alarms(diagnose(guess, arrays, "overflow", "fill_values", "blank_rows")) == []
 
 
+def test_negative_numbers_in_an_unsigned_type_are_told_and_marks_at_its_end_are_not() -> None:
+    rng = np.random.default_rng(0)
+    signed = rng.integers(-60, 60, (500, 4))
+    marked = np.where(rng.random((500, 4)) < 0.1, -1, np.abs(signed))
+
+    def codes(values: Array) -> list[str]:
+        guess = guess_of({"x": values}, field("x", values.dtype.str, ("column", 4)), divided=False)
+        return [each.code for each in diagnose(guess, {"x": values}, "overflow", cuts=(1, 45))]
+
+    assert codes(signed.astype(np.uint32)) == ["integer-wrap"]
+    assert codes(signed.astype(np.uint16)) == ["integer-wrap"]
+    assert codes(marked.astype(np.uint32)) == codes(np.abs(signed).astype(np.uint32)) == []
+    assert codes(rng.integers(0, 1 << 16, (500, 4)).astype(np.uint16)) == []
+
+
 def test_times_of_every_sane_kind_cause_no_alarm() -> None:
     rng = np.random.default_rng(0)
     jitter = np.cumsum(0.1 + 0.03 * rng.uniform(-1, 1, ROWS))
@@ -425,6 +440,9 @@ def test_one_step_back_of_a_single_recording_is_no_restart_and_a_clock_that_neve
     recording[200] = recording[190]
     assert codes(recording) == ["time-backward", "time-missing"]
     assert codes((1.7e9 + 0.02 * np.arange(ROWS)).astype(np.float32).astype(np.float64)) == ["time-repeated"]
+    assert codes(np.arange(ROWS) % 100.0) == ["time-restarts"]
+    ticks = (2**31 - 150 + np.arange(ROWS)).astype(np.int32).astype(np.float64)
+    assert codes(ticks) == ["time-backward"]
 
 
 def stored(kind: str, values: Any) -> Guess:
