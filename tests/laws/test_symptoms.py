@@ -421,6 +421,24 @@ def test_negative_numbers_in_an_unsigned_type_are_told_and_marks_at_its_end_are_
     assert codes(rng.integers(0, 1 << 16, (500, 4)).astype(np.uint16)) == []
 
 
+def test_half_a_flag_in_a_mask_is_told_though_it_makes_the_field_no_mask_and_weights_are_not() -> None:
+    rng = np.random.default_rng(0)
+    mask = np.sort(rng.integers(0, 2, (ROWS, 6)), axis=1)[:, ::-1].astype(np.float32)
+    half = mask.copy()
+    half[5, 2] = 0.5
+
+    def told(values: Array, role: str, name: str = "mask") -> list[tuple[str, tuple[int, ...]]]:
+        linked = field("x", "f4", ("place", 6), mask=name if role == "mask" else "")
+        arrays = {"x": mask, name: values}
+        guess = guess_of(arrays, linked, field(name, values.dtype.str, ("place", 6), role=role), divided=False)
+        return [(each.severity, each.samples) for each in diagnose(guess, arrays, "padding", cuts=(3, 45))]
+
+    assert told(half, "aux") == told(half, "mask") == [("doubtful", (5,))]
+    assert told(4 * half, "mask")[0][0] == "harmful"
+    assert told(mask, "aux") == told(half, "aux", "weights") == []
+    assert told(rng.uniform(0, 1, mask.shape).astype(np.float32), "aux") == []
+
+
 def test_times_of_every_sane_kind_cause_no_alarm() -> None:
     rng = np.random.default_rng(0)
     jitter = np.cumsum(0.1 + 0.03 * rng.uniform(-1, 1, ROWS))
