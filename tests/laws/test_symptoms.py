@@ -187,6 +187,7 @@ TRAIN, TEST = slice(0, 280), slice(340, 400)
 CASES = {
     "zero tail": Case("blank_rows", "blank-tail", "x", put("x", slice(370, None), 0)),
     "NaN tail": Case("blank_rows", "blank-tail", "x", put("x", slice(370, None), np.nan)),
+    "-1 tail": Case("blank_rows", "constant-tail", "x", put("x", slice(370, None), -1)),
     "one blank matrix": Case("blank_rows", "blank-rows", "covariance", put("covariance", 17, 0)),
     "no borders": Case("borders", "no-borders", "done", put("done", slice(None), 0)),
     "dead column": Case("constant", "constant-column", "x", put("x", (slice(None), 3), 0.7)),
@@ -419,6 +420,32 @@ def test_negative_numbers_in_an_unsigned_type_are_told_and_marks_at_its_end_are_
     assert codes(signed.astype(np.uint16)) == ["integer-wrap"]
     assert codes(marked.astype(np.uint32)) == codes(np.abs(signed).astype(np.uint32)) == []
     assert codes(rng.integers(0, 1 << 16, (500, 4)).astype(np.uint16)) == []
+
+
+def test_a_tail_of_any_value_is_told_and_what_settles_sorts_or_is_padded_is_not() -> None:
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.standard_normal((ROWS, 3)), axis=0)
+    mask = np.ones((ROWS, 3), np.uint8)
+    mask[300:] = 0
+
+    def told(values: Array, padded: bool = False) -> list[tuple[str, str]]:
+        described = field("x", values.dtype.str, ("place", values.shape[1]), mask="mask" if padded else "")
+        flags = field("mask", "u1", ("place", 3), role="mask")
+        arrays = {"x": values, "mask": mask}
+        guess = guess_of(arrays, described, *([flags] if padded else []), divided=False)
+        found = diagnose(guess, arrays, "blank_rows", cuts=(1, 45, 371, 380))
+        return [(each.code, each.severity) for each in found]
+
+    place = np.arange(ROWS)[:, np.newaxis]
+    assert told(np.where(place < 350, walk, -1.0)) == [("constant-tail", "harmful")]
+    assert told(walk[np.minimum(np.arange(ROWS), 350)]) == [("constant-tail", "doubtful")]
+    assert told(walk.astype(np.float32)) == told(np.where(mask, walk, 0.0), padded=True) == []
+    # float32 has no numbers between 1 and 1 + exp(-17).
+    assert told(np.asarray(1 + np.exp(-place / 10), np.float32)) == []
+    assert told(np.sort(rng.integers(0, 4, (ROWS, 1)), axis=0)) == []
+    assert told(np.eye(4)[np.sort(rng.integers(0, 4, ROWS))]) == told(np.eye(4)[rng.integers(0, 4, ROWS)]) == []
+    # A switch that was turned once, and a last episode as long as two others.
+    assert told((place > 150).astype(np.float32)) == told(walk[np.minimum(np.arange(ROWS) // 20, 18)]) == []
 
 
 def test_half_a_flag_in_a_mask_is_told_though_it_makes_the_field_no_mask_and_weights_are_not() -> None:
