@@ -133,6 +133,7 @@ CASES = {
     "relative scores, matrices": Case(RelativeScores(MATRICES, SCOPE), "matrices"),
     "row hashes": Case(RowHashes(("states", "group"), SPLITS), "states", exact=True, scoped=False),
     "row hashes of ids": Case(RowHashes(("group", "trajectory"), SPLITS), "trajectory", exact=True, scoped=False),
+    "row hashes of a sample": Case(RowHashes(("trajectory",), SPLITS, every=2), "trajectory", exact=True, scoped=False),
     "row hashes of parts": Case(
         RowHashes(("states",), SPLITS, "ends", both_ends, {"steps": 2}), "states", exact=True, scoped=False
     ),

@@ -394,6 +394,36 @@ def test_copies_within_train_do_not_hide_copies_across_but_a_usual_first_state_i
     assert [each.code for each in halves(starts[:800], starts[800:])] == ["duplicate-rows"]
 
 
+def test_of_many_rows_a_stated_part_is_compared_and_what_is_told_is_reckoned_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prep.symptoms.repeats._MOST_ROWS", 1000)
+    values = np.random.default_rng(0).standard_normal((4000, 4))
+    values[2000:3000] = values[:1000]
+    guess = guess_of({"x": values}, field("x", "f8", ("place", 4)), divided=False)
+
+    (told,) = diagnose(guess, {"x": values}, "repeated_rows")
+
+    assert told.measured["count"] == pytest.approx(250, abs=50)
+    assert "one content of 4 looked at" in told.evidence
+    share = float(told.consequence.partition(" %")[0])
+    assert share == pytest.approx(25, abs=5)
+
+
+def test_a_fill_value_weighs_the_square_of_its_distance_and_a_gap_as_many_steps_as_it_lasts() -> None:
+    arrays = {"x": np.linspace(-10.0, 5.0, ROWS)[:, np.newaxis], "time": 0.1 * np.arange(ROWS)}
+    arrays["x"][7], arrays["time"][300:] = -9999, arrays["time"][300:] + 0.6
+    fields = field("x", "f8", ("place", 1)), field("time", "f8", role="aux")
+    guess = guess_of(arrays, *fields, divided=False, time="time")
+
+    fill, gap = diagnose(guess, arrays, "fill_values", "time_steps")
+
+    # 999.9²: a thousand times as far as -10.
+    assert fill.consequence.startswith("one of them weighs as much as 1e+06 of the largest other value")
+    assert "the longest (0.7) leads to sample 300" in gap.evidence
+    assert gap.consequence == "a model of equal steps sees about 7 steps as one"
+
+
 def test_healthy_integers_cause_no_alarm_about_overflow_or_fill_values() -> None:
     rng = np.random.default_rng(0)
     for values in (
