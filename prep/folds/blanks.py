@@ -8,6 +8,7 @@ import numpy as np
 
 from prep.blocks import Array, Block, FieldSpec, expand_mask
 from prep.folds import Scope
+from prep.kernels.finite import all_finite
 
 KEEP = 10
 
@@ -65,7 +66,7 @@ class Blanks:
             filled = np.count_nonzero((flat != 0) & flags, axis=1)
             flat = np.where(flags, flat, 0)
         blank = filled == 0
-        if flat.dtype.kind in "fc":
+        if not all_finite(flat):
             # NaN is not 0; a sample of nothing else has one for each counted value.
             odd = np.flatnonzero((filled == counted) & np.isnan(flat.sum(axis=1)))
             blank[odd] = np.count_nonzero(np.isnan(flat[odd]), axis=1) == counted[odd]

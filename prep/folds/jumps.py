@@ -21,8 +21,9 @@ class JumpsResult:
     numbers. For each of `BITS`: ``turns`` steps are about 2^k, ``longest`` is the largest other one, ``samples`` the
     first ten with a turn.
 
-    ``at_limit`` (2,) counts values at the lowest and highest number of the type, ``near_limit`` (2,) those within
-    1/256 of its range beside, and ``limit_samples`` are the first ten at a limit.
+    Of ``values``, ``at_limit`` (2,) are at the lowest and highest number of the type, ``near_limit`` (2,) within
+    1/256 of its range beside, ``above_samples`` the first ten samples with one beside the highest number, and
+    ``limit_samples`` the first ten at a limit.
     """
 
     steps: int
@@ -34,6 +35,8 @@ class JumpsResult:
     at_limit: Array
     near_limit: Array
     limit_samples: tuple[int, ...]
+    values: int
+    above_samples: tuple[int, ...]
 
 
 @dataclass(slots=True)
@@ -52,6 +55,8 @@ class JumpsState:
     samples: tuple[tuple[int, ...], ...] = ((),) * len(BITS)
     limit_samples: tuple[int, ...] = ()
     start: int = 0
+    values: int = 0
+    above_samples: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,8 @@ class Jumps:
             tuple(_first([row for each in parts for row in each.samples[place]]) for place in range(len(BITS))),
             _first([*left.limit_samples, *right.limit_samples]),
             left.start,
+            left.values + right.values,
+            _first([*left.above_samples, *right.above_samples]),
         )
 
     def finish(self, state: JumpsState) -> JumpsResult:
@@ -126,6 +133,8 @@ class Jumps:
             state.at_limit,
             state.near_limit,
             state.limit_samples,
+            state.values,
+            state.above_samples,
         )
 
     def _steps(self, seen: JumpsState, values: Array, rows: Array) -> None:
@@ -151,12 +160,16 @@ class Jumps:
         limits = np.iinfo(values.dtype)
         margin = (int(limits.max) - int(limits.min)) // 256
         rows: set[int] = set()
+        seen.values = values.size
         for place, (limit, inside) in enumerate(
             ((limits.min, values <= limits.min + margin), (limits.max, values >= limits.max - margin))
         ):
             count = int(np.count_nonzero(inside))
             at = int(np.count_nonzero(values == limit)) if count else 0
             seen.at_limit[place], seen.near_limit[place] = at, count - at
+            if place and count > at:
+                own = inside.reshape(len(values), -1).any(axis=1)
+                seen.above_samples = tuple((np.flatnonzero(own)[:KEEP] + start).tolist())
             if at and (place or limits.min < 0):
                 hit = (values == limit).reshape(len(values), -1).any(axis=1)
                 rows.update((np.flatnonzero(hit)[:KEEP] + start).tolist())

@@ -14,7 +14,8 @@ from prep.kernels.moments import PowerSums, dense_sums, merge
 
 KEEP = 10
 ScaleKind = Literal["trace", "rms"]
-PIECE_ROWS = 256
+# At a time, so that what is widened to float64 stays in the cache.
+_PIECE_ROWS, _PIECE_VALUES = 256, 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +114,9 @@ def sample_scales(
     if kind == "trace":
         return traces(values)
     parts = []
-    for start in range(0, len(values), PIECE_ROWS):
-        rows = slice(start, start + PIECE_ROWS)
+    step = max(_PIECE_ROWS, _PIECE_VALUES // max(spec.row_values, 1))
+    for start in range(0, len(values), step):
+        rows = slice(start, start + step)
         counted = expand_mask(mask[rows], mask_spec, spec) if mask is not None and mask_spec is not None else None
         parts.append(row_rms(values[rows], counted))
     return np.concatenate(parts) if parts else np.zeros(0)

@@ -23,6 +23,7 @@ SYMPTOMS = Table(
         "borders": "prep.symptoms.borders:Borders",
         "constant": "prep.symptoms.constant:Constant",
         "energies": "prep.symptoms.energies:Energies",
+        "energy_probe": "prep.symptoms.energy_probe:EnergyProbe",
         "fill_values": "prep.symptoms.fill_values:FillValues",
         "linear_probe": "prep.symptoms.linear_probe:LinearProbe",
         "loss_share": "prep.symptoms.loss_share:LossShare",

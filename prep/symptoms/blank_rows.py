@@ -1,4 +1,4 @@
-"""Samples that hold nothing: a tail that nobody wrote, and single ones where something failed."""
+"""Samples that hold nothing: a tail that nobody wrote or that stands still, and single ones where something failed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from prep.blocks import FieldSpec
 from prep.folds import Fold, Scope
 from prep.folds.blanks import Blanks, BlanksResult
+from prep.folds.tails import Tails, TailsResult
+from prep.kernels.matrices import real_view
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.columns import CHANCE, fields_of
-from prep.symptoms.words import places, rebuild
+from prep.symptoms.columns import CHANCE, Columns, columns, columns_fold, fields_of
+from prep.symptoms.words import number, places, rebuild
+
+_SETTLED = 0.01
 
 
 class BlankRows:
@@ -20,12 +26,18 @@ class BlankRows:
     A run of n at the end is a tail where chance gives it less than once in 1e9, at the rate of blank samples before it,
     and no other run is half as long. Single ones are suspicious where zeros are rare: at the rate of zeros among the
     other values, fewer than 1e-6 of such samples are expected.
+
+    A run of anything else at the end (`prep.folds.tails`) is one that stands still by the same two judgements, at the
+    rate at which samples equal the one before; but not where the step to it is small, as of what settles: less than a
+    hundredth of the largest standard deviation of a column.
     """
 
     name = "blank_rows"
 
     def folds(self, guess: Guess) -> tuple[Fold, ...]:
-        return tuple(_fold(guess, field) for field in fields_of(guess, kinds="fciu"))
+        fields = list(fields_of(guess, kinds="fciu"))
+        blanks = (_fold(guess, field) for field in fields)
+        return (*blanks, *(fold for field in fields for fold in (_tails(guess, field), columns_fold(guess, field))))
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in fields_of(guess, kinds="fciu"):
@@ -33,8 +45,11 @@ class BlankRows:
             if found.blank == found.rows:
                 continue  # constant, and told as such
             tail = _is_tail(found)
+            still: TailsResult = measured[_tails(guess, field).key]
             if tail:
                 yield _tail(guess, field, found)
+            elif not found.trailing and _stands_still(still, columns(guess, field, measured)):
+                yield _still(guess, field, still)
             elif _is_rare(found):
                 yield _single(guess, field, found)
 
@@ -48,6 +63,23 @@ def _is_tail(found: BlanksResult) -> bool:
     before = found.rows - found.trailing
     rate = (found.blank - found.trailing + 1) / (before + 1)
     return found.trailing >= 2 * found.longest + 2 and found.trailing * math.log(rate) < math.log(CHANCE)
+
+
+def _tails(guess: Guess, field: FieldSpec) -> Tails:
+    return Tails(field, Scope.of(guess.spec), _fold(guess, field).mask)
+
+
+def _stands_still(found: TailsResult, scale: Columns) -> bool:
+    before = found.rows - found.trailing
+    if not before or found.trailing < 2 * max(found.longest, found.leading) + 2:
+        return False
+    rate = (found.equal - found.trailing + 2) / (before + 1)
+    if found.trailing * math.log(rate) >= math.log(CHANCE):
+        return False
+    last, ago = (real_view(each) if each.dtype.kind == "c" else each for each in (found.last, found.before))
+    with np.errstate(all="ignore"):
+        step = np.abs(last.astype(np.float64) - ago.astype(np.float64))
+    return bool((step > _SETTLED * np.nan_to_num(scale.std).max(initial=0.0)).any())
 
 
 def _is_rare(found: BlanksResult) -> bool:
@@ -69,6 +101,26 @@ def _tail(guess: Guess, field: FieldSpec, found: BlanksResult) -> Diagnostic:
         consequence=f"{share:.2%} of the samples say that everything is 0, in the statistics too; it looks like memory "
         "that was set aside and never written",
         remedy="cut them off, in every field; see why the writer stopped",
+        command=rebuild(guess),
+        samples=(found.tail,),
+        harm=1 + share,
+        measured={"trailing": found.trailing},
+    )
+
+
+def _still(guess: Guess, field: FieldSpec, found: TailsResult) -> Diagnostic:
+    share, values = found.trailing / found.rows, np.unique(found.last)
+    one = len(values) == 1 and field.row_values > 1
+    held = f"only {number(values[0].item())}" if len(values) == 1 and values.dtype.kind != "c" else "one and the same"
+    return Diagnostic(
+        code="constant-tail",
+        severity="harmful" if one else "doubtful",
+        field=field.name,
+        evidence=f"the last {found.trailing} of {found.rows} samples of {field.name} hold {held}, from sample "
+        f"{found.tail} on; of the others {found.equal - found.trailing + 1} equal the one before",
+        consequence=f"{share:.2%} of the samples say the same, in the statistics too; it looks like "
+        + ("a fill value where nothing was written" if one else "a sensor or a writer that stood still"),
+        remedy="see why it stopped; cut these samples off, in every field",
         command=rebuild(guess),
         samples=(found.tail,),
         harm=1 + share,

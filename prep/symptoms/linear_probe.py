@@ -23,7 +23,7 @@ _MOST_ROWS = 1 << 16
 _TAPS = 32
 _CODES = 64
 # p above this: the F-test sees nothing; and it would have seen a share of this much of the spread.
-_P, _SEEN = 0.01, 0.05
+LARGEST_P, SEEN = 0.01, 0.05
 # Correlation of copies: rounding to float32 takes 1e-14 of it, what is measured twice far more.
 _COPY = 1e-9
 
@@ -121,13 +121,13 @@ def _unseen(guess: Guess, target: FieldSpec, given: list[str], found: list[GramR
         r2 = result.r2()[0]
         with np.errstate(all="ignore"):
             p = fdtrc(rank, rest, r2 / rank / ((1 - r2) / rest))
-            limit = fdtri(rank, rest, 1 - _P)
-        seen |= ~(p > _P)  # NaN: a target without spread
+            limit = fdtri(rank, rest, 1 - LARGEST_P)
+        seen |= ~(p > LARGEST_P)  # NaN: a target without spread
         varies |= np.isfinite(r2)
         best = np.fmax(best, r2)
         detectable = max(detectable, float(np.max(rank * limit / (rank * limit + rest))))
     unseen = ~seen & varies
-    if not unseen.any() or detectable > _SEEN:
+    if not unseen.any() or detectable > SEEN:
         return
     names = tuple(f"column {place}" for place in range(len(unseen)))
     which = f"{listed(names, unseen)} of {target.name}" if len(unseen) > 1 else target.name

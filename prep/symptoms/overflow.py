@@ -22,6 +22,9 @@ class Overflow:
     """Whole numbers that move by at most 2^k/16 from one to the next (in half of the steps or more at all), but for a
     few steps of 2^k give or take as much: a counter or a sum that turned over.
 
+    Or unsigned numbers of 16 bits or more of which all lie within 1/256 of the range from 0 or from 2^k, ten or more
+    below 2^k − 1 (which alone may stand for something): negative ones in a type that has none.
+
     And integers of which ten times as many lie exactly at the limit of a 16- to 64-bit type as in the 1/256 of its
     range beside it: clipped. Eight bits clip by nature, as pictures do, of which
     (more than sixteen values) neither is asked.
@@ -35,7 +38,8 @@ class Overflow:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field, fold in _folds(guess):
             found: JumpsResult = measured[fold.key]
-            yield from _turned(guess, field, found)
+            turned = list(_turned(guess, field, found))
+            yield from turned or _unsigned(guess, field, found)
             if field.dtype.kind in "iu" and field.dtype.itemsize > 1:
                 yield from _clipped(guess, field, found)
 
@@ -72,6 +76,30 @@ def _turned(guess: Guess, field: FieldSpec, found: JumpsResult) -> Iterator[Diag
         return
 
 
+def _unsigned(guess: Guess, field: FieldSpec, found: JumpsResult) -> Iterator[Diagnostic]:
+    ends = found.at_limit + found.near_limit
+    if field.dtype.kind != "u" or field.dtype.itemsize == 1 or int(ends.sum()) < found.values:
+        return
+    if not ends[0] or found.near_limit[1] < _HEAP:
+        return
+    bits, count = 8 * field.dtype.itemsize, int(ends[1])
+    samples = found.above_samples
+    yield Diagnostic(
+        code="integer-wrap",
+        severity="harmful",
+        field=field.name,
+        evidence=f"{count} of {found.values} values of {field.name} ({field.dtype}) lie just below 2^{bits} = "
+        f"{2**bits}, the others just above 0, and none between; first in {places(guess, samples[:5])}",
+        consequence=f"negative numbers were stored in a type that has none: −1 became {2**bits - 1}, and all scales, "
+        "means and gradients are those of these",
+        remedy=f"read it as signed (values.view(np.int{bits})), and store it so",
+        command=rebuild(guess),
+        samples=samples,
+        harm=2.0**bits,
+        measured={"bits": bits, "count": count},
+    )
+
+
 def _clipped(guess: Guess, field: FieldSpec, found: JumpsResult) -> Iterator[Diagnostic]:
     limits = np.iinfo(field.dtype)
     for place, limit in enumerate((limits.min, limits.max)):
@@ -83,7 +111,7 @@ def _clipped(guess: Guess, field: FieldSpec, found: JumpsResult) -> Iterator[Dia
             severity="doubtful",
             field=field.name,
             evidence=f"{count} values of {field.name} are exactly {limit}, the limit of {field.dtype}, and {near} "
-            f"are near it: {places(guess, found.limit_samples, len(found.limit_samples))} first",
+            f"are near it; first in {places(guess, found.limit_samples[:5])}",
             consequence="what was larger was cut off: the largest values, which weigh most, are wrong by an unknown "
             "amount",
             remedy="record with a larger type or a smaller gain; mask the clipped values",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,29 +11,47 @@ from prep.blocks import Array, FieldSpec
 from prep.checks.zero_padding import ZeroPadding
 from prep.errors import SchemaError
 from prep.folds import Fold, Scope
-from prep.folds.moments import Moments, MomentsResult
 from prep.folds.rowwise import Rowwise, RowwiseResult
+from prep.importers.names import role_of
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import FEWEST, fields_of
 from prep.symptoms.words import number, places, rebuild, square
 
+_FEW = 0.01
+
 
 class Padding:
     """The judgement of ``zero_padding`` for each field with a mask, and the other way round: samples of floats whose
-    last counted entry is exactly 0 though the first is not, ten times as many as the other way (and 31 or more).
+    last counted entry is exactly 0 though the first is not, ten times as many as the other way (and 31 or more). And
+    masks that hold other than 0 and 1, be they masks by their name only: then in 1 % of the samples at most.
     """
 
     name = "padding"
 
     def folds(self, guess: Guess) -> tuple[Fold, ...]:
-        return tuple(fold for pair in _pairs(guess) for fold in _folds(guess, *pair))
+        pairs = (fold for pair in _pairs(guess) for fold in _folds(guess, *pair))
+        return (*pairs, *(_flags(guess, mask) for mask in _masks(guess)))
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
+        for mask in _masks(guess):
+            yield from _no_flags(guess, mask, measured[_flags(guess, mask).key])
         for field, mask in _pairs(guess):
-            padded, last, first, flags = (measured[fold.key] for fold in _folds(guess, field, mask))
-            yield from _no_flags(guess, field, mask, flags)
+            padded, last, first = (measured[fold.key] for fold in _folds(guess, field, mask))
             yield from _filled(guess, field, mask, padded)
             yield from _empty(guess, field, mask, last, first)
+
+
+def _masks(guess: Guess) -> Iterator[FieldSpec]:
+    """Fields that mask others, and those of floats that are only named so."""
+    used = {field.mask for field in guess.spec.fields}
+    for field in fields_of(guess, "mask aux", "fiu"):
+        named = field.dtype.kind == "f" and role_of(field.name, field.dtype, field.shape)[0] == "mask"
+        if field.name in used or named:
+            yield field
+
+
+def _flags(guess: Guess, mask: FieldSpec) -> Rowwise:
+    return Rowwise("not a flag", (mask.name,), not_a_flag, 0.0, Scope.of(guess.spec))
 
 
 def _pairs(guess: Guess) -> Iterator[tuple[FieldSpec, FieldSpec]]:
@@ -49,14 +66,14 @@ def _pairs(guess: Guess) -> Iterator[tuple[FieldSpec, FieldSpec]]:
         yield field, mask
 
 
-def _folds(guess: Guess, field: FieldSpec, mask: FieldSpec) -> tuple[Rowwise, Rowwise, Rowwise, Moments]:
+def _folds(guess: Guess, field: FieldSpec, mask: FieldSpec) -> tuple[Rowwise, Rowwise, Rowwise]:
     scope, names = Scope.of(guess.spec), (field.name, mask.name)
     axes = [place for place, dim in enumerate(field.dims[1:], 1) if dim not in mask.dims]
     last, first = (
         Rowwise(f"counted zero {end}", names, counted_zero, 0.0, scope, {"axes": axes, "end": end}) for end in (-1, 0)
     )
     (padded,) = ZeroPadding().folds(guess.spec, {"var": field.name, "mask": mask.name})
-    return padded, last, first, Moments(replace(mask, features=()), scope)
+    return padded, last, first
 
 
 def counted_zero(arrays: Mapping[str, Array], axes: list[int], end: int) -> Array:
@@ -72,18 +89,41 @@ def counted_zero(arrays: Mapping[str, Array], axes: list[int], end: int) -> Arra
     return np.asarray(counted[rows, place] & ~filled[rows, place], np.float64)
 
 
-def _no_flags(guess: Guess, field: FieldSpec, mask: FieldSpec, flags: MomentsResult) -> Iterator[Diagnostic]:
-    low, high = float(flags.min.min()), float(flags.max.max())
-    if (low >= 0 and high <= 1) or not flags.finite.any():
+def not_a_flag(arrays: Mapping[str, Array]) -> Array:
+    """The largest value (absolute) of each row that is neither 0 nor 1, NaN counting as infinite, else 0; (rows,)."""
+    (mask,) = arrays.values()
+    flat = mask.reshape(len(mask), -1)
+    other = (flat != 0) & (flat != 1)
+    rows = np.flatnonzero(other.any(axis=1))
+    result = np.zeros(len(flat))
+    found = np.abs(flat[rows].astype(np.float64))
+    result[rows] = np.where(other[rows], np.where(np.isnan(found), np.inf, found), 0.0).max(axis=1, initial=0.0)
+    return result
+
+
+def _no_flags(guess: Guess, mask: FieldSpec, flags: RowwiseResult) -> Iterator[Diagnostic]:
+    masked = [field.name for field in guess.spec.fields if field.mask == mask.name]
+    # What is only named a mask may hold weights or shades, in most samples.
+    if not flags.failing or (not masked and flags.failing > _FEW * flags.rows):
         return
+    whose = f"the mask of {', '.join(masked)}" if masked else "a mask by its name"
+    finite, weights = bool(np.isfinite(flags.worst)), flags.worst < 1
     yield Diagnostic(
         code="mask-not-binary",
-        severity="harmful",
+        severity="doubtful" if weights else "harmful",
         field=mask.name,
-        evidence=f"{mask.name}, the mask of {field.name}, holds values from {number(low)} to {number(high)}",
-        consequence=f"a loss that is multiplied with it weighs entries up to {number(max(abs(low), abs(high)))}-fold",
+        evidence=f"{mask.name}, {whose}, holds other than 0 and 1 in {flags.failing} of {flags.rows} "
+        f"samples, {f'up to {number(flags.worst)} in size' if finite else 'NaN or infinity'}: "
+        f"{places(guess, flags.samples, flags.failing)}",
+        consequence="a loss that is multiplied with it weighs entries "
+        + (f"{number(flags.worst)}-fold or less" if weights else f"up to {number(flags.worst)}-fold")
+        + ", and one that asks whether it is 0 counts them whole"
+        if finite
+        else "a loss that is multiplied with it is NaN",
         remedy="store 1 for what counts and 0 for padding; weights belong in a field of their own",
         command=rebuild(guess),
+        samples=flags.samples,
+        measured={"failing": flags.failing, "worst": flags.worst if finite else None},
     )
 
 

@@ -73,10 +73,11 @@ def _back(guess: Guess, field: FieldSpec, found: list[StepsResult]) -> Iterator[
     low, high = min(each.lowest for each in found), max(each.highest for each in found)
     typical = max((each.quantile(0.5) for each in found if len(each.counts)), default=0.0)
     within = field.row_values > 1
-    # A sequence that starts again goes back by its length.
+    # A sequence that starts again goes back by its length, and none by more than all steps went forward.
     length = 0.5 * typical * steps / (back + 1)
+    covered = sum(float(each.values @ each.counts) for each in found)
     restarts = not within and not (high - low) > typical and not guess.group
-    restarts = restarts and -min(each.deepest for each in found) >= length
+    restarts = restarts and length <= -min(each.deepest for each in found) <= 1.05 * covered
     shuffled = not within and back > _RANDOM * steps
     turn = _turn(-min(each.deepest for each in found))
     if restarts:
@@ -127,7 +128,7 @@ def _turn(step: float) -> str:
         for power in range(0, 10):
             full = 2.0**bits / 10.0**power
             if step > 0 and abs(step - full) < 1e-3 * full:
-                return f"2^{bits} units of 1e-{power}"
+                return f"2^{bits} units of 1e-{power}" if power else f"2^{bits}"
     return ""
 
 

@@ -32,6 +32,7 @@ from prep.folds.sentinels import Sentinels
 from prep.folds.sketch import Quantiles
 from prep.folds.spectra import Spectra
 from prep.folds.steps import Steps
+from prep.folds.tails import Tails
 from tests.measuring import field, measure
 
 pytestmark = pytest.mark.usefixtures("both_kernels")
@@ -69,7 +70,8 @@ def data() -> dict[str, Array]:
     targets = states[:, -1, :2] @ [[1.0, 2.0], [0.5, -1.0]] + 0.3 * random.standard_normal((ROWS, 2))
     signal = random.standard_normal((ROWS, 12))
     labels = random.choice([1.0, 2.0, 3.0], ROWS)
-    labels[30] = 2.0  # the row that a law changes is one that `Histograms` counts
+    # The row that a law changes is one that `Histograms` counts, and equal to the next.
+    labels[30:32] = 2.0
     return {
         "signal": signal.astype(np.float32),
         "echo": (signal + np.roll(signal, 2, axis=1) + 0.1 * random.standard_normal(signal.shape)).astype(np.float32),
@@ -115,6 +117,7 @@ CASES = {
     "scales, trace": Case(Scales(MATRICES, SCOPE, "trace"), "matrices"),
     "scales, rms": Case(Scales(STATES, SCOPE, "rms", MASK), "states", masked=True),
     "blanks": Case(Blanks(STATES, SCOPE, MASK), "states", exact=True, masked=True, factor=0.0),
+    "tails": Case(Tails(LABEL, SCOPE), "label", exact=True),
     "energies": Case(Energies(STATES, "group", SCOPE, MASK), "states", masked=True),
     "jumps": Case(Jumps(LABEL, SCOPE), "label", exact=True),
     "jumps, within samples": Case(Jumps(COUNTS, SCOPE, 1), "counts", exact=True),
@@ -130,6 +133,7 @@ CASES = {
     "relative scores, matrices": Case(RelativeScores(MATRICES, SCOPE), "matrices"),
     "row hashes": Case(RowHashes(("states", "group"), SPLITS), "states", exact=True, scoped=False),
     "row hashes of ids": Case(RowHashes(("group", "trajectory"), SPLITS), "trajectory", exact=True, scoped=False),
+    "row hashes of a sample": Case(RowHashes(("trajectory",), SPLITS, every=2), "trajectory", exact=True, scoped=False),
     "row hashes of parts": Case(
         RowHashes(("states",), SPLITS, "ends", both_ends, {"steps": 2}), "states", exact=True, scoped=False
     ),

@@ -187,6 +187,7 @@ TRAIN, TEST = slice(0, 280), slice(340, 400)
 CASES = {
     "zero tail": Case("blank_rows", "blank-tail", "x", put("x", slice(370, None), 0)),
     "NaN tail": Case("blank_rows", "blank-tail", "x", put("x", slice(370, None), np.nan)),
+    "-1 tail": Case("blank_rows", "constant-tail", "x", put("x", slice(370, None), -1)),
     "one blank matrix": Case("blank_rows", "blank-rows", "covariance", put("covariance", 17, 0)),
     "no borders": Case("borders", "no-borders", "done", put("done", slice(None), 0)),
     "dead column": Case("constant", "constant-column", "x", put("x", (slice(None), 3), 0.7)),
@@ -255,7 +256,9 @@ every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
 def test_every_symptom_has_a_planted_defect() -> None:
-    assert {case.symptom for case in CASES.values()} | {"stored_statistics", "energies"} == set(SYMPTOMS)
+    assert {case.symptom for case in CASES.values()} | {"stored_statistics", "energies", "energy_probe"} == set(
+        SYMPTOMS
+    )
 
 
 @every_case
@@ -392,6 +395,36 @@ def test_copies_within_train_do_not_hide_copies_across_but_a_usual_first_state_i
     assert [each.code for each in halves(starts[:800], starts[800:])] == ["duplicate-rows"]
 
 
+def test_of_many_rows_a_stated_part_is_compared_and_what_is_told_is_reckoned_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("prep.symptoms.repeats._MOST_ROWS", 1000)
+    values = np.random.default_rng(0).standard_normal((4000, 4))
+    values[2000:3000] = values[:1000]
+    guess = guess_of({"x": values}, field("x", "f8", ("place", 4)), divided=False)
+
+    (told,) = diagnose(guess, {"x": values}, "repeated_rows")
+
+    assert told.measured["count"] == pytest.approx(250, abs=50)
+    assert "one content of 4 looked at" in told.evidence
+    share = float(told.consequence.partition(" %")[0])
+    assert share == pytest.approx(25, abs=5)
+
+
+def test_a_fill_value_weighs_the_square_of_its_distance_and_a_gap_as_many_steps_as_it_lasts() -> None:
+    arrays = {"x": np.linspace(-10.0, 5.0, ROWS)[:, np.newaxis], "time": 0.1 * np.arange(ROWS)}
+    arrays["x"][7], arrays["time"][300:] = -9999, arrays["time"][300:] + 0.6
+    fields = field("x", "f8", ("place", 1)), field("time", "f8", role="aux")
+    guess = guess_of(arrays, *fields, divided=False, time="time")
+
+    fill, gap = diagnose(guess, arrays, "fill_values", "time_steps")
+
+    # 999.9²: a thousand times as far as -10.
+    assert fill.consequence.startswith("one of them weighs as much as 1e+06 of the largest other value")
+    assert "the longest (0.7) leads to sample 300" in gap.evidence
+    assert gap.consequence == "a model of equal steps sees about 7 steps as one"
+
+
 def test_healthy_integers_cause_no_alarm_about_overflow_or_fill_values() -> None:
     rng = np.random.default_rng(0)
     for values in (
@@ -403,6 +436,65 @@ def test_healthy_integers_cause_no_alarm_about_overflow_or_fill_values() -> None
         arrays = {"x": values}
         guess = guess_of(arrays, field("x", values.dtype.str, ("column", values.shape[1])))
         assert alarms(diagnose(guess, arrays, "overflow", "fill_values", "blank_rows")) == []
+
+
+def test_negative_numbers_in_an_unsigned_type_are_told_and_marks_at_its_end_are_not() -> None:
+    rng = np.random.default_rng(0)
+    signed = rng.integers(-60, 60, (500, 4))
+    marked = np.where(rng.random((500, 4)) < 0.1, -1, np.abs(signed))
+
+    def codes(values: Array) -> list[str]:
+        guess = guess_of({"x": values}, field("x", values.dtype.str, ("column", 4)), divided=False)
+        return [each.code for each in diagnose(guess, {"x": values}, "overflow", cuts=(1, 45))]
+
+    assert codes(signed.astype(np.uint32)) == ["integer-wrap"]
+    assert codes(signed.astype(np.uint16)) == ["integer-wrap"]
+    assert codes(marked.astype(np.uint32)) == codes(np.abs(signed).astype(np.uint32)) == []
+    assert codes(rng.integers(0, 1 << 16, (500, 4)).astype(np.uint16)) == []
+
+
+def test_a_tail_of_any_value_is_told_and_what_settles_sorts_or_is_padded_is_not() -> None:
+    rng = np.random.default_rng(0)
+    walk = np.cumsum(rng.standard_normal((ROWS, 3)), axis=0)
+    mask = np.ones((ROWS, 3), np.uint8)
+    mask[300:] = 0
+
+    def told(values: Array, padded: bool = False) -> list[tuple[str, str]]:
+        described = field("x", values.dtype.str, ("place", values.shape[1]), mask="mask" if padded else "")
+        flags = field("mask", "u1", ("place", 3), role="mask")
+        arrays = {"x": values, "mask": mask}
+        guess = guess_of(arrays, described, *([flags] if padded else []), divided=False)
+        found = diagnose(guess, arrays, "blank_rows", cuts=(1, 45, 371, 380))
+        return [(each.code, each.severity) for each in found]
+
+    place = np.arange(ROWS)[:, np.newaxis]
+    assert told(np.where(place < 350, walk, -1.0)) == [("constant-tail", "harmful")]
+    assert told(walk[np.minimum(np.arange(ROWS), 350)]) == [("constant-tail", "doubtful")]
+    assert told(walk.astype(np.float32)) == told(np.where(mask, walk, 0.0), padded=True) == []
+    # float32 has no numbers between 1 and 1 + exp(-17).
+    assert told(np.asarray(1 + np.exp(-place / 10), np.float32)) == []
+    assert told(np.sort(rng.integers(0, 4, (ROWS, 1)), axis=0)) == []
+    assert told(np.eye(4)[np.sort(rng.integers(0, 4, ROWS))]) == told(np.eye(4)[rng.integers(0, 4, ROWS)]) == []
+    # A switch that was turned once, and a last episode as long as two others.
+    assert told((place > 150).astype(np.float32)) == told(walk[np.minimum(np.arange(ROWS) // 20, 18)]) == []
+
+
+def test_half_a_flag_in_a_mask_is_told_though_it_makes_the_field_no_mask_and_weights_are_not() -> None:
+    rng = np.random.default_rng(0)
+    mask = np.sort(rng.integers(0, 2, (ROWS, 6)), axis=1)[:, ::-1].astype(np.float32)
+    half = mask.copy()
+    half[5, 2] = 0.5
+
+    def told(values: Array, role: str, name: str = "mask") -> list[tuple[str, tuple[int, ...]]]:
+        linked = field("x", "f4", ("place", 6), mask=name if role == "mask" else "")
+        arrays = {"x": mask, name: values}
+        guess = guess_of(arrays, linked, field(name, values.dtype.str, ("place", 6), role=role), divided=False)
+        return [(each.severity, each.samples) for each in diagnose(guess, arrays, "padding", cuts=(3, 45))]
+
+    assert told(half, "aux") == told(half, "mask") == [("doubtful", (5,))]
+    assert told(4 * half, "mask")[0][0] == "harmful"
+    assert told(mask, "aux") == told(half, "aux", "weights") == []
+    assert told(rng.uniform(0, 1, mask.shape).astype(np.float32), "aux") == []
 
 
 def test_times_of_every_sane_kind_cause_no_alarm() -> None:
@@ -424,6 +516,9 @@ def test_one_step_back_of_a_single_recording_is_no_restart_and_a_clock_that_neve
     recording[200] = recording[190]
     assert codes(recording) == ["time-backward", "time-missing"]
     assert codes((1.7e9 + 0.02 * np.arange(ROWS)).astype(np.float32).astype(np.float64)) == ["time-repeated"]
+    assert codes(np.arange(ROWS) % 100.0) == ["time-restarts"]
+    ticks = (2**31 - 150 + np.arange(ROWS)).astype(np.int32).astype(np.float64)
+    assert codes(ticks) == ["time-backward"]
 
 
 def stored(kind: str, values: Any) -> Guess:
@@ -497,6 +592,32 @@ def test_energies_under_constraints_are_those_of_another_molecule() -> None:
         spec = replace(guess.spec, attributes={"energy_constraints": stated})
         found = diagnose(replace(guess, spec=spec), arrays, "energies")
         assert [each.code for each in found] == codes
+
+
+def test_energies_of_other_frames_of_the_same_temperature_are_told_and_their_own_are_not() -> None:
+    rng = np.random.default_rng(0)
+    kelvin = np.repeat([300.0, 450.0], ROWS // 2)
+    rest = rng.uniform(-0.3, 0.3, (9, 3))
+    moved = rest + 0.005 * np.sqrt(kelvin / 300)[:, np.newaxis, np.newaxis] * rng.standard_normal((ROWS, 9, 3))
+    bonds = np.linalg.norm(moved[:, 1:] - moved[:, :-1], axis=2)
+    springs = ((bonds - bonds.mean(axis=0)) ** 2).sum(axis=1)
+    own = springs + springs.std() * rng.standard_normal(ROWS) + 1e-6 * kelvin - 500
+    others = np.concatenate([rng.permutation(own[:200]), rng.permutation(own[200:])])
+    fields = (
+        field("positions", "f4", ("atom", 9), ("axis", 3)),
+        field("energy", "f8", role="target"),
+        field("temperature", "f8", role="aux"),
+    )
+
+    def codes(positions: Array, energy: Array) -> list[str]:
+        arrays = {"positions": positions.astype(np.float32), "energy": energy, "temperature": kelvin}
+        return [each.code for each in diagnose(guess_of(arrays, *fields), arrays, "energy_probe", cuts=(1, 45, 290))]
+
+    assert codes(moved, own) == []
+    assert codes(moved, others) == ["energy-not-seen"]
+    # Of particles that go anywhere, or too few frames, nothing can be said.
+    assert codes(rng.standard_normal((ROWS, 9, 3)), others) == []
+    assert codes(np.where(np.arange(ROWS)[:, None, None] % 8, np.nan, moved), others) == []
 
 
 @pytest.mark.parametrize("seed", range(16))

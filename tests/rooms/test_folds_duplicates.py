@@ -41,6 +41,15 @@ def test_a_row_in_two_splits_is_named_with_its_twin(width: int) -> None:
     assert (result.rows, result.across_count, result.within_count) == (100, 3, 0)
 
 
+def test_a_sample_of_contents_keeps_all_rows_of_each_and_is_the_same_whatever_the_cut() -> None:
+    values = np.repeat(np.arange(25.0), 4)[np.random.default_rng(5).permutation(100)]
+    fold = RowHashes(("x",), {"train": (0, 100)}, every=3)
+    whole, cut = (measure(fold, {"x": values}, cuts) for cuts in ((), (1, 45, 46)))
+    assert whole == cut
+    assert 0 < whole.repeated < 25
+    assert (whole.rows, whole.within_count) == (4 * whole.repeated, 3 * whole.repeated)
+
+
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS.keys())
 def test_repeats_within_a_split_are_no_leak(width: int) -> None:
     values = rows(width)
