@@ -110,7 +110,7 @@ class CsvLines:
         }
         for each in commas.values():
             line, text = each.comma_at or (0, "")
-            return (f"commas are read as decimal points in {named(commas)} ({text!r} in line {line:,})",)
+            return (f"commas are read as decimal points in {named(commas)} ({text!r} in line {line})",)
         return ()
 
 

@@ -82,7 +82,7 @@ class Learned:
             lost = chosen.beyond if self.gap or signs else None
         if lost and not pa.types.is_string(chosen.type):
             what = "whole numbers beyond 2⁵³ beside gaps, fractions or signs, which float64 would round"
-            return f"{what} (line {lost[0]:,}: {lost[1]})", chosen.type, chosen.point
+            return f"{what} (line {lost[0]}: {lost[1]})", chosen.type, chosen.point
         kind = kind_of(chosen.type, nulls=bool(self.gap))
         if pa.types.is_null(chosen.type):
             kind = "empty"
@@ -175,9 +175,11 @@ def _whole(column: Any, read: Callable[[], Any]) -> Any:
 def _no_number(column: Any, line: Callable[[int], int], *, known: Any) -> str:
     """Which value of a column of text is none of the numbers that it mostly holds; ``""`` where it is text."""
     import pyarrow as pa
-    from pyarrow import compute
+    from pyarrow import compute, csv
 
-    numbers = compute.fill_null(compute.match_substring_regex(column, rf"^({NUMBER.pattern})$", ignore_case=True), True)
+    numbers = compute.match_substring_regex(column, rf"^({NUMBER.pattern})$", ignore_case=True)
+    gaps = compute.is_in(column, value_set=pa.array(csv.ConvertOptions().null_values))
+    numbers = compute.or_(numbers, gaps)
     commas = compute.match_substring_regex(column, r"^\s*[-+]?\d+,\d+\s*$")
     if (compute.sum(commas).as_py() or 0) * 2 > len(column):
         return "numbers with a comma; write them with a decimal point, and thousands without a comma"

@@ -45,14 +45,14 @@ def columns(held: Held, path: str, arguments: Any) -> tuple[dict[str, Any], list
         kind = kind_of(field.type, sample, nulls=gap is not None)
         if gap is not None and beyond is not None:
             kind = "whole numbers beyond 2⁵³ with gaps, which float64 would round "
-            kind += f"(row {beyond[0]:,}: {beyond[1]}; a gap in row {gap:,})"
+            kind += f"(row {beyond[0]}: {beyond[1]}; a gap in row {gap})"
         if kind == "text":
             texts[field.name] = _distinct(file, field.name, path)
         elif isinstance(kind, str):
             left_out[field.name] = kind
             continue
         elif gap is not None:
-            gaps[field.name] = f"row {gap:,}"
+            gaps[field.name] = f"row {gap}"
         dtype, shape = ("text", ()) if isinstance(kind, str) else (kind[0].str, kind[1])
         found.append({"path": field.name, "dtype": dtype, "shape": [rows, *shape]})
     return {"rows": rows, "columns": found, "left_out": left_out, "gaps": gaps, "texts": texts}, []

@@ -19,6 +19,7 @@ from prep.blocks import Array
 from prep.errors import UsageError, Where
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
+from prep.importers.arranged import as_one
 from prep.importers.arrow import counted, named
 from prep.importers.columns import Column, Source
 from prep.importers.foreign import TEXT, ForeignParquet
@@ -62,7 +63,8 @@ class Parquet:
 
     def open(self, source: str, options: IngestOptions) -> Opened:
         """See `survey`."""
-        return open_columns(self.survey(source), options)
+        found = self.survey(source)
+        return open_columns(*(as_one(found, options) or (found, options)))
 
     def survey(self, source: str) -> Source:
         """All columns by the file's own description; values are read later, a row group at a time."""
@@ -93,7 +95,8 @@ class Csv:
 
     def open(self, source: str, options: IngestOptions) -> Opened:
         """See `survey`."""
-        return open_columns(self.survey(source), options)
+        found = self.survey(source)
+        return open_columns(*(as_one(found, options) or (found, options)))
 
     def survey(self, source: str) -> Source:
         """Every line is read once for its rows and types; values are read later, a block of lines at a time."""
@@ -110,7 +113,7 @@ class Csv:
         def rows(wanted: Sequence[Column], start: int, stop: int) -> list[Array]:
             return [lines.values(column.path, column.dtype, start, stop) for column in wanted]
 
-        gaps = {name: f"line {each.gap:,}" for name, each in lines.learned.items() if each.whole_with_gaps()}
+        gaps = {name: f"line {each.gap}" for name, each in lines.learned.items() if each.whole_with_gaps()}
         texts = {name: counted(len(lines.learned[name].distinct)) for name in lines.kinds}
         return _source(self.name, path, Table(columns, rows, lines.left_out, gaps, texts, lines.notes()), inputs)
 

@@ -77,6 +77,14 @@ def diffusion_policy(folder: Path) -> Path:
     return folder / "e.zarr"
 
 
+def d4rl(folder: Path) -> Path:
+    with h5py.File(folder / "j.hdf5", "w") as file:
+        file["observations"], file["actions"], file["rewards"] = normal(90, 3), normal(90, 2), normal(90)
+        file["terminals"], file["timeouts"] = np.arange(90) % 20 == 9, np.arange(90) % 30 == 4
+        file["metadata/algorithm"] = "SAC"
+    return folder / "j.hdf5"
+
+
 def sequences(folder: Path) -> Path:
     with h5py.File(folder / "f.h5", "w") as file:
         file["signal"], file["target"] = normal(30, 8, 2), normal(30, 8, 1)
@@ -119,6 +127,13 @@ LAYOUTS: dict[Callable[[Path], Path], Expected] = {
         {"train": (0, 30)},
         "episode",
     ),
+    d4rl: (
+        90,
+        {"observations": "input", "actions": "target", "rewards": "aux", "terminals": "aux", "timeouts": "aux"}
+        | {"episode": "id"},
+        {"train": (0, 90)},
+        "episode",
+    ),
     sequences: (
         30,
         {"signal": "input", "target": "target", "valid": "mask", "timestamp": "aux"},
@@ -149,6 +164,19 @@ def test_a_layout_is_found_and_each_guess_says_why(make: Callable[[Path], Path],
     assert (guess.spec.rows, {each.name: each.role for each in guess.spec.fields}) == (rows, roles)
     assert (dict(guess.spec.splits), guess.divided, guess.group) == (splits, len(splits) > 1, group)
     assert all(guess.why.get(each.name) for each in guess.spec.fields)
+
+
+def test_flat_arrays_are_cut_where_flags_end_an_episode_and_never_inside_one(tmp_path: Path) -> None:
+    opened = open_source(str(d4rl(tmp_path)), None, IngestOptions())
+    assert opened.group == "episode"
+    homes: dict[int, set[str]] = {}
+    lengths: dict[int, int] = {}
+    for split, arrays in opened.blocks():
+        for episode, count in zip(*np.unique(arrays["episode"], return_counts=True), strict=True):
+            homes.setdefault(episode, set()).add(split)
+            lengths[episode] = lengths.get(episode, 0) + count
+    assert [lengths[episode] for episode in range(8)] == [5, 5, 20, 5, 15, 15, 5, 20]
+    assert {len(splits) for splits in homes.values()} == {1}
 
 
 def test_masks_times_and_statistics_are_linked_to_what_they_are_of(tmp_path: Path) -> None:
