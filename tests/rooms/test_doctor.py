@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -275,12 +276,21 @@ def test_ingest_takes_a_table_for_what_doctor_does_and_is_told_only_where_it_men
     assert commands["non-finite"] == ""
 
 
-def test_a_drafted_schema_says_that_its_bounds_include_a_fill_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [5, 60])
+def test_a_dataset_with_fill_values_fails_the_schema_that_was_drafted_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], share: int
+) -> None:
     x = normal(300, 2)
-    x[-20:] = -999
-    np.savez(tmp_path / "a.npz", x=x, y=normal(300, 1))
-    done = write_schema(tmp_path / "a.npz", output=tmp_path / "a.yaml")
-    assert '-999 in x may mean "missing"' in done.schema.read_text()
+    x[np.arange(300) % (300 // share) == 0] = -999
+    np.savez(tmp_path / "a.npz", x=x, y=x[:, :1] + normal(300, 1))
+    with working_in(tmp_path):
+        done = write_schema("a.npz")
+        assert f'-999 ({2 * share} times) in x may mean "missing": the bounds leave it out' in done.schema.read_text()
+        for command in done.commands:
+            assert run(command.split()[1:]) == 0
+        capsys.readouterr()
+        assert run(["validate", "data/normalized/a.h5"]) == 1
+        assert re.search(r"FAIL +in_bounds +x ", capsys.readouterr().out)
 
 
 def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
