@@ -160,11 +160,19 @@ def _probes(spec: DatasetSpec) -> Iterator[tuple[FieldSpec, FieldSpec | None]]:
 
 
 def _floors(spec: DatasetSpec) -> dict[str, Any]:
-    why = f"no linear probe of more than {_PROBED_VALUES} values was drafted: say what score you expect, and why"
-    return {target.name: {"floor": 1.0, "why": why} for target, given in _probes(spec) if given is None}
+    """Targets of which no probe is demanded, and why: it would be too wide, or sees one input of several."""
+    wide = f"no linear probe of more than {_PROBED_VALUES} values was drafted: say what score you expect, and why"
+    several = "a probe sees one of several inputs, and only warns: say what score you expect, and why"
+    floors = {target.name: wide if given is None else several for target, given in _probes(spec)}
+    return {name: {"floor": 1.0, "why": why} for name, why in floors.items() if why == wide or not _alone(spec)}
+
+
+def _alone(spec: DatasetSpec) -> bool:
+    return sum(each.role == "input" for each in spec.fields) == 1
 
 
 def _learnability(spec: DatasetSpec) -> Iterator[str]:
+    """A probe sees one input: where there are others to learn from, what it does not see is a warning."""
     for target, given in _probes(spec):
         for split, (start, stop) in spec.splits.items():
             if given is not None and split != "train" and start < stop:
@@ -180,6 +188,7 @@ def _learnability(spec: DatasetSpec) -> Iterator[str]:
                     judged="together",
                     ridge=1e-6,
                     nmse_max=0.99,
+                    warning=not _alone(spec),
                 )
 
 

@@ -293,6 +293,20 @@ def test_a_dataset_with_fill_values_fails_the_schema_that_was_drafted_of_it(
         assert re.search(r"FAIL +in_bounds +x ", capsys.readouterr().out)
 
 
+def test_a_table_of_several_inputs_passes_the_schema_that_was_drafted_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = normal(300, 3) * 50 + 300
+    rows = [";".join(f"{value:.4f}" for value in (*line, line[1] - line[2])) for line in x.tolist()]
+    (tmp_path / "t.csv").write_text("flow;pressure;temperature;y\n" + "\n".join(rows).replace(".", ","))
+    with working_in(tmp_path):
+        assert run(["doctor", "t.csv", "--write-schema"]) == 0
+        commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  prep ")]
+        for command in [*commands, ["prep", "validate", "data/normalized/t.h5"]]:
+            assert run(command[1:]) == 0
+        assert "passed with warnings" in capsys.readouterr().out
+
+
 def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
     x, test = normal(40, 3).astype(np.float32), normal(20, 3)
     np.savez(tmp_path / "a.npz", x_train=x, x_test=test, y_train=normal(40), y_test=normal(20))
