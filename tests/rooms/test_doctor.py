@@ -364,6 +364,8 @@ def test_a_drafted_schema_takes_the_file_to_a_dataset_that_passes(
         file["log/x"], file["log/y"] = x * [1, 50, 1] + 7, x @ normal(3, 2)
         file["episode"], file["scene"] = np.repeat(np.arange(30), 20), normal(4, 4)
     with working_in(tmp_path):
+        told = {each.command for each in examined(Path("mine.h5")).diagnostics if each.command}
+        assert told == {"prep doctor mine.h5 --write-schema"}
         assert run(["doctor", "mine.h5", "--write-schema"]) == 0
         commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  prep ")]
         assert (tmp_path / "schemas/mine.mapping.yaml").exists()
