@@ -34,6 +34,22 @@ class SentinelsResult:
     high: Array
     samples: tuple[tuple[int, ...], ...]
 
+    def apart(self, fewest: int) -> Array:
+        """``counts`` of those that are farther from all other values of their column than these are wide, and of which
+        the field holds ``fewest`` or more; 0 for the rest. Where a column holds nothing else, they are its values.
+        """
+        span = np.where(self.high >= self.low, self.high - self.low, 0.0)
+        least, most = (np.where(np.isfinite(end), end, 0.0) for end in (self.low, self.high))
+        value = self.values[:, np.newaxis]
+        far = np.maximum(value - most, least - value) > span
+        counts = np.where(far & np.isfinite(self.low), self.counts, 0)
+        return np.asarray(np.where(counts.sum(axis=1, keepdims=True) >= fewest, counts, 0))
+
+
+def fewest_fills(field: FieldSpec) -> int:
+    """How many equal sentinels a field has to hold before they are taken for fill values."""
+    return 2 if field.dtype.kind in "iu" else 1
+
 
 @dataclass(slots=True)
 class SentinelsState:

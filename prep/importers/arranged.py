@@ -1,8 +1,8 @@
 """How the arrays of a foreign source belong together, found without a mapping: episodes, splits, the common rows.
 
 Known by their form: one group an episode (Minari, robomimic, Isaac Lab, ManiSkill) or one file an episode (ACT), ends
-of episodes in ``episode_ends`` (diffusion policy), arrays named after splits (``x_train``, ``train/x``), a column
-``split``, demonstrations listed in ``mask/<split>`` (robomimic).
+of episodes in ``episode_ends`` (diffusion policy) or at flags (D4RL), arrays named after splits (``x_train``,
+``train/x``), a column ``split``, demonstrations listed in ``mask/<split>`` (robomimic).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from prep.blocks import SPLITS
 from prep.importers import IngestOptions
 from prep.importers.columns import Column, Source
+from prep.importers.flagged import ends_at_flags
 from prep.importers.joined import numbered, one_after_the_other, read_whole
 from prep.importers.names import INPUTS, SPLIT_WORDS, TARGETS, split_in, statistic_in, words
 
@@ -56,6 +57,7 @@ def arrange(found: Sequence[Column]) -> Arranged | None:
         _episodes(columns, left_out)
         or _ends(columns, left_out)
         or _by_name(columns, left_out)
+        or _flagged(columns, left_out)
         or _common(columns, left_out, "arrays of equal length")
     )
 
@@ -207,6 +209,18 @@ def _ends(columns: Sequence[Column], left_out: dict[str, str]) -> Arranged | Non
     return Arranged(form, rows, (*taken, numbered("episode", last)), {}, None, "episode", others, left_out)
 
 
+def _flagged(columns: Sequence[Column], left_out: dict[str, str]) -> Arranged | None:
+    """Arrays of all steps, cut where flags among them end an episode."""
+    whole = _common(columns, left_out, "")
+    cut = ends_at_flags(whole.columns) if whole else None
+    if whole is None or cut is None:
+        return None
+    ends, flags = cut
+    group = "episode" if "episode" not in {each.path for each in whole.columns} else "episode_number"
+    form = f"{len(ends):,} episodes, cut at {flags}"
+    return replace(whole, form=form, columns=(*whole.columns, numbered(group, ends)), group=group)
+
+
 def _by_name(columns: Sequence[Column], left_out: dict[str, str]) -> Arranged | None:
     """Arrays that are named after a split, put one split after the other."""
     found: dict[str, dict[str, Column]] = {}
@@ -263,7 +277,9 @@ def as_one(source: Source, options: IngestOptions) -> tuple[Source, IngestOption
     warnings += [f"{path} was left out: {why}" for path, why in arranged.left_out.items()]
     warnings += [f"{each.path} was left out: it has not one row a sample" for each in arranged.others]
     columns = arranged.columns
-    if len(arranged.splits) == len(SPLITS):
+    if arranged.split is not None:
+        columns = (*columns, replace(arranged.split, path="split"))
+    elif len(arranged.splits) == len(SPLITS):
         ends = np.array([stop for _, stop in arranged.splits.values()], np.int64)
         columns = (*columns, numbered("split", ends))
     elif arranged.splits:

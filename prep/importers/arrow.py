@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from prep.blocks import Array
 from prep.errors import DataError, Where
 
 Kind = tuple[np.dtype[Any], tuple[int, ...]]
+EXACT = 2**53  # float64 holds every whole number up to here
+MOST_DISTINCT = 256
+_NAMED = 5
 _TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
@@ -39,6 +43,20 @@ def kind_of(kind: Any, sample: Any = None, *, nulls: bool = False) -> Kind | str
     if types.is_timestamp(kind) or types.is_duration(kind) or types.is_date(kind) or types.is_decimal(kind):
         return np.dtype(np.float64), ()
     return f"{kind}, not numbers"
+
+
+def counted(distinct: int) -> str:
+    """In words, how many distinct values a column of text has: up to `MOST_DISTINCT` they are counted."""
+    if distinct > MOST_DISTINCT:
+        return f"more than {MOST_DISTINCT} distinct values"
+    return f"{distinct} distinct value{'' if distinct == 1 else 's'}"
+
+
+def named(columns: Iterable[str]) -> str:
+    """Some columns by name, and how many more there are."""
+    listed = [repr(name) for name in columns]
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
+    return ("columns " if len(listed) > 1 else "column ") + ", ".join(listed[:_NAMED]) + more
 
 
 def values_of(column: Any, dtype: np.dtype[Any], shape: tuple[int, ...], where: Where) -> Array:
@@ -82,8 +100,8 @@ def _plain(column: Any, dtype: np.dtype[Any]) -> Array:
     if types.is_boolean(column.type):
         column = column.cast(pa.uint8())
     values = np.asarray(column.to_numpy(zero_copy_only=False))
-    if values.dtype == dtype and ticks == 1.0:
-        return values
     if dtype.kind in "biu" and values.dtype.kind == "f":
         raise ValueError("a column holds nothing in places where its statistics say that it does not")
-    return (values / ticks).astype(dtype) if ticks != 1.0 else values.astype(dtype)
+    if column.null_count and types.is_integer(column.type) and ticks == 1.0 and (np.abs(values) > EXACT).any():
+        raise ValueError("a column holds whole numbers beyond 2⁵³, and gaps, where its statistics say that it does not")
+    return (values / ticks).astype(dtype) if ticks != 1.0 else values.astype(dtype, copy=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,19 +14,20 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.errors import DataError, IntegrityError, UnfinishedError, Where
-from prep.importers.arrow import Kind, kind_of, values_of
+from prep.importers.arrow import Kind, named, values_of
+from prep.importers.csv_types import COMMA_NUMBER, NUMBER, Learned
 
 BLOCK_BYTES = 8 << 20
 _MOST_LINE = 64 << 20
 _BOM = b"\xef\xbb\xbf"
 _DELIMITERS = ",;\t|"
-_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*|\s*[-+]?(nan|inf)\s*", re.IGNORECASE)
 
 
 @dataclass(slots=True)
 class CsvLines:
-    """One CSV file. ``kinds`` are dtype and shape of each column that holds numbers (or text, kind ``U``),
-    ``start`` is the byte and the number of the first line of values.
+    """One CSV file. ``kinds`` are dtype and shape of each column that holds numbers (or the split, kind ``U``),
+    ``types`` the Arrow type and decimal point to read each with, ``start`` is the byte and the number of the first
+    line of values, ``learned`` what else was seen of each column.
 
     Not for several threads at once: blocks that were parsed are kept as long as rows of them are still asked for.
     """
@@ -37,54 +38,37 @@ class CsvLines:
     start: tuple[int, int]
     rows: int
     kinds: Mapping[str, Kind]
-    types: Mapping[str, Any]
+    types: Mapping[str, tuple[Any, str]]
     left_out: Mapping[str, str]
+    learned: Mapping[str, Learned]
     _parsed: list[tuple[int, Any]] = field(default_factory=list)
     _blocks: Iterator[Any] | None = None
 
     @classmethod
     def of(cls, path: Path) -> CsvLines:
         """Read every line once. `DataError` for lines unlike the first, `IntegrityError` for what is no text."""
-        import pyarrow as pa
-        from pyarrow import compute
-
         names, delimiter, begin = _header(path)
-        types: dict[str, Any] = dict.fromkeys(names, pa.null())
-        nulls: set[str] = set()
-        wide: set[str] = set()
-        below: set[str] = set()
-        why: dict[str, str] = {}
+        learned = {name: Learned(name, decimal=delimiter != ",") for name in names}
         rows = 0
         for line, block, table in _tables(path, names, delimiter, begin, None):
             rows += len(table)
+            read = partial(_column, block, names, delimiter)
             for name, column in zip(names, table.columns, strict=True):
-                whole = _whole(column, partial(_read, block, names, delimiter, {name: pa.uint64()}))
-                if whole != column.type or _beyond(column):
-                    wide.add(name)
-                if pa.types.is_integer(whole) and whole == column.type and (compute.min(column).as_py() or 0) < 0:
-                    below.add(name)
-                if pa.types.is_string(whole) and not why.get(name):
-                    why[name] = _no_number(column, block, line, known=types[name])
-                types[name] = _wider(types[name], whole)
-                if column.null_count:
-                    nulls.add(name)
+                if len(column):
+                    learned[name].absorb(column, read, partial(_line, block, line))
         kinds: dict[str, Kind] = {}
+        types: dict[str, tuple[Any, str]] = {}
         left_out = {}
-        for name in names:
-            kind = kind_of(types[name], nulls=name in nulls)
-            signs = name in below and types[name] == pa.uint64()
-            if name in wide and (name in nulls or signs or not pa.types.is_integer(types[name])):
-                left_out[name] = "whole numbers beyond 2⁵³ beside gaps, fractions or signs, which float64 would round"
+        for name, each in learned.items():
+            kind, found, point = each.kind()
+            types[name] = found, point
+            if kind == "text":
+                kinds[name] = np.dtype(str), ()
             elif isinstance(kind, str):
-                if kind == "text" and why.get(name) and name.lower() != "split":
-                    left_out[name] = why[name]
-                elif kind == "text":
-                    kinds[name] = np.dtype(str), ()
-                else:
-                    left_out[name] = "empty" if pa.types.is_null(types[name]) else kind
+                left_out[name] = kind
             else:
                 kinds[name] = kind
-        return cls(path, names, delimiter, begin, rows, kinds, types, left_out)
+        return cls(path, names, delimiter, begin, rows, kinds, types, left_out, learned)
 
     def values(self, name: str, dtype: np.dtype[Any], start: int, stop: int) -> Array:
         """Rows ``start:stop`` of a column; what lies before ``start`` of the block before is forgotten."""
@@ -119,6 +103,16 @@ class CsvLines:
                 )
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
+    def notes(self) -> tuple[str, ...]:
+        """What is read as something else than it looks like: decimal commas."""
+        commas = {
+            name: each for name, each in self.learned.items() if self.types[name][1] == "," and name in self.kinds
+        }
+        for each in commas.values():
+            line, text = each.comma_at or (0, "")
+            return (f"commas are read as decimal points in {named(commas)} ({text!r} in line {line})",)
+        return ()
+
 
 def _header(path: Path) -> tuple[tuple[str, ...], str, tuple[int, int]]:
     """Names of the columns, the delimiter, and the byte and number of the first line of values."""
@@ -141,16 +135,9 @@ def _header(path: Path) -> tuple[tuple[str, ...], str, tuple[int, int]]:
             allowed="a line of names, and lines of numbers",
             remedy="check that this is the right file",
         )
-    delimiter = max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", line).count)
-    if (
-        not line.count(delimiter)
-        and "\t" not in line
-        and len(line.split()) > 1
-        and all(_NUMBER.fullmatch(each) for each in line.split())
-    ):
-        delimiter = " "
+    delimiter = _delimiter(line)
     cells = [cell.strip() for cell in next(csv.reader([line.removeprefix("#")], delimiter=delimiter))]
-    headed = not all(_NUMBER.fullmatch(cell) for cell in cells)
+    headed = not all(_is_number(cell, delimiter) for cell in cells)
     names, seen = [], set[str]()
     for index, cell in enumerate(cells):
         name = (cell if headed else "") or f"column_{index}"
@@ -162,8 +149,29 @@ def _header(path: Path) -> tuple[tuple[str, ...], str, tuple[int, int]]:
     return tuple(names), delimiter, (after, count + 1) if headed else (values, count)
 
 
+def _delimiter(line: str) -> str:
+    """What cuts the first line: a comma only where it does not look like the decimal point of numbers cut elsewhere."""
+    bare = re.sub(r'"[^"]*"', "", line)
+    for other in _DELIMITERS.replace(",", ""):
+        if other in bare and all(_is_number(cell, other) for cell in bare.split(other)):
+            return other
+    delimiter = max(_DELIMITERS, key=bare.count)
+    cells = line.split()
+    if not line.count(delimiter) and "\t" not in line and len(cells) > 1 and all(map(NUMBER.fullmatch, cells)):
+        return " "
+    return delimiter
+
+
+def _is_number(cell: str, delimiter: str) -> bool:
+    return bool(NUMBER.fullmatch(cell) or (delimiter != "," and COMMA_NUMBER.fullmatch(cell)))
+
+
 def _tables(
-    path: Path, names: tuple[str, ...], delimiter: str, begin: tuple[int, int], types: Mapping[str, Any] | None
+    path: Path,
+    names: tuple[str, ...],
+    delimiter: str,
+    begin: tuple[int, int],
+    types: Mapping[str, tuple[Any, str]] | None,
 ) -> Iterator[tuple[int, bytes, Any]]:
     """Blocks of lines, the number of their first, and as Arrow tables: of ``types``, else of what each looks like."""
     import pyarrow as pa
@@ -171,7 +179,7 @@ def _tables(
     offset, line = begin
     for block in _blocks(path, offset):
         try:
-            table = _read(block, names, delimiter, types)
+            table = _table(block, names, delimiter, types)
         except pa.ArrowInvalid as error:
             row = re.search(r"Row #(\d+): ", str(error))
             raise DataError(
@@ -179,13 +187,42 @@ def _tables(
                 where=Where(path=str(path), line=_line(block, line, int(row[1]) - 1) if row else line),
                 measured=str(error).replace(row[0] if row else "\0", "")[:300],
                 allowed=f"{len(names)} columns in each line, in one encoding (UTF-8)",
-                remedy="mend the lines, from the one named on; numbers need a decimal point, not a comma",
+                remedy="mend the lines, from the one named on; where commas are decimal, cut columns at semicolons",
             ) from error
         yield line, block, table
         line += block.count(b"\n")
 
 
-def _read(block: bytes, names: tuple[str, ...], delimiter: str, types: Mapping[str, Any] | None) -> Any:
+def _table(block: bytes, names: tuple[str, ...], delimiter: str, types: Mapping[str, tuple[Any, str]] | None) -> Any:
+    """A block as an Arrow table. Arrow knows one decimal point a reading, so columns with another are read again."""
+    import pyarrow as pa
+
+    if types is None:
+        return _read(block, names, delimiter, {}, names)
+    commas = [name for name, (_, point) in types.items() if point == ","]
+    plain = {name: pa.string() if name in commas else found for name, (found, _) in types.items()}
+    table = _read(block, names, delimiter, plain, names)
+    if commas:
+        again = _read(block, names, delimiter, {name: types[name][0] for name in commas}, commas, ",")
+        for name in commas:
+            table = table.set_column(names.index(name), name, again.column(name))
+    return table
+
+
+def _column(block: bytes, names: tuple[str, ...], delimiter: str, name: str, found: Any, point: str) -> Any:
+    """One column of a block as the Arrow type ``found`` (None: as it looks), with a decimal point."""
+    types = {} if found is None else {name: found}
+    return _read(block, names, delimiter, types, [name], point).column(name).combine_chunks()
+
+
+def _read(
+    block: bytes,
+    names: Sequence[str],
+    delimiter: str,
+    types: Mapping[str, Any],
+    wanted: Sequence[str],
+    point: str = ".",
+) -> Any:
     import pyarrow as pa
     from pyarrow import csv as arrow
 
@@ -193,7 +230,9 @@ def _read(block: bytes, names: tuple[str, ...], delimiter: str, types: Mapping[s
         pa.BufferReader(block),
         read_options=arrow.ReadOptions(column_names=list(names), block_size=_MOST_LINE, use_threads=False),
         parse_options=arrow.ParseOptions(delimiter=delimiter),
-        convert_options=arrow.ConvertOptions(column_types=dict(types) if types else None),
+        convert_options=arrow.ConvertOptions(
+            column_types=dict(types), include_columns=list(wanted), decimal_point=point
+        ),
     )
 
 
@@ -221,70 +260,6 @@ def _blocks(path: Path, offset: int) -> Iterator[bytes]:
             rest = part[cut:]
         if rest.strip():
             yield rest
-
-
-def _whole(column: Any, read: Callable[[], Any]) -> Any:
-    """The type of a column of a block; uint64 where Arrow takes whole numbers from 2⁶³ on for fractions, and ``read``
-    (the block with uint64 in this place) takes them all.
-    """
-    import pyarrow as pa
-    from pyarrow import compute
-
-    if not pa.types.is_floating(column.type) or column.null_count == len(column):
-        return column.type
-    least, most = compute.min_max(column).as_py().values()
-    if least < 0 or not 2.0**63 <= most < 2.0**64:
-        return column.type
-    try:
-        read()
-    except pa.ArrowInvalid:
-        return column.type
-    return pa.uint64()
-
-
-def _beyond(column: Any) -> bool:
-    """Whether a column holds whole numbers that float64 would round."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    if not pa.types.is_integer(column.type) or column.null_count == len(column):
-        return False
-    least, most = compute.min_max(column).as_py().values()
-    return bool(least < -(2**53) or most > 2**53)
-
-
-def _no_number(column: Any, block: bytes, line: int, *, known: Any) -> str:
-    """Which value of a column of text is none of the numbers that it mostly holds; ``""`` where it is text."""
-    import pyarrow as pa
-    from pyarrow import compute
-
-    numbers = compute.fill_null(
-        compute.match_substring_regex(column, rf"^({_NUMBER.pattern})$", ignore_case=True), True
-    )
-    commas = compute.match_substring_regex(column, r"^\s*[-+]?\d+,\d+\s*$")
-    if compute.sum(commas).as_py() * 2 > len(column):
-        return "numbers with a decimal comma; write them with a point"
-    if pa.types.is_null(known) and compute.sum(numbers).as_py() * 2 <= len(column):
-        return ""
-    place = compute.index(numbers, False).as_py()
-    if place < 0:
-        return ""
-    return f"text: {column[place].as_py()[:40]!r} in line {_line(block, line, place)} is no number"
-
-
-def _wider(known: Any, found: Any) -> Any:
-    """The type that holds values of both; text where none does."""
-    import pyarrow as pa
-
-    types = pa.types
-    if types.is_null(known) or known == found:
-        return found
-    if types.is_null(found):
-        return known
-    if types.is_integer(known) and types.is_integer(found):
-        return pa.uint64()
-    numbers = [types.is_integer(each) or types.is_floating(each) for each in (known, found)]
-    return pa.float64() if all(numbers) else pa.string()
 
 
 def _no_text(path: Path) -> IntegrityError:

@@ -9,16 +9,19 @@ from typing import Any
 import numpy as np
 
 from prep.errors import DataError, IntegrityError, Where
-from prep.importers.arrow import kind_of, values_of
+from prep.importers.arrow import EXACT, MOST_DISTINCT, counted, kind_of, values_of
 from prep.isolation.child import Held
 from prep.isolation.positioned import PositionedFile
 
 _BATCH_BYTES, _BUFFER_BYTES = 4 << 20, 1 << 20
 _MOST_COLUMNS = 1 << 16
+_SCANNED, _MOST_SCANNED = 1 << 16, 1 << 20
 
 
 def columns(held: Held, path: str, arguments: Any) -> tuple[dict[str, Any], list[Any]]:
-    """Rows of the file, its columns (path, dtype or ``text``, shape of a row) and those left out, with the reason."""
+    """Rows of the file, its columns (path, dtype or ``text``, shape of a row) and those left out, with the reason;
+    where the first gap of whole numbers is, and how many distinct values texts have.
+    """
     file = _opened(held, path)
     schema, rows = file.schema_arrow, file.metadata.num_rows
     if len(schema) > _MOST_COLUMNS:
@@ -29,22 +32,30 @@ def columns(held: Held, path: str, arguments: Any) -> tuple[dict[str, Any], list
             allowed=_MOST_COLUMNS,
             remedy="store vectors as lists of fixed size",
         )
-    found, left_out = [], {}
+    found: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    gaps: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for field in schema:
         sample = None
         if _is_list(field.type):
             batch = next(file.iter_batches(batch_size=1, columns=[field.name], use_threads=False), None)
             sample = batch.column(0) if batch is not None and batch.num_columns == 1 else None
-        nulls = field.nullable and _may_be_null(file, field.name)
-        kind = kind_of(field.type, sample, nulls=nulls)
-        if nulls and _rounds(file, field):
-            kind = "whole numbers beyond 2⁵³ with gaps, which float64 would round"
-        if isinstance(kind, str) and kind != "text":
+        gap, beyond = _gaps(file, field, path)
+        kind = kind_of(field.type, sample, nulls=gap is not None)
+        if gap is not None and beyond is not None:
+            kind = "whole numbers beyond 2⁵³ with gaps, which float64 would round "
+            kind += f"(row {beyond[0]}: {beyond[1]}; a gap in row {gap})"
+        if kind == "text":
+            texts[field.name] = _distinct(file, field.name, path)
+        elif isinstance(kind, str):
             left_out[field.name] = kind
             continue
+        elif gap is not None:
+            gaps[field.name] = f"row {gap}"
         dtype, shape = ("text", ()) if isinstance(kind, str) else (kind[0].str, kind[1])
         found.append({"path": field.name, "dtype": dtype, "shape": [rows, *shape]})
-    return {"rows": rows, "columns": found, "left_out": left_out}, []
+    return {"rows": rows, "columns": found, "left_out": left_out, "gaps": gaps, "texts": texts}, []
 
 
 def read(held: Held, path: str, arguments: Any) -> tuple[None, list[Any]]:
@@ -135,29 +146,65 @@ def _is_list(kind: Any) -> bool:
     return bool(pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind))
 
 
-def _rounds(file: Any, field: Any) -> bool:
-    """Whether statistics say that a column holds whole numbers that float64 would round."""
-    import pyarrow
+def _gaps(file: Any, field: Any, path: str) -> tuple[int | None, tuple[int, int] | None]:
+    """The first row without a value of a column of whole numbers or truth values, and the first (row, value) that
+    float64 may not hold; None where there is none. Statistics spare the reading where they say enough.
+    """
+    import pyarrow as pa
 
-    metadata = file.metadata
-    index = next((i for i in range(metadata.num_columns) if metadata.schema.column(i).path == field.name), None)
-    if index is None or not pyarrow.types.is_integer(field.type):
-        return False
-    found = [metadata.row_group(group).column(index).statistics for group in range(metadata.num_row_groups)]
-    known = [each for each in found if each is not None and each.has_min_max]
-    return any(each.null_count for each in found if each is not None) and any(
-        max(abs(each.min), abs(each.max)) > 2**53 for each in known
-    )
+    whole = pa.types.is_integer(field.type)
+    if not field.nullable or not (whole or pa.types.is_boolean(field.type)):
+        return None, None
+    known = _statistics(file, field.name)
+    if known and all(each is not None and each.has_null_count and not each.null_count for each in known):
+        return None, None
+    small = not whole or field.type.bit_width < 64 or (bool(known) and all(map(_small, known)))
+    gap, beyond, start = None, None, 0
+    with _damage(path, field.name):
+        for batch in file.iter_batches(batch_size=_SCANNED, columns=[field.name], use_threads=False):
+            column = batch.column(0)
+            if gap is None and column.null_count:
+                gap = start + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+            if beyond is None and not small:
+                beyond = _beyond(column, start)
+            if gap is not None and (small or beyond is not None):
+                break
+            start += len(column)
+    return gap, beyond
 
 
-def _may_be_null(file: Any, name: str) -> bool:
-    """Whether statistics fail to say that a column has no null."""
+def _statistics(file: Any, name: str) -> list[Any]:
+    """What a file says of a column in each of its row groups, None where nothing; [] where there is no such column."""
     metadata = file.metadata
     index = next((i for i in range(metadata.num_columns) if metadata.schema.column(i).path == name), None)
-    if index is None:
-        return True
-    for group in range(metadata.num_row_groups):
-        statistics = metadata.row_group(group).column(index).statistics
-        if statistics is None or not statistics.has_null_count or statistics.null_count:
-            return True
-    return False
+    groups = range(metadata.num_row_groups)
+    return [] if index is None else [metadata.row_group(group).column(index).statistics for group in groups]
+
+
+def _small(statistics: Any) -> bool:
+    """Whether all values of a row group are known to be whole numbers that float64 holds."""
+    if statistics is None or not statistics.has_min_max:
+        return False
+    return bool(statistics.min >= -EXACT and statistics.max <= EXACT)
+
+
+def _beyond(column: Any, start: int) -> tuple[int, int] | None:
+    held = column.drop_null().to_numpy(zero_copy_only=False)
+    outside = np.flatnonzero((held > EXACT) | ((held < -EXACT) if held.dtype.kind == "i" else False))
+    if not len(outside):
+        return None
+    rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+    return start + int(rows[outside[0]]), int(held[outside[0]])
+
+
+def _distinct(file: Any, name: str, path: str) -> str:
+    """How many distinct values a column of text has, of as many rows as are looked at."""
+    seen: set[Any] = set()
+    rows = 0
+    with _damage(path, name):
+        for batch in file.iter_batches(batch_size=_SCANNED, columns=[name], use_threads=False):
+            seen |= set(batch.column(0).unique().to_pylist())
+            rows += len(batch)
+            if len(seen) > MOST_DISTINCT or rows >= _MOST_SCANNED:
+                break
+    return counted(len(seen - {None})) + ("" if rows >= file.metadata.num_rows else f" in the first {rows:,} rows")

@@ -19,6 +19,8 @@ from prep.blocks import Array
 from prep.errors import UsageError, Where
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
+from prep.importers.arranged import as_one
+from prep.importers.arrow import counted, named
 from prep.importers.columns import Column, Source
 from prep.importers.foreign import TEXT, ForeignParquet
 from prep.importers.sources import Inputs, existing, identify, storage_errors
@@ -30,11 +32,18 @@ Rows = Callable[[Sequence[Column], int, int], list[Array]]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The columns of a table and what reads rows of several of them; ``left_out`` says why others are none."""
+    """The columns of a table and what reads rows of several of them; ``left_out`` says why others are none.
+
+    ``gaps`` are the places of the first gap in columns of whole numbers, ``texts`` the distinct values of columns of
+    text as they are told, ``notes`` other remarks.
+    """
 
     columns: tuple[Column, ...]
     rows: Rows
     left_out: Mapping[str, str]
+    gaps: Mapping[str, str]
+    texts: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 class Parquet:
@@ -54,7 +63,8 @@ class Parquet:
 
     def open(self, source: str, options: IngestOptions) -> Opened:
         """See `survey`."""
-        return open_columns(self.survey(source), options)
+        found = self.survey(source)
+        return open_columns(*(as_one(found, options) or (found, options)))
 
     def survey(self, source: str) -> Source:
         """All columns by the file's own description; values are read later, a row group at a time."""
@@ -68,8 +78,10 @@ class Parquet:
                 dtype = np.dtype(str) if text else each["dtype"].dtype()
                 place, shape = each["path"].text(), each["shape"].counts()
                 columns.append(Column(place, dtype, shape, partial(_parquet_pass, foreign, place, dtype, shape)))
-            left_out = {name: each.text() for name, each in answer["left_out"].items()}
-        return _source(self.name, path, Table(tuple(columns), foreign.rows, left_out), inputs)
+            left_out, gaps, texts = (
+                {name: each.text() for name, each in answer[part].items()} for part in ("left_out", "gaps", "texts")
+            )
+        return _source(self.name, path, Table(tuple(columns), foreign.rows, left_out, gaps, texts), inputs)
 
 
 class Csv:
@@ -83,7 +95,8 @@ class Csv:
 
     def open(self, source: str, options: IngestOptions) -> Opened:
         """See `survey`."""
-        return open_columns(self.survey(source), options)
+        found = self.survey(source)
+        return open_columns(*(as_one(found, options) or (found, options)))
 
     def survey(self, source: str) -> Source:
         """Every line is read once for its rows and types; values are read later, a block of lines at a time."""
@@ -100,18 +113,29 @@ class Csv:
         def rows(wanted: Sequence[Column], start: int, stop: int) -> list[Array]:
             return [lines.values(column.path, column.dtype, start, stop) for column in wanted]
 
-        return _source(self.name, path, Table(columns, rows, lines.left_out), inputs)
+        gaps = {name: f"line {each.gap}" for name, each in lines.learned.items() if each.whole_with_gaps()}
+        texts = {name: counted(len(lines.learned[name].distinct)) for name in lines.kinds}
+        return _source(self.name, path, Table(columns, rows, lines.left_out, gaps, texts, lines.notes()), inputs)
 
 
 def _source(importer: str, path: Path, table: Table, inputs: Any) -> Source:
     """What both kinds of table become: text is left out, but for the split; numbered columns are put together."""
-    named = [each for each in table.columns if each.dtype.kind != "U" or each.path.lower() == "split"]
-    left_out = dict(table.left_out) | {each.path: "text" for each in table.columns if each not in named}
-    warnings = tuple(
-        f"column {name!r} was left out: {why if why != 'text' else 'text; number its values to keep it'}"
-        for name, why in left_out.items()
-    )
-    return Source(importer, str(path), tuple(_vectors(named, table.rows)), inputs, warnings, tuple(left_out))
+    kept = [each for each in table.columns if each.dtype.kind != "U" or each.path.lower() == "split"]
+    texts = [each.path for each in table.columns if each not in kept]
+    warnings = [f"column {name!r} was left out: {why}" for name, why in table.left_out.items()]
+    warnings += [
+        f"column {name!r} was left out: text, {table.texts[name]}; to keep it, write the number of its value in its "
+        "place (pandas: table[name].astype('category').cat.codes)"
+        for name in texts
+    ]
+    if table.gaps:
+        first = next(iter(table.gaps))
+        warnings.append(
+            f"whole numbers with gaps are read as float64, NaN where nothing is: {named(table.gaps)} "
+            f"(the first gap of {first!r} is in {table.gaps[first]})"
+        )
+    left_out = (*table.left_out, *texts)
+    return Source(importer, str(path), tuple(_vectors(kept, table.rows)), inputs, (*warnings, *table.notes), left_out)
 
 
 def _vectors(columns: Sequence[Column], rows: Rows) -> Iterator[Column]:

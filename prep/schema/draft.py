@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,14 +13,13 @@ import numpy as np
 from prep.blocks import DatasetSpec, FieldSpec
 from prep.errors import SchemaError, Where
 from prep.folds.moments import MomentsResult
-from prep.folds.sentinels import FILLS
+from prep.folds.sentinels import SentinelsResult, fewest_fills
+from prep.schema.bounds import Bounds, bounds_of
 from prep.transforms.standardize import Standardize
 
 PANDERA_VERSION = "0.35.0"
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _TAKEN = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
-_LEAST_BOUND = 10.0
-_LARGEST = 1e307
 _PROBED_VALUES = 512
 
 
@@ -34,20 +31,35 @@ class _Described:
     transform: Mapping[str, Any] | None
     moments: MomentsResult | None
     companion_of: str = ""
+    fills: SentinelsResult | None = None
+
+    def bounds(self) -> Bounds | None:
+        """What the values lie in, but for fill values; None where nothing was measured."""
+        if self.moments is None:
+            return None
+        standardised = bool(self.transform and self.transform["name"] == "standardize")
+        return bounds_of(self.moments, self.fills, fewest_fills(self.field), standardised=standardised)
 
 
 def draft_schema(
-    spec: DatasetSpec, measured: Mapping[str, MomentsResult], *, group: str = "", by: str = "prep ingest"
+    spec: DatasetSpec,
+    measured: Mapping[str, MomentsResult],
+    fills: Mapping[str, SentinelsResult],
+    *,
+    group: str = "",
+    by: str = "prep ingest",
 ) -> str:
     """YAML text of a schema for the raw dataset ``spec``, which its normalised form passes unless something is wrong.
 
-    ``measured`` holds the train moments of its fields; ``group`` names the id field that splits keep together,
-    ``by`` the command that drafts.
+    ``measured`` holds the train moments of its fields, ``fills`` the sentinels of those of real numbers;
+    ``group`` names the id field that splits keep together, ``by`` the command that drafts.
     Real inputs and targets are standardised (a constant feature keeps unit scale), complex ones get unit RMS, truth
-    values and everything else pass as they are. Bounds are what was measured with as much again on either side. Raises
-    `SchemaError` where two fields give one dimension two sizes.
+    values and everything else pass as they are. Bounds are what was measured with as much again on either side, without
+    fill values, on which `prep validate` fails. Raises `SchemaError` where two fields give one dimension two sizes.
     """
-    described = [each for field in spec.fields for each in _describe(field, measured.get(field.name))]
+    described = [
+        each for field in spec.fields for each in _describe(field, measured.get(field.name), fills.get(field.name))
+    ]
     described += [_Described(field, None, None) for field in spec.constants]
     lines = [
         f"# Drafted by `{by}` from {spec.rows} samples of {spec.name}. Yours to edit: roles, units, masks,",
@@ -70,18 +82,18 @@ def draft_schema(
     return "\n".join(lines) + "\n"
 
 
-def _describe(field: FieldSpec, moments: MomentsResult | None) -> Iterator[_Described]:
+def _describe(field: FieldSpec, moments: MomentsResult | None, fills: SentinelsResult | None) -> Iterator[_Described]:
     scaled = field.role in ("input", "target")
     if scaled and field.dtype.kind in "iuf":
         (scaled_field,) = Standardize().outputs(field, {})
-        yield _Described(scaled_field, {"name": "standardize", "constant": "unit"}, moments)
+        yield _Described(scaled_field, {"name": "standardize", "constant": "unit"}, moments, fills=fills)
     elif scaled and field.dtype.kind == "c":
         companion = f"{field.name}_log_rms"
         yield _Described(field, {"name": "unit_rms", "companion": companion}, moments)
         extra = FieldSpec(companion, np.dtype(np.float64), ("sample",), (), "input")
         yield _Described(extra, None, None, companion_of=field.name)
     else:
-        yield _Described(field, {"name": "identity"} if scaled else None, moments)
+        yield _Described(field, {"name": "identity"} if scaled else None, moments, fills=fills)
 
 
 def _sizes(spec: DatasetSpec) -> dict[str, int]:
@@ -134,8 +146,8 @@ def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Itera
             )
         if name == "unit_rms":
             yield _check("unit_rms", var=field.name, mask=field.mask, tolerance=1e-5)
-        elif each.moments is not None and (bounds := _bounds(each.moments, standardised=name == "standardize")):
-            yield _check("in_bounds", var=field.name, low=bounds[0], high=bounds[1])
+        elif bounds := each.bounds():
+            yield _check("in_bounds", var=field.name, low=bounds.low, high=bounds.high)
 
 
 def _probes(spec: DatasetSpec) -> Iterator[tuple[FieldSpec, FieldSpec | None]]:
@@ -148,11 +160,19 @@ def _probes(spec: DatasetSpec) -> Iterator[tuple[FieldSpec, FieldSpec | None]]:
 
 
 def _floors(spec: DatasetSpec) -> dict[str, Any]:
-    why = f"no linear probe of more than {_PROBED_VALUES} values was drafted: say what score you expect, and why"
-    return {target.name: {"floor": 1.0, "why": why} for target, given in _probes(spec) if given is None}
+    """Targets of which no probe is demanded, and why: it would be too wide, or sees one input of several."""
+    wide = f"no linear probe of more than {_PROBED_VALUES} values was drafted: say what score you expect, and why"
+    several = "a probe sees one of several inputs, and only warns: say what score you expect, and why"
+    floors = {target.name: wide if given is None else several for target, given in _probes(spec)}
+    return {name: {"floor": 1.0, "why": why} for name, why in floors.items() if why == wide or not _alone(spec)}
+
+
+def _alone(spec: DatasetSpec) -> bool:
+    return sum(each.role == "input" for each in spec.fields) == 1
 
 
 def _learnability(spec: DatasetSpec) -> Iterator[str]:
+    """A probe sees one input: where there are others to learn from, what it does not see is a warning."""
     for target, given in _probes(spec):
         for split, (start, stop) in spec.splits.items():
             if given is not None and split != "train" and start < stop:
@@ -168,6 +188,7 @@ def _learnability(spec: DatasetSpec) -> Iterator[str]:
                     judged="together",
                     ridge=1e-6,
                     nmse_max=0.99,
+                    warning=not _alone(spec),
                 )
 
 
@@ -180,42 +201,6 @@ def _unique(spec: DatasetSpec, described: list[_Described]) -> Iterator[str]:
         yield _check("unique_rows", var=first, with_fields=others, warning=not continuous)
 
 
-def _bounds(moments: MomentsResult, *, standardised: bool) -> tuple[float, float] | None:
-    seen = moments.finite > 0
-    if not seen.any():
-        return None
-    low, high = moments.min[seen], moments.max[seen]
-    if standardised:
-        scale = np.where(moments.constant | ~(moments.std > 0), 1.0, moments.std)[seen]
-        mean = moments.mean[seen]
-        low, high = (low - mean) / scale, (high - mean) / scale
-        bound = _outward(max(_LEAST_BOUND, 2 * float(np.max(np.maximum(-low, high)))))
-        return -bound, bound
-    least, most = float(low.min()), float(high.max())
-    slack = (most - least) or abs(most) or 1.0
-    return -_outward(slack - least), _outward(most + slack)
-
-
-def _fills(moments: MomentsResult) -> str:
-    """The extremes that are numbers people write for "missing", farther from the mean of its column than the other."""
-    found: set[float] = set()
-    for extreme in (moments.min, moments.max):
-        apart = np.abs(extreme / 2 - moments.mean / 2) > np.abs(moments.max / 2 - moments.min / 2) / 2  # no overflow
-        suspected = extreme[(moments.finite > 0) & ~moments.constant & apart]
-        found |= {fill for fill in FILLS if np.isclose(suspected, fill, rtol=1e-6, atol=0).any()}
-    return ", ".join(f"{value:g}" for value in sorted(found))
-
-
-def _outward(value: float) -> float:
-    """The next larger number of two digits, or the largest there is."""
-    if value == 0:
-        return 0.0
-    if abs(value) > _LARGEST:
-        return math.copysign(sys.float_info.max, value)
-    step = 10.0 ** (math.floor(math.log10(abs(value))) - 1)
-    return float(f"{math.ceil(value / step) * step:.6g}")
-
-
 def _field(each: _Described) -> Iterator[str]:
     field = each.field
     if each.moments is not None and each.moments.constant.any():
@@ -224,8 +209,13 @@ def _field(each: _Described) -> Iterator[str]:
     if each.moments is not None and (each.moments.nan.any() or each.moments.inf.any()):
         bad = int(each.moments.nan.sum() + each.moments.inf.sum())
         yield f"    # {bad} train values of {field.name} are NaN or infinite: mend the source, or mask them"
-    if each.moments is not None and (fills := _fills(each.moments)):
-        yield f'    # {fills} in {field.name} may mean "missing", and the bounds include it: mask it, or drop rows'
+    bounds = each.bounds()
+    if bounds and bounds.left_out:
+        told = "the bounds leave it out, and prep validate fails on it"
+        yield f'    # {bounds.left_out} in {field.name} may mean "missing": {told}. Mask it or drop rows'
+    if bounds and bounds.included:
+        told = "normalised, it lies among the others, and the bounds include it"
+        yield f'    # {bounds.included} in {field.name} may mean "missing"; {told}. Mask it or drop rows'
     entry: dict[str, Any] = {"role": field.role}
     entry["units"] = "1" if each.transform and each.transform["name"] != "identity" else field.units
     entry |= {"long_name": field.long_name} if field.long_name else {}

@@ -79,6 +79,7 @@ class Guess:
     time: str = ""
     group: str = ""
     stored: tuple[Stored, ...] = ()
+    unplain: bool = False  # `prep ingest` needs a mapping file
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from prep.folds import Fold, Scope
-from prep.folds.sentinels import Sentinels, SentinelsResult
+from prep.folds.sentinels import Sentinels, SentinelsResult, fewest_fills
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import columns_fold, fields_of
 from prep.symptoms.words import number, places, rebuild, square
@@ -30,14 +30,8 @@ class FillValues:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field, fold in _folds(guess):
             found: SentinelsResult = measured[fold.key]
-            span = np.where(found.high >= found.low, found.high - found.low, 0.0)
-            least = np.where(np.isfinite(found.low), found.low, 0.0)
-            most = np.where(np.isfinite(found.high), found.high, 0.0)
-            value = found.values[:, np.newaxis]
-            apart = np.maximum(value - most, least - value)
-            fewest = 2 if field.dtype.kind in "iu" else 1
-            counts = np.where((apart > span) & np.isfinite(found.low), found.counts, 0)
-            for place in np.flatnonzero(counts.sum(axis=1) >= fewest).tolist():
+            counts = found.apart(fewest_fills(field))
+            for place in np.flatnonzero(counts.any(axis=1)).tolist():
                 yield _told(guess, field.name, found, place, counts[place], field.role)
 
 

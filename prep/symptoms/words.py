@@ -46,6 +46,8 @@ def look(guess: Guess, field: str) -> str:
 
 def ingest(guess: Guess) -> str:
     """The command that takes a foreign file into the pipeline, with the roles that the user stated and the group."""
+    if guess.unplain:
+        return f"prep doctor {shlex.quote(guess.source)} --write-schema"
     stated = [name for name, why in guess.why.items() if why == "stated by you" and name in guess.spec]
     options = "".join(f" --role {shlex.quote(f'{name}={guess.spec[name].role}')}" for name in stated)
     options += f" --group {shlex.quote(guess.group)}" if guess.group and not guess.divided else ""
@@ -61,6 +63,8 @@ def normalise(guess: Guess) -> str:
         f"prep stats {raw} -o data/stats/{shlex.quote(name)}.json && prep normalize {raw} "
         f"--stats data/stats/{shlex.quote(name)}.json -o data/normalized/{shlex.quote(name)}.h5"
     )
+    if guess.unplain:
+        return ingest(guess)
     return line if guess.layout == "prep" else f"{ingest(guess)} && {line}"
 
 

@@ -12,7 +12,8 @@ from prep.blocks import FieldSpec
 from prep.engine import DatasetSource, Progress, Workers, run, silent
 from prep.errors import PrepError, UsageError, Where
 from prep.folds import Scope
-from prep.folds.moments import Moments
+from prep.folds.moments import Moments, MomentsResult
+from prep.folds.sentinels import SentinelsResult
 from prep.formats.commit import write_atomically
 from prep.importers import IngestOptions, Opened
 from prep.importers.sources import existing
@@ -20,7 +21,7 @@ from prep.schema import draft_schema, load_schema
 from prep.verbs.ingest import open_source
 from prep.verbs.rawdata import SPLIT_FIELD
 from prep.verbs.schemas import in_project
-from prep.verbs.statistics import described_fields
+from prep.verbs.statistics import described_fields, sentinel_folds
 from prep.verbs.taken_for import Taken, foreign, is_ours, ours
 
 
@@ -94,7 +95,7 @@ def _of_ours(taken: Taken, workers: Workers, progress: Progress) -> str:
             where=Where(path=taken.guess.source, dataset=spec.name),
             remedy="name the raw dataset",
         )
-    return draft_schema(spec, _moments(taken, workers, progress), group=taken.guess.group, by="prep doctor")
+    return draft_schema(spec, *_measured(taken, workers, progress), group=taken.guess.group, by="prep doctor")
 
 
 def _of_foreign(place: Path, taken: Taken, workers: Workers, progress: Progress) -> tuple[str, str, list[str]]:
@@ -124,10 +125,9 @@ def _of_foreign(place: Path, taken: Taken, workers: Workers, progress: Progress)
         start += rows
     spec = replace(guess.spec, fields=(*opened.fields, SPLIT_FIELD), splits=splits)
     known = {each.name: each for each in opened.fields}
-    measured = {
-        name: each for name, each in _moments(taken, workers, progress).items() if _alike(wanted[name], known.get(name))
-    }
-    return draft_schema(spec, measured, group=opened.group, by="prep doctor"), mapping, options
+    moments, fills = _measured(taken, workers, progress)
+    moments = {name: each for name, each in moments.items() if _alike(wanted[name], known.get(name))}
+    return draft_schema(spec, moments, fills, group=opened.group, by="prep doctor"), mapping, options
 
 
 def _ingested(place: Path, options: IngestOptions) -> Opened | None:
@@ -165,11 +165,18 @@ def _yaml(body: Mapping[str, Any]) -> str:
     return head + str(yaml.safe_dump(dict(body), sort_keys=False, allow_unicode=True, width=100))
 
 
-def _moments(taken: Taken, workers: Workers, progress: Progress) -> dict[str, Any]:
+def _measured(
+    taken: Taken, workers: Workers, progress: Progress
+) -> tuple[dict[str, MomentsResult], dict[str, SentinelsResult]]:
+    """Train moments of each field, and the fill values of those of real numbers."""
     spec = taken.guess.spec
     scope = Scope.of(spec, "train")
-    folds = {
+    moments = {
         each.name: Moments(each, scope, mask=spec[each.mask] if each.mask else None) for each in described_fields(spec)
     }
-    found = run(taken.source, folds.values(), workers=workers, progress=progress).results
-    return {name: found[fold.key] for name, fold in folds.items()}
+    fills = sentinel_folds(spec)
+    found = run(taken.source, [*moments.values(), *fills.values()], workers=workers, progress=progress).results
+    return (
+        {name: found[fold.key] for name, fold in moments.items()},
+        {name: found[fold.key] for name, fold in fills.items()},
+    )

@@ -20,7 +20,7 @@ from prep.importers.sources import existing, tree_files
 from prep.schema import draft_schema, load_schema
 from prep.verbs.rawdata import Rows, demand_output, is_made, read_manifest, versions, write_dataset
 from prep.verbs.schemas import demand_name, in_project
-from prep.verbs.statistics import statistics_folds
+from prep.verbs.statistics import sentinel_folds, statistics_folds
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,11 @@ def _draft(path: Path, opened: Opened, workers: Workers) -> str:
     contents = read_manifest(path)
     with DatasetSource.open(path, contents.digests) as source:
         described = statistics_folds(source, source.spec, {})
-        measured = run(source, [each.moments for each in described], workers=workers).results
+        fills = sentinel_folds(source.spec)
+        measured = run(source, [*(each.moments for each in described), *fills.values()], workers=workers).results
     return draft_schema(
-        contents.spec, {each.field.name: measured[each.moments.key] for each in described}, group=opened.group
+        contents.spec,
+        {each.field.name: measured[each.moments.key] for each in described},
+        {name: measured[fold.key] for name, fold in fills.items()},
+        group=opened.group,
     )

@@ -12,6 +12,7 @@ from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.engine import DatasetSource
 from prep.folds import Scope
 from prep.folds.moments import Moments
+from prep.folds.sentinels import Sentinels
 from prep.folds.sketch import Quantiles
 
 SKETCHED_VALUES = 1 << 22
@@ -57,6 +58,12 @@ def statistics_folds(source: DatasetSource, spec: DatasetSpec, groups: Mapping[s
             )
         )
     return tuple(found)
+
+
+def sentinel_folds(spec: DatasetSpec) -> dict[str, Sentinels]:
+    """What looks for values that mean "missing" in each described field of real numbers, train split."""
+    scope = Scope.of(spec, "train")
+    return {field.name: Sentinels(field, scope) for field in described_fields(spec) if field.dtype.kind in "iuf"}
 
 
 def to_document(folds: FieldFolds, measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -95,7 +95,9 @@ def foreign(path: Path, roles: Mapping[str, str]) -> Taken:
         if column.path not in used
     }
     why = {name: reason for name, reason in assigned.why.items() if reason}
-    guess = Guess(str(path), layout, spec, divided, why, assigned.time, assigned.group, stored)
+    trees = layout in ("hdf5", "zarr") and not (arranged.group or arranged.splits)
+    unplain = trees and any("/" in each.path or each.shape[:1] != (arranged.rows,) for each in found.columns)
+    guess = Guess(str(path), layout, spec, divided, why, assigned.time, assigned.group, stored, unplain)
     return Taken(
         guess,
         ForeignSource(spec, path, by_name, codes=codes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -77,6 +78,14 @@ def diffusion_policy(folder: Path) -> Path:
     return folder / "e.zarr"
 
 
+def d4rl(folder: Path) -> Path:
+    with h5py.File(folder / "j.hdf5", "w") as file:
+        file["observations"], file["actions"], file["rewards"] = normal(90, 3), normal(90, 2), normal(90)
+        file["terminals"], file["timeouts"] = np.arange(90) % 20 == 9, np.arange(90) % 30 == 4
+        file["metadata/algorithm"] = "SAC"
+    return folder / "j.hdf5"
+
+
 def sequences(folder: Path) -> Path:
     with h5py.File(folder / "f.h5", "w") as file:
         file["signal"], file["target"] = normal(30, 8, 2), normal(30, 8, 1)
@@ -119,6 +128,13 @@ LAYOUTS: dict[Callable[[Path], Path], Expected] = {
         {"train": (0, 30)},
         "episode",
     ),
+    d4rl: (
+        90,
+        {"observations": "input", "actions": "target", "rewards": "aux", "terminals": "aux", "timeouts": "aux"}
+        | {"episode": "id"},
+        {"train": (0, 90)},
+        "episode",
+    ),
     sequences: (
         30,
         {"signal": "input", "target": "target", "valid": "mask", "timestamp": "aux"},
@@ -149,6 +165,19 @@ def test_a_layout_is_found_and_each_guess_says_why(make: Callable[[Path], Path],
     assert (guess.spec.rows, {each.name: each.role for each in guess.spec.fields}) == (rows, roles)
     assert (dict(guess.spec.splits), guess.divided, guess.group) == (splits, len(splits) > 1, group)
     assert all(guess.why.get(each.name) for each in guess.spec.fields)
+
+
+def test_flat_arrays_are_cut_where_flags_end_an_episode_and_never_inside_one(tmp_path: Path) -> None:
+    opened = open_source(str(d4rl(tmp_path)), None, IngestOptions())
+    assert opened.group == "episode"
+    homes: dict[int, set[str]] = {}
+    lengths: dict[int, int] = {}
+    for split, arrays in opened.blocks():
+        for episode, count in zip(*np.unique(arrays["episode"], return_counts=True), strict=True):
+            homes.setdefault(episode, set()).add(split)
+            lengths[episode] = lengths.get(episode, 0) + count
+    assert [lengths[episode] for episode in range(8)] == [5, 5, 20, 5, 15, 15, 5, 20]
+    assert {len(splits) for splits in homes.values()} == {1}
 
 
 def test_masks_times_and_statistics_are_linked_to_what_they_are_of(tmp_path: Path) -> None:
@@ -247,12 +276,35 @@ def test_ingest_takes_a_table_for_what_doctor_does_and_is_told_only_where_it_men
     assert commands["non-finite"] == ""
 
 
-def test_a_drafted_schema_says_that_its_bounds_include_a_fill_value(tmp_path: Path) -> None:
+@pytest.mark.parametrize("share", [5, 60])
+def test_a_dataset_with_fill_values_fails_the_schema_that_was_drafted_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], share: int
+) -> None:
     x = normal(300, 2)
-    x[-20:] = -999
-    np.savez(tmp_path / "a.npz", x=x, y=normal(300, 1))
-    done = write_schema(tmp_path / "a.npz", output=tmp_path / "a.yaml")
-    assert '-999 in x may mean "missing"' in done.schema.read_text()
+    x[np.arange(300) % (300 // share) == 0] = -999
+    np.savez(tmp_path / "a.npz", x=x, y=x[:, :1] + normal(300, 1))
+    with working_in(tmp_path):
+        done = write_schema("a.npz")
+        assert f'-999 ({2 * share} times) in x may mean "missing": the bounds leave it out' in done.schema.read_text()
+        for command in done.commands:
+            assert run(command.split()[1:]) == 0
+        capsys.readouterr()
+        assert run(["validate", "data/normalized/a.h5"]) == 1
+        assert re.search(r"FAIL +in_bounds +x ", capsys.readouterr().out)
+
+
+def test_a_table_of_several_inputs_passes_the_schema_that_was_drafted_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = normal(300, 3) * 50 + 300
+    rows = [";".join(f"{value:.4f}" for value in (*line, line[1] - line[2])) for line in x.tolist()]
+    (tmp_path / "t.csv").write_text("flow;pressure;temperature;y\n" + "\n".join(rows).replace(".", ","))
+    with working_in(tmp_path):
+        assert run(["doctor", "t.csv", "--write-schema"]) == 0
+        commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  prep ")]
+        for command in [*commands, ["prep", "validate", "data/normalized/t.h5"]]:
+            assert run(command[1:]) == 0
+        assert "passed with warnings" in capsys.readouterr().out
 
 
 def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
@@ -312,6 +364,8 @@ def test_a_drafted_schema_takes_the_file_to_a_dataset_that_passes(
         file["log/x"], file["log/y"] = x * [1, 50, 1] + 7, x @ normal(3, 2)
         file["episode"], file["scene"] = np.repeat(np.arange(30), 20), normal(4, 4)
     with working_in(tmp_path):
+        told = {each.command for each in examined(Path("mine.h5")).diagnostics if each.command}
+        assert told == {"prep doctor mine.h5 --write-schema"}
         assert run(["doctor", "mine.h5", "--write-schema"]) == 0
         commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  prep ")]
         assert (tmp_path / "schemas/mine.mapping.yaml").exists()

@@ -103,7 +103,12 @@ def test_damaged_parquet_is_an_error_of_ours(tmp_path: Path, cut: int) -> None:
         ("a,b\n9223372036854775807,1\nNA,2\n", "beyond 2⁵³"),
         ("a,b\n1e19,1\n1.5,2\n", "a=float64"),
         ("a,b\n1,1\n2,2\nfoo,3\n", "'foo' in line 4 is no number"),
-        ("a;b\n1,5;1\n2,5;2\n", "decimal comma"),
+        ("a;b\n1,5;1\n2,5;2\n", "commas are read as decimal points in column 'a' ('1,5' in line 2)"),
+        ("a,b\n9223372036854775809,1\n-1,2\n", "(line 2: 9223372036854775809)"),
+        ("a,b\n9007199254740993,1\n0.5,2\n", "(line 2: 9007199254740993)"),
+        ("a,b\n1,1\n,2\n", "first gap of 'a' is in line 3"),
+        ('a,b\n"1,234",1\n"5,678",2\n', "thousands without a comma"),
+        ("name,b\nada,1\nbob,2\nada,2\n", "'name' was left out: text, 2 distinct values"),
     ],
 )
 def test_what_a_csv_loses_is_told_with_its_line(tmp_path: Path, text: str, told: str) -> None:
@@ -127,3 +132,33 @@ def test_whole_numbers_with_gaps_that_float64_would_round_are_left_out(tmp_path:
     found = Parquet().survey(str(tmp_path / "a.parquet"))
     assert [each.path for each in found.columns] == ["x"]
     assert "beyond 2⁵³" in found.warnings[0]
+
+
+def test_decimal_commas_are_read_where_columns_are_cut_at_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prep.importers.csv_lines.BLOCK_BYTES", 100)
+    lines = [f"{n};{n};{n};{n}" for n in range(50)] + ["1,5;1.5;1,5;x", "-2,25e1;2,5;,5;y"]
+    (tmp_path / "a.csv").write_text("a;mixed;b;text\n" + "\n".join(lines))
+    found = read(Csv(), tmp_path / "a.csv")
+    assert sorted(found) == ["a", "b"]
+    np.testing.assert_array_equal(found["a"], [*range(50), 1.5, -22.5])
+    np.testing.assert_array_equal(found["b"], [*range(50), 1.5, 0.5])
+    (tmp_path / "b.csv").write_text("1,5;2,5;3\n4,5;5,5;6\n7;8;9\n")
+    assert read(Csv(), tmp_path / "b.csv")["column"].tolist() == [[1.5, 2.5, 3], [4.5, 5.5, 6], [7, 8, 9]]
+
+
+def test_whole_numbers_without_statistics_stay_what_they_are(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    codes = [2**60 + row for row in range(100)]
+    gaps = [None if row == 3 else row for row in range(100)]
+    columns = {"code": pa.array(codes), "gaps": pa.array(gaps), "lost": pa.array([None, *codes[1:]])}
+    parquet.write_table(pa.table(columns), tmp_path / "a.parquet", write_statistics=False)
+    found = read(Parquet(), tmp_path / "a.parquet")
+    assert found["code"].tolist() == codes
+    assert np.isnan(found["gaps"]).nonzero()[0].tolist() == [3]
+    told = " ".join(Parquet().survey(str(tmp_path / "a.parquet")).warnings)
+    assert f"(row 1: {codes[1]}; a gap in row 0)" in told
+    assert "first gap of 'gaps' is in row 3" in told
