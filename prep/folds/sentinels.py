@@ -38,9 +38,10 @@ class SentinelsResult:
         """``counts`` of those that are farther from all other values of their column than these are wide, and of which
         the field holds ``fewest`` or more; 0 for the rest. Where a column holds nothing else, they are its values.
         """
-        span = np.where(self.high >= self.low, self.high - self.low, 0.0)
-        least, most = (np.where(np.isfinite(end), end, 0.0) for end in (self.low, self.high))
-        value = self.values[:, np.newaxis]
+        # Of halves: no difference of them overflows.
+        low, high, value = self.low / 2, self.high / 2, self.values[:, np.newaxis] / 2
+        span = np.where(high >= low, high - low, 0.0)
+        least, most = (np.where(np.isfinite(end), end, 0.0) for end in (low, high))
         far = np.maximum(value - most, least - value) > span
         counts = np.where(far & np.isfinite(self.low), self.counts, 0)
         return np.asarray(np.where(counts.sum(axis=1, keepdims=True) >= fewest, counts, 0))
