@@ -35,7 +35,8 @@ class GroupsDisjoint:
         result: DuplicatesResult = measured[fold.key]
         what = ", ".join(fold.names)
         values = sum(spec[name].row_values for name in fold.names)
-        message = f"no group ({what}) is in two splits: {dict(result.distinct)}"
+        distinct = ", ".join(f"{count} in {split}" for split, count in result.distinct.items())
+        message = f"no group ({what}) is in two splits: {distinct}"
         if result.shared:
             first, second = result.shared[0]
             message = (
