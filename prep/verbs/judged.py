@@ -164,19 +164,26 @@ def _described(source: DatasetSource, schema: Schema) -> tuple[FieldFolds, ...]:
 
 
 def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests]) -> CheckResult:
-    """Every stored byte against the manifest that the writer left."""
+    """Every stored byte against the manifest that the writer left; nothing is examined where that is missing."""
     place = manifest.path_of(path)
     chunks = sum(len(each.stored) for each in digests.values())
-    problem, count = "", 0
+    problem, count, compared = "", 0, chunks
+    remedy = "the file was changed or is damaged: restore it, or run `prep normalize` again"
     samples: tuple[int, ...] = ()
     try:
         data = manifest_bytes(path)
         contents = manifest.parse(data, path=str(place))
         match_container(path, contents)
+    except FileNotFoundError:
+        compared = 0
+        problem = f"the sidecar {place.name} is missing, so the stored bytes could not be compared with those written"
+        remedy = f"copy {place.name} beside the dataset (the two belong together), or run `prep normalize` again"
     except OSError as error:
-        problem = f"there is no manifest beside the dataset ({error.strerror})"
+        compared = 0
+        problem = f"the sidecar {place.name} cannot be read ({error.strerror}), so the stored bytes were not compared"
+        remedy = f"make {place.name} a file that can be read, or run `prep normalize` again"
     except PrepError as error:
-        problem = error.what
+        problem = f"{place.name}: {error.what}" if error.where.path == str(place) else error.what
     else:
         changed = [
             (name, index)
@@ -195,12 +202,12 @@ def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests
             problem = "the manifest does not describe the dataset as it describes itself"
     finding = Finding(
         passed=not problem,
-        examined=chunks,
+        examined=compared,
         present=chunks,
         worst=None,
         limit="every stored byte is the one that was written",
         message=problem or f"{chunks} chunks match the manifest",
-        remedy="the file was changed or is damaged: restore it, or run `prep normalize` again",
+        remedy=remedy,
         failing=count,
         samples=samples,
         splits=tuple(container.spec.split_of(row) for row in samples),
