@@ -61,6 +61,7 @@ class HeldOut:
         pairs = folds[: len(folds) // 2], folds[len(folds) // 2 :]
         held, train = (measured[pair[0].key] for pair in pairs)
         problem = next(filter(None, (unusable(pair, measured) for pair in pairs)), "")
+        unfit = held if held.nonfinite_rows else train
         held, train = _exact(held), _exact(train)
         mean, std, count = _aligned(train, held) if folds[0].group else (train.mean, train.std, train.count)
         shift_max, ratio_max = statistics["shift_max"], statistics["ratio_max"]
@@ -93,8 +94,8 @@ class HeldOut:
             remedy="normalise every split with the statistics of train (`prep stats` and `prep normalize` do), and "
             "draw the splits from one distribution; a column that died in one split has std 0",
             worst=None if worst is None else float(excess[worst]),
-            samples=held.nonfinite_samples,
-            failing=len(held.nonfinite_samples),
+            samples=unfit.nonfinite_samples,
+            failing=unfit.nonfinite_rows,
         )
 
     @staticmethod

@@ -56,7 +56,7 @@ class InBounds:
             measured,
             limit=limit,
             good=f"lie within {limit}",
-            bad=f"leave {limit} by up to the worst value",
+            bad=f"leave {limit}, or are NaN",
             remedy="see whether these samples are outliers, in other units or not normalised; "
             "widen the bounds in the schema only if such values are right",
         )

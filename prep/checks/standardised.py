@@ -74,7 +74,7 @@ class Standardised:
             + (f" and per {statistics['group']}" if statistics["group"] else ""),
             worst=None if worst is None else max(mean_gap[worst], std_gap[worst]),
             samples=moments.nonfinite_samples,
-            failing=len(moments.nonfinite_samples),
+            failing=moments.nonfinite_rows,
         )
 
     @staticmethod

@@ -84,7 +84,8 @@ def row_verdict(
     result: RowwiseResult = measured[fold.key]
     rows, name = rows_in(fold.scope), fold.names[0]
     worst = sign * result.worst + 0.0  # -0.0 is 0
-    place = f" (worst: {worst:.6g} in sample {result.worst_sample})" if result.rows else ""
+    most = "NaN" if math.isnan(worst) else f"{worst:.6g}"
+    place = f" (worst: {most} in sample {result.worst_sample})" if result.rows else ""
     return verdict(
         spec,
         result.failing == 0,

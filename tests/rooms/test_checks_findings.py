@@ -388,7 +388,23 @@ def test_a_value_that_is_not_a_number_is_worse_than_any_number(name: str):
 
     assert finding.samples == (4, 15, 20)
     assert finding.worst_sample == 15
-    assert finding.worst == {"finite": 3, "psd": -np.inf}.get(name, np.inf)
+    assert finding.worst == 3 if name == "finite" else not np.isfinite(finding.worst)
+    if name in ("in_bounds", "zero_padding"):
+        assert "(worst: NaN in sample 15)" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "failing"),
+    [("standardised", (0, 24), 24), ("held_out", (0, 24), 24), ("held_out", (12, 32), 8)],
+)
+def test_checks_of_statistics_count_every_sample_that_has_none(name: str, bad: tuple[int, int], failing: int):
+    arrays = made(CASES[name])
+    arrays["x"][slice(*bad)] = np.nan
+
+    finding = examine(name, CASES[name], arrays)
+
+    first = bad[1] - failing
+    assert (finding.failing, finding.samples) == (failing, tuple(range(first, min(first + 10, bad[1]))))
 
 
 def test_rows_in_two_splits_are_named_by_the_later_sample_and_say_which_they_equal():
