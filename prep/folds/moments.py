@@ -31,7 +31,7 @@ class MomentsResult:
     (int64). The rest is float64 over the finite values only: population ``std`` (ddof 0), ``skewness`` m3/m2^1.5,
     excess ``kurtosis`` m4/m2² − 3; NaN where there is no finite value, and for the last two where all values are
     equal. ``constant`` is True where values exist and all finite ones are equal. ``nonfinite_samples`` are the first
-    ten of the ``nonfinite_rows`` samples with a counted NaN or infinity; the document of `to_dict` lacks that number.
+    ten of the ``nonfinite_rows`` samples with a counted NaN or infinity; `to_dict` does not keep how many there are.
     """
 
     groups: tuple[int, ...]
@@ -60,7 +60,8 @@ class MomentsResult:
         """The result that `to_dict` wrote."""
         shape = tuple(value["shape"])
         arrays = {name: decode(value[name], shape, _DTYPES.get(name, np.float64)) for name in _ARRAYS}
-        return cls(tuple(value["groups"]), **arrays, nonfinite_samples=tuple(value["nonfinite_samples"]))
+        first = tuple(value["nonfinite_samples"])
+        return cls(tuple(value["groups"]), **arrays, nonfinite_samples=first, nonfinite_rows=len(first))
 
 
 _ARRAYS = tuple(
