@@ -77,14 +77,15 @@ class Learnability:
                 place = f"target {cell[1]}" + (
                     f" of {statistics['group']} {other.groups[cell[0]]}" if other.groups else ""
                 )
+                found["nmse_worst"] = worst
                 message += f"; worst: NMSE {worst:.6g} for {place}"
         return verdict(
             spec,
             worst <= limit,
             examined=(train.rows + other.rows) * values if train.rows and other.rows else 0,
             present=sum(rows_in(fold.scope) for fold in folds) * values,
-            limit=f"NMSE ≤ {limit:g} (predicting zero: 1)"
-            + (" for each target" if (statistics["judged"] == "each") else ""),
+            limit=f"NMSE{' of the worst target' if statistics['judged'] == 'each' else ''} ≤ {limit:g} "
+            "(predicting zero: 1)",
             message=problem or message,
             remedy="see that inputs and targets belong together and that there is a signal above the noise; where it "
             f"cannot be better, drop the target, or set nmse_max and say why in prep.learnability.{statistics['var']}",

@@ -53,6 +53,7 @@ _SAID = ("path", "dataset", "field", "line")
 class Outcome:
     """One check on one field of the dataset at ``path``, or (``check`` is then the code of an error) why there is none.
 
+    ``field`` also says what tells the check from others of its name on that field: ``inputs (val)``.
     ``place`` and ``line`` are where to look: the line of the schema that asks for it, else the dataset itself.
     ``examined`` counts values, ``failing`` samples (0 where a check is not about single ones), ``first`` are the first
     of them. ``nth`` counts the rows of one check on one field, in the order of the document: their name in one dataset
@@ -137,14 +138,17 @@ def _urgency(row: Outcome) -> tuple[int, int]:
 
 def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
     report = dataset.get("report", {"checks": []})
+    lines = dataset.get("lines", [])
+    variants = dataset.get("variants", [""] * len(lines))
     seen: Counter[tuple[str, str]] = Counter()
-    for check, line in zip(report["checks"], dataset.get("lines", []), strict=True):
-        seen[check["check"], check["field"]] += 1
+    for check, line, variant in zip(report["checks"], lines, variants, strict=True):
+        field = check["field"] + (f" ({variant})" if variant else "")
+        seen[check["check"], field] += 1
         yield Outcome(
             path=dataset["path"],
             dataset=report["dataset"],
             check=check["check"],
-            field=check["field"],
+            field=field,
             status=_status(check, strict=strict),
             message=check["message"],
             measured=_measured(check),
@@ -157,7 +161,7 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             failing=check["failing"],
             worst="" if check["worst"] is None else _number(check["worst"], 4),
             first=_first(check),
-            nth=seen[check["check"], check["field"]],
+            nth=seen[check["check"], field],
         )
 
 

@@ -57,11 +57,11 @@ class Judged:
         judges: list[tuple[CheckPlan, Check]] = [(plan, CHECKS.load(plan.name)()) for plan in schema.checks]
         originals = _originals(spec, [name for plan, check in judges for name in check.fields(plan.statistics)])
         checks = []
-        for plan, check in judges:
+        for (plan, check), variant in zip(judges, schema.variants(), strict=True):
             absent = [name for name in check.fields(plan.statistics) if name not in originals.spec.names]
             checks.append((plan, check, () if absent else tuple(check.folds(originals.spec, plan.statistics))))
             if absent:
-                before.append(CheckResult(plan.name, plan.about, _unexamined(absent), plan.severity, line=plan.line))
+                before.append(_result(plan, variant, _unexamined(absent)))
         described, relative = _described(source, schema), relative_fold(schema, spec)
         return cls(source, schema, originals, tuple(checks), tuple(before), described, relative)
 
@@ -96,10 +96,10 @@ class Judged:
         spec, schema, container = self.source.spec, self.schema, self.source.container
         digests = {**measured.digests, **self.source.constants()[1]}
         results = list(self.before)
-        for plan, check, group in self.checks:
+        for (plan, check, group), variant in zip(self.checks, schema.variants(), strict=True):
             if group:
                 finding = check.judge(self.originals.spec, plan.statistics, measured.results)
-                results.append(CheckResult(plan.name, plan.about, finding, plan.severity, line=plan.line))
+                results.append(_result(plan, variant, finding))
         documents = {each.field.name: to_document(each, measured.results) for each in self.described}
         results.extend(
             CheckResult(name, field, finding, line=schema.line_of(field))
@@ -130,6 +130,10 @@ def _originals(spec: DatasetSpec, names: Sequence[str]) -> Originals:
         return Originals.bind(spec, names)
     except (KeyError, ValueError, TypeError, AttributeError):
         return Originals(spec, {})  # the comparison of the embedded transforms says what is wrong with them
+
+
+def _result(plan: CheckPlan, variant: str, finding: Finding) -> CheckResult:
+    return CheckResult(plan.name, plan.about, finding, plan.severity, line=plan.line, variant=variant)
 
 
 def _unexamined(absent: Sequence[str]) -> Finding:
