@@ -79,12 +79,13 @@ def row_verdict(
 ) -> Finding:
     """The finding of a per-sample check. ``good`` and ``bad`` complete the sentence "all / 3 of 80 samples of x …".
 
-    ``sign`` -1 tells of what was measured with its sign turned, so that the smallest is the worst.
+    ``sign`` -1 tells of what was measured with its sign turned, so that the smallest is the worst. The worst
+    value is to be compared with ``limit`` as that is worded.
     """
     result: RowwiseResult = measured[fold.key]
     rows, name = rows_in(fold.scope), fold.names[0]
-    worst = sign * result.worst + 0.0  # -0.0 is 0
-    most = "NaN" if math.isnan(worst) else f"{worst:.6g}"
+    value = sign * result.worst + 0.0  # -0.0 is 0
+    most = "NaN" if math.isnan(value) else f"{value:.6g}"
     place = f" (worst: {most} in sample {result.worst_sample})" if result.rows else ""
     return verdict(
         spec,
@@ -96,7 +97,7 @@ def row_verdict(
         if result.failing
         else f"all {rows} samples of {name} {good}",
         remedy=remedy,
-        worst=worst if result.rows else None,
+        worst=value if result.rows else None,
         failing=result.failing,
         samples=result.samples,
         worst_sample=result.worst_sample,
