@@ -127,6 +127,21 @@ def by_dataset(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], lis
     return sorted(found, key=lambda pair: ORDER.index(pair[1][0].status) if pair[1] else len(ORDER))
 
 
+def tally(document: Mapping[str, Any]) -> str:
+    """How many datasets passed, and how many of the schemas that were given without a dataset load."""
+    data = [each["exit_code"] == 0 for each in document["datasets"] if not is_schema(each)]
+    alone = [each["exit_code"] == 0 for each in document["datasets"] if is_schema(each)]
+    told = [f"{sum(data):,} of {len(data):,} dataset{'s' if len(data) > 1 else ''} passed"] if data else []
+    if alone:
+        told.append(f"{sum(alone):,} of {len(alone):,} schema{'s load' if len(alone) > 1 else ' loads'}")
+    return ", ".join(told)
+
+
+def is_schema(dataset: Mapping[str, Any]) -> bool:
+    """Whether an entry of a document is a schema that was given without its dataset."""
+    return "note" in dataset or ("report" not in dataset and dataset["path"].lower().endswith((".yaml", ".yml")))
+
+
 def precedence(check: str) -> int:
     """The place of a check in `CAUSES`: what has a smaller one is mended first."""
     return _PLACES.get(check, _OTHERS)

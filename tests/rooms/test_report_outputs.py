@@ -225,6 +225,15 @@ def test_a_raw_dataset_has_one_finding_for_its_structure_and_is_to_be_normalised
     assert rows[0].finding.remedy.startswith("run `prep normalize`")
 
 
+def test_schemas_without_data_are_counted_apart_from_datasets():
+    passed = Validation(Path("a.h5"), report(result("finite", passed=True)))
+    schemas = [Validation(Path(f"{name}.yaml"), None, note="it loads") for name in "bc"]
+    found = document([passed, *schemas], strict=False)
+    assert lines(found)[-1] == ("verdict-good", "1 of 1 dataset passed, 2 of 2 schemas load")
+    assert "1 of 1 dataset passed, 2 of 2 schemas load; checks: 1," in summary(found)
+    assert summary(found).count("✅ passed") == 1
+
+
 def test_sarif_points_at_the_line_of_the_schema_and_holds_no_alert_for_what_passed():
     text = sarif(mixed())
     sarif_pydantic.Sarif.model_validate_json(text)
