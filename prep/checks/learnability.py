@@ -79,6 +79,7 @@ class Learnability:
                 )
                 found["nmse_worst"] = worst
                 message += f"; worst: NMSE {worst:.6g} for {place}"
+        left_out = train.nonfinite + other.nonfinite
         return verdict(
             spec,
             worst <= limit,
@@ -90,6 +91,8 @@ class Learnability:
             remedy="see that inputs and targets belong together and that there is a signal above the noise; where it "
             f"cannot be better, drop the target, or set nmse_max and say why in prep.learnability.{statistics['var']}",
             worst=worst,
+            failing=left_out,
+            unfit=f"{left_out} samples of {statistics['var']} or {statistics['input']} are" if left_out else "",
             measured=found,
         )
 

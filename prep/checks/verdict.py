@@ -27,9 +27,15 @@ def verdict(
     samples: Sequence[int] = (),
     worst_sample: int | None = None,
     measured: Mapping[str, Any] | None = None,
+    unfit: str = "",
 ) -> Finding:
-    """The finding; it never passes unless ``examined`` equals ``present`` and both are positive."""
-    if present <= 0 or examined <= 0:
+    """The finding; it never passes unless ``examined`` equals ``present`` and both are positive, nor where ``unfit``
+    says which values had to be left out for being NaN or infinite.
+    """
+    if unfit:
+        passed, message = False, f"{unfit} NaN or infinite, so nothing can be said of all the data"
+        remedy = "mend or drop the samples that hold NaN or infinity, then validate again"
+    elif present <= 0 or examined <= 0:
         passed, message = False, f"there was nothing to examine ({examined} of {present} values)"
         remedy = "build the dataset with samples, in every split that the schema's checks name"
     elif passed and examined != present:

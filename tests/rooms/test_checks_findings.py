@@ -407,6 +407,22 @@ def test_checks_of_statistics_count_every_sample_that_has_none(name: str, bad: t
     assert (finding.failing, finding.samples) == (failing, tuple(range(first, min(first + 10, bad[1]))))
 
 
+@pytest.mark.parametrize("name", ["learnability", "linear_fit", "fir_probe"])
+@pytest.mark.parametrize("rows", [[3], range(ROWS)])
+def test_a_probe_says_that_nan_kept_samples_from_it(name: str, rows: Sequence[int]):
+    arrays = made(CASES[name])
+    target = CASES[name].statistics["var"]
+    arrays[target] = np.array(arrays[target], dtype=np.float64)
+    arrays[target][list(rows)] = np.nan
+
+    finding = examine(name, CASES[name], arrays)
+
+    assert not finding.passed
+    assert "are NaN or infinite" in finding.message
+    assert "NaN" in finding.remedy
+    assert "mask" not in finding.message + finding.remedy
+
+
 def test_rows_in_two_splits_are_named_by_the_later_sample_and_say_which_they_equal():
     arrays = made(CASES["unique_rows"])
     for name in ("x", "mask", "system"):
