@@ -35,7 +35,8 @@ class Validation:
 def document(found: Sequence[Validation], *, strict: bool) -> dict[str, Any]:
     """The JSON form of `validate` (``validation.schema.json`` beside this module): a report, or an error, by path.
 
-    ``lines`` are the lines of ``schema`` that ask for the checks of the report, in their order, 0 where none does.
+    ``lines`` are the lines of ``schema`` that ask for the checks of the report, in their order, 0 where none does;
+    ``variants`` tell those of one name on one field apart.
     """
     return {
         "report_version": VALIDATION_VERSION,
@@ -50,6 +51,7 @@ def _dataset(found: Validation, strict: bool) -> dict[str, Any]:
     if found.report is not None:
         lines = [each.line for each in found.report.results]
         about |= {"schema": found.report.schema_path, "lines": lines, "unchanged": found.unchanged}
+        about["variants"] = [each.variant for each in found.report.results]
         about["report"] = found.report.to_dict()
     if found.error is not None:
         about["error"] = found.error.to_dict()
