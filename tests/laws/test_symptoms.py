@@ -345,6 +345,25 @@ def test_columns_beyond_what_can_be_squared_are_told_and_stop_nothing() -> None:
     assert "columns 0, 1, 2 of 3" in found[0].evidence
 
 
+def test_whole_numbers_are_judged_as_quantities_and_labels_codes_and_tokens_are_not() -> None:
+    rng = np.random.default_rng(0)
+
+    def codes(values: Array, name: str, role: str = "input") -> list[str]:
+        dims = [(f"axis{place}", size) for place, size in enumerate(values.shape[1:])]
+        guess = guess_of({name: values}, field(name, values.dtype.str, *dims, role=role), divided=False)
+        return [each.code for each in diagnose(guess, {name: values}, "scale") if each.severity != "note"]
+
+    assert codes(rng.integers(400, 4000, 3000), "area") == ["unnormalised-input"]
+    assert codes(np.repeat([2010, 2011], 200), "year") == ["unnormalised-input", "large-offset"]
+    assert codes(rng.integers(60_000, 690_000, 3000), "price", "target") == ["unnormalised-target"]
+    assert codes(rng.integers(0, 10**6, (3000, 1)), "y", "target") == ["unnormalised-target"]
+    assert codes(rng.integers(1, 32, 3000), "day") == codes(rng.integers(0, 100_000, 3000), "zip") == []
+    assert codes(rng.integers(0, 1000, 3000), "y", "target") == codes(rng.integers(0, 9, 5), "y", "target") == []
+    assert codes(rng.integers(0, 30_000, (300, 16)), "input_ids") == []
+    assert codes(rng.integers(-100, 30_000, (300, 16)), "labels", "target") == []
+    assert codes(rng.integers(0, 256, (300, 16)).astype(np.uint8), "x") == ["unnormalised-input"]
+
+
 @pytest.mark.parametrize("role", ["input", "aux"])
 def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_whatever_its_role(role: str) -> None:
     factors = np.random.default_rng(0).standard_normal((200, 4, 8))
