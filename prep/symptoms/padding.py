@@ -14,6 +14,7 @@ from prep.folds import Fold, Scope
 from prep.folds.rowwise import Rowwise, RowwiseResult
 from prep.importers.names import role_of
 from prep.symptoms import Diagnostic, Guess
+from prep.symptoms.codes import named_codes
 from prep.symptoms.columns import FEWEST, fields_of
 from prep.symptoms.words import number, places, rebuild, square
 
@@ -56,7 +57,8 @@ def _flags(guess: Guess, mask: FieldSpec) -> Rowwise:
 
 def _pairs(guess: Guess) -> Iterator[tuple[FieldSpec, FieldSpec]]:
     for field in fields_of(guess, "input target aux", "fciu"):
-        if not field.mask or field.mask not in guess.spec:
+        # Codes have one of their own for padding, or for what a loss leaves out (-100).
+        if not field.mask or field.mask not in guess.spec or named_codes(field):
             continue
         mask = guess.spec[field.mask]
         try:

@@ -364,6 +364,28 @@ def test_whole_numbers_are_judged_as_quantities_and_labels_codes_and_tokens_are_
     assert codes(rng.integers(0, 256, (300, 16)).astype(np.uint8), "x") == ["unnormalised-input"]
 
 
+def test_tokens_that_are_predicted_and_padded_in_their_own_code_cause_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    tokens, mask = rng.integers(2, 30_000, (2000, 12)), np.arange(12) < rng.integers(2, 13, (2000, 1))
+    arrays = {
+        "input_ids": np.where(mask, tokens, 1),
+        "attention_mask": mask.astype(np.int64),
+        "labels": np.where(mask, tokens, -100),
+        "score": rng.standard_normal(2000),
+    }
+    fields = (
+        field("input_ids", "i8", ("step", 12), mask="attention_mask"),
+        field("attention_mask", "i8", ("step", 12), role="mask"),
+        field("labels", "i8", ("step", 12), role="target", mask="attention_mask"),
+        field("score", "f8", role="target"),
+    )
+    assert alarms(diagnose(guess_of(arrays, *fields, divided=False), arrays)) == []
+
+    arrays["score"] = arrays["input_ids"][:, 0] / 7
+    told = diagnose(guess_of(arrays, *fields, divided=False), arrays, "linear_probe")
+    assert [(each.code, each.field) for each in told] == [("target-in-input", "score")]
+
+
 @pytest.mark.parametrize("role", ["input", "aux"])
 def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_whatever_its_role(role: str) -> None:
     factors = np.random.default_rng(0).standard_normal((200, 4, 8))
