@@ -386,6 +386,25 @@ def test_tokens_that_are_predicted_and_padded_in_their_own_code_cause_no_alarm()
     assert [(each.code, each.field) for each in told] == [("target-in-input", "score")]
 
 
+def test_a_column_that_only_train_lacks_is_told_and_a_rare_class_is_not() -> None:
+    rng = np.random.default_rng(0)
+
+    def told(values: Array, role: str = "input") -> list[tuple[str, str]]:
+        described = field("x", values.dtype.str, *[("column", size) for size in values.shape[1:]], role=role)
+        found = diagnose(guess_of({"x": values}, described), {"x": values}, "constant")
+        return [(each.severity, each.evidence.partition(" values")[0]) for each in found if each.severity != "note"]
+
+    dead = rng.standard_normal((ROWS, 3))
+    dead[TRAIN, 1] = 0
+    assert told(dead) == [("harmful", "column 1 of x is 0 in all 280")]
+    assert told((np.arange(ROWS) >= 280).astype(np.int64), "target")[0][0] == "harmful"
+    rare = np.zeros((ROWS, 4), np.float32)
+    rare[300:310, 2] = rare[::2, 0] = rare[1::2, 1] = 1
+    assert told(rare) == []
+    rare[280:, 2] = 1
+    assert told(rare)[0][0] == "doubtful"
+
+
 @pytest.mark.parametrize("role", ["input", "aux"])
 def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_whatever_its_role(role: str) -> None:
     factors = np.random.default_rng(0).standard_normal((200, 4, 8))
@@ -400,6 +419,22 @@ def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_
     assert codes(values) == []
     assert codes(np.tril(values)) == ["not-hermitian"]
     assert codes(values - np.eye(4)) == ["not-positive-semidefinite"]
+
+
+def test_what_is_named_a_covariance_is_one_whatever_it_holds_and_other_square_matrices_are_not() -> None:
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((200, 4, 8, 2)).view(np.complex128)[..., 0]
+    unconjugated = factors @ np.swapaxes(factors, 1, 2)
+    plain = rng.standard_normal((200, 4, 4))
+
+    def codes(values: Array, name: str) -> list[str]:
+        described = field(name, values.dtype.str, ("row", 4), ("column", 4))
+        found = diagnose(guess_of({name: values}, described, divided=False), {name: values}, "matrices")
+        return [each.code for each in found if each.severity == "harmful"]
+
+    assert "not-hermitian" in codes(unconjugated, "cov")
+    assert "not-hermitian" in codes(plain, "noise_cov")
+    assert codes(unconjugated, "channel") == codes(plain, "spectrogram") == codes(plain, "cross_cov") == []
 
 
 def halves(train: Array, test: Array) -> list[Diagnostic]:
