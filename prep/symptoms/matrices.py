@@ -62,7 +62,7 @@ class Matrices:
                 yield from _definiteness(guess, field, found)
             if not found.hermitian.failing and not found.spectra.negative and found.spectra.rows:
                 yield _sound(field, found)
-            if field.role != "aux":
+            if field.role != "aux" and _has_traces(found):
                 yield from _trace(guess, field, found)
 
 
@@ -106,6 +106,12 @@ def _is_covariance(field: FieldSpec, found: _Measured) -> bool:
     if field.role == "aux" and not meant:
         return False
     return (hermitian and meant) or (some and diagonal and (hermitian or meant))
+
+
+def _has_traces(found: _Measured) -> bool:
+    """Not where most have neither the triangles nor the diagonal of a covariance: their traces mean nothing."""
+    rows = found.hermitian.rows
+    return found.hermitian.failing <= 0.5 * rows or found.diagonal.failing <= 0.5 * rows
 
 
 def _is_named(field: FieldSpec) -> bool:

@@ -432,8 +432,7 @@ def test_what_is_named_a_covariance_is_one_whatever_it_holds_and_other_square_ma
         found = diagnose(guess_of({name: values}, described, divided=False), {name: values}, "matrices")
         return [each.code for each in found if each.severity == "harmful"]
 
-    assert "not-hermitian" in codes(unconjugated, "cov")
-    assert "not-hermitian" in codes(plain, "noise_cov")
+    assert codes(unconjugated, "cov") == codes(plain, "noise_cov") == ["not-hermitian"]
     assert codes(unconjugated, "channel") == codes(plain, "spectrogram") == codes(plain, "cross_cov") == []
 
 
@@ -571,6 +570,12 @@ def test_half_a_flag_in_a_mask_is_told_though_it_makes_the_field_no_mask_and_wei
     assert told(4 * half, "mask")[0][0] == "harmful"
     assert told(mask, "aux") == told(half, "aux", "weights") == []
     assert told(rng.uniform(0, 1, mask.shape).astype(np.float32), "aux") == []
+    # Of whole numbers, and of two values only, whatever they are.
+    whole = mask.astype(np.int64)
+    whole[3, 4] = 2
+    assert told(whole, "aux") == [("harmful", (3,))]
+    assert [severity for severity, _ in told(mask / 2, "aux")] == ["doubtful"]
+    assert told(rng.integers(0, 4, mask.shape), "aux") == told(mask / 2, "aux", "weights") == []
 
 
 def test_times_of_every_sane_kind_cause_no_alarm() -> None:
