@@ -110,13 +110,14 @@ def not_a_flag(arrays: Mapping[str, Array]) -> Array:
 def _no_flags(guess: Guess, mask: FieldSpec, flags: RowwiseResult, values: Columns) -> Iterator[Diagnostic]:
     masked = [field.name for field in guess.spec.fields if field.mask == mask.name]
     # What is only named a mask may hold weights or shades, in most samples.
-    if not flags.failing or (not masked and flags.failing > _FEW * flags.rows and not _scaled_flags(values)):
+    shades = not masked and flags.failing > _FEW * flags.rows
+    if not flags.failing or (shades and not _scaled_flags(values)):
         return
     whose = f"the mask of {', '.join(masked)}" if masked else "a mask by its name"
     finite, weights = bool(np.isfinite(flags.worst)), flags.worst < 1
     yield Diagnostic(
         code="mask-not-binary",
-        severity="doubtful" if weights else "harmful",
+        severity="doubtful" if weights or shades else "harmful",
         field=mask.name,
         evidence=f"{mask.name}, {whose}, holds other than 0 and 1 in {flags.failing} of {flags.rows} "
         f"samples, {f'up to {number(flags.worst)} in size' if finite else 'NaN or infinity'}: "
@@ -135,11 +136,8 @@ def _no_flags(guess: Guess, mask: FieldSpec, flags: RowwiseResult, values: Colum
 
 def _scaled_flags(values: Columns) -> bool:
     """Whether all is 0 or one other number: flags in another unit."""
-    some = values.count > 0
-    low, high = values.low[some], values.high[some]
-    return two_valued(values) and bool(
-        (low >= 0).all() and (np.isin(low, (0, high.max())) & (high == high.max())).all()
-    )
+    ends = np.unique(np.concatenate([values.low, values.high])[np.tile(values.count > 0, 2)])
+    return len(ends) == 2 and ends[0] == 0 and two_valued(values)
 
 
 def _filled(guess: Guess, field: FieldSpec, mask: FieldSpec, padded: RowwiseResult) -> Iterator[Diagnostic]:

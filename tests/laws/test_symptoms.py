@@ -574,7 +574,8 @@ def test_half_a_flag_in_a_mask_is_told_though_it_makes_the_field_no_mask_and_wei
     whole = mask.astype(np.int64)
     whole[3, 4] = 2
     assert told(whole, "aux") == [("harmful", (3,))]
-    assert [severity for severity, _ in told(mask / 2, "aux")] == ["doubtful"]
+    unseen = np.where(np.arange(6) == 5, 0, mask) / 2
+    assert [severity for severity, _ in (*told(unseen, "aux"), *told(255 * mask, "aux"))] == ["doubtful", "doubtful"]
     assert told(rng.integers(0, 4, mask.shape), "aux") == told(mask / 2, "aux", "weights") == []
 
 
