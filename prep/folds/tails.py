@@ -10,7 +10,7 @@ from prep.blocks import Array, Block, FieldSpec, expand_mask
 from prep.folds import Scope
 
 # Samples that are kept before a run, and the most values of them.
-_KEEP, _MOST_VALUES = 8, 1 << 16
+KEEP, _MOST_VALUES = 8, 1 << 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class Tails:
 
     @property
     def _kept(self) -> int:
-        return max(1, min(_KEEP, _MOST_VALUES // max(self.field.row_values, 1)))
+        return max(1, min(KEEP, _MOST_VALUES // max(self.field.row_values, 1)))
 
     def empty(self) -> TailsResult:
         none = np.zeros((0, self.field.row_values), self.field.dtype)

@@ -548,6 +548,11 @@ def test_a_tail_of_any_value_is_told_and_what_settles_sorts_or_is_padded_is_not(
     assert told(walk.astype(np.float32)) == told(np.where(mask, walk, 0.0), padded=True) == []
     # float32 has no numbers between 1 and 1 + exp(-17).
     assert told(np.asarray(1 + np.exp(-place / 10), np.float32)) == []
+    noise = np.round(np.where(place < 150, rng.standard_normal((ROWS, 1)), np.exp((150 - place) / 10)), 2)
+    assert told(noise) == told(noise + 3) == []
+    assert (
+        told(np.where(place < 350, walk, 0.0)) == told(np.where(place < 180, noise, 0)) == [("blank-tail", "harmful")]
+    )
     assert told(np.sort(rng.integers(0, 4, (ROWS, 1)), axis=0)) == []
     assert told(np.eye(4)[np.sort(rng.integers(0, 4, ROWS))]) == told(np.eye(4)[rng.integers(0, 4, ROWS)]) == []
     # A switch that was turned once, and a last episode as long as two others.
