@@ -33,8 +33,8 @@ class Scale:
     target, that of a first layer to the RMS of its input. Gradient descent takes as many steps as the condition number
     of the inputs' second moments, which is at least the ratio of their largest to their smallest, and (mean/std)² + 1
     for a column far from zero (Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, Efficient BackProp, 1998). Flags, one-hot
-    codes, constant columns and codes (`prep.symptoms.codes`) have no scale that counts; of a scale, what is left after
-    three standard errors does.
+    codes, codes (`prep.symptoms.codes`) and constant columns have no scale that counts, but for constants of 100 or
+    more; of a scale, what is left after three standard errors does.
     """
 
     name = "scale"
@@ -49,9 +49,12 @@ class Scale:
                 continue
             yield from _beyond(guess, found)
             some = (found.count > 1) & ~found.constant & ~found.binary & (found.rms > 0) & ~_huge(found)
+            # A constant has no spread to be brought to 1, but may drown what has.
+            drowning = (found.count > 1) & found.constant & (found.rms >= HARMFUL) & ~_huge(found)
+            if (some | drowning).any():
+                yield from _size(guess, found, some | drowning)
             if not some.any():
                 continue
-            yield from _size(guess, found, some)
             yield from _mixed(guess, found, some)
             yield from _offset(guess, found, some)
 

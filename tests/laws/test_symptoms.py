@@ -345,6 +345,15 @@ def test_columns_beyond_what_can_be_squared_are_told_and_stop_nothing() -> None:
     assert "columns 0, 1, 2 of 3" in found[0].evidence
 
 
+def test_a_constant_that_drowns_all_else_is_harmful_and_a_bias_is_not() -> None:
+    x = np.random.default_rng(0).standard_normal((ROWS, 3)) * [1, 1, 0] + [0, 0, 1]
+    described = field("x", "f8", ("column", 3))
+    guess = guess_of({"x": x}, described, divided=False)
+    assert diagnose(guess, {"x": x}, "scale") == []
+    for values in (x * [1, 1, 1e30], np.full((ROWS, 3), 1e30)):
+        assert [each.severity for each in diagnose(guess, {"x": values}, "scale")] == ["harmful"]
+
+
 def test_whole_numbers_are_judged_as_quantities_and_labels_codes_and_tokens_are_not() -> None:
     rng = np.random.default_rng(0)
 
@@ -457,6 +466,17 @@ def test_leaks_of_whole_and_rounded_numbers_are_told_and_coincidences_of_them_ar
         assert halves(column[:3000], column[3000:]) == []
     few = rng.integers(1, 4, (3000, 4)).astype(np.int16)
     assert halves(few[:2000], few[2000:]) == []
+
+
+def test_a_copy_up_to_rounding_counts_once_though_it_is_found_on_two_grids() -> None:
+    guess, arrays = healthy()
+    arrays["x"][350] = arrays["x"][10] * np.float32(1 + 2**-22)
+
+    (told,) = diagnose(guess, arrays, "nearly_repeated_rows")
+
+    assert told.evidence.startswith("1 sample of x or more")
+    assert told.measured["count"] == 1
+    assert told.consequence.startswith("0.83% of the samples held out")
 
 
 def test_copies_within_train_do_not_hide_copies_across_but_a_usual_first_state_is_none() -> None:
