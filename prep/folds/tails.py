@@ -9,14 +9,17 @@ import numpy as np
 from prep.blocks import Array, Block, FieldSpec, expand_mask
 from prep.folds import Scope
 
+# Samples that are kept before a run, and the most values of them.
+KEEP, _MOST_VALUES = 8, 1 << 16
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TailsResult:
     """Of ``rows`` samples with a counted value, ``equal`` are the same as the one before.
 
     ``trailing`` equal ones are the last of all, from sample ``tail``; ``leading`` the first of all; ``longest`` is the
-    longest other run. ``first``, ``last`` and ``before`` (the one before the trailing run) are samples, flat, (1,
-    values), or (0, values) where there is none.
+    longest other run. ``first`` is the first sample, flat, (1, values), or (0, values) where there is none; ``recent``
+    are the last ones and ``before`` those before the trailing run, in stored order, (8 or fewer, values).
     """
 
     rows: int
@@ -26,8 +29,13 @@ class TailsResult:
     tail: int
     longest: int
     first: Array
-    last: Array
+    recent: Array
     before: Array
+
+    @property
+    def last(self) -> Array:
+        """The last sample, (1, values) or (0, values)."""
+        return self.recent[-1:]
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,10 @@ class Tails:
     @property
     def fields(self) -> frozenset[str]:
         return frozenset({self.field.name} | ({self.mask.name} if self.mask else set()))
+
+    @property
+    def _kept(self) -> int:
+        return max(1, min(KEEP, _MOST_VALUES // max(self.field.row_values, 1)))
 
     def empty(self) -> TailsResult:
         none = np.zeros((0, self.field.row_values), self.field.dtype)
@@ -85,8 +97,8 @@ class Tails:
             tail=left.tail if joined else right.tail,
             longest=max(inner),
             first=left.first,
-            last=right.last,
-            before=left.before if joined else right.before if len(right.before) else left.last,
+            recent=np.concatenate([left.recent, right.recent])[-self._kept :],
+            before=left.before if joined else np.concatenate([left.recent, right.before])[-self._kept :],
         )
 
     def finish(self, state: TailsResult) -> TailsResult:
@@ -111,6 +123,6 @@ class Tails:
             tail=int(samples[start]),
             longest=int(runs[1:-1].max(initial=0)),
             first=flat[:1].copy(),
-            last=flat[-1:].copy(),
-            before=flat[start - 1 : start].copy() if start else flat[:0].copy(),
+            recent=flat[-self._kept :].copy(),
+            before=flat[max(start - self._kept, 0) : start].copy(),
         )

@@ -33,6 +33,10 @@ OUTCOMES = _set(
     "reward rewards return returns reset resets done dones terminal terminals termination terminations terminated "
     "truncation truncations truncated timeout timeouts discount success info infos cost costs weight weights"
 )
+CODES = _set(
+    "id ids uid token tokens code codes index indices idx zip zipcode postcode label labels class classes category "
+    "categories"
+)
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation"), "val"),
@@ -106,6 +110,12 @@ def is_group(path: str) -> bool:
     if len(last) > 1 and last[-1] in ("id", "index", "idx"):
         last = last[:-1]
     return bool(last) and last[-1] in GROUPS
+
+
+def is_code(path: str) -> bool:
+    """Whether whole numbers of this name stand for something (a token, a class, a place) and measure nothing."""
+    last = words(path.rsplit("/", 1)[-1])
+    return bool(last) and last[-1] in CODES
 
 
 def split_in(path: str) -> tuple[str, str]:

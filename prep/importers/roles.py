@@ -57,10 +57,12 @@ def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> A
     names = [each.name for each in seen]
     stated = checked_roles({name: "aux" if role == "time" else role for name, role in given.items()}, names)
     roles, why = {}, {}
+    odd: dict[str, str] = {}
     for each in seen:
         role, reason = role_of(each.column.path, each.column.dtype, each.shape)
         if role == "mask" and not each.binary:
             role, reason = "", ""
+            odd[each.name] = "named as a mask, but it holds other than 0 and 1"
         if not role and each.counts_up:
             role, reason = "id", "integers that count up by one"
         if each.column.path == group:
@@ -70,6 +72,7 @@ def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> A
             roles[each.name], why[each.name] = stated[each.name], "stated by you"
     masked = _masks(seen, roles, why)
     _rest(seen, roles, why)
+    why |= {name: reason for name, reason in odd.items() if roles[name] == "aux" and name not in stated}
     times = [each for each in seen if each.single and each.name not in stated and is_time(each.column.path)]
     times.sort(key=lambda each: each.column.dtype.kind != "f")  # a time says more than the number of its step
     time = next((name for name, role in given.items() if role == "time"), "") or next((each.name for each in times), "")

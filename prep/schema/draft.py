@@ -15,6 +15,7 @@ from prep.errors import SchemaError, Where
 from prep.folds.moments import MomentsResult
 from prep.folds.sentinels import SentinelsResult, fewest_fills
 from prep.schema.bounds import Bounds, bounds_of
+from prep.symptoms.codes import code_sequence, named_codes
 from prep.transforms.standardize import Standardize
 
 PANDERA_VERSION = "0.35.0"
@@ -54,8 +55,9 @@ def draft_schema(
     ``measured`` holds the train moments of its fields, ``fills`` the sentinels of those of real numbers;
     ``group`` names the id field that splits keep together, ``by`` the command that drafts.
     Real inputs and targets are standardised (a constant feature keeps unit scale), complex ones get unit RMS, truth
-    values and everything else pass as they are. Bounds are what was measured with as much again on either side, without
-    fill values, on which `prep validate` fails. Raises `SchemaError` where two fields give one dimension two sizes.
+    values, whole numbers that their name calls codes (labels, tokens) and everything else pass as they are. Bounds are
+    what was measured with as much again on either side, without fill values, on which `prep validate` fails. Raises
+    `SchemaError` where two fields give one dimension two sizes.
     """
     described = [
         each for field in spec.fields for each in _describe(field, measured.get(field.name), fills.get(field.name))
@@ -84,7 +86,7 @@ def draft_schema(
 
 def _describe(field: FieldSpec, moments: MomentsResult | None, fills: SentinelsResult | None) -> Iterator[_Described]:
     scaled = field.role in ("input", "target")
-    if scaled and field.dtype.kind in "iuf":
+    if scaled and field.dtype.kind in "iuf" and not named_codes(field):
         (scaled_field,) = Standardize().outputs(field, {})
         yield _Described(scaled_field, {"name": "standardize", "constant": "unit"}, moments, fills=fills)
     elif scaled and field.dtype.kind == "c":
@@ -129,7 +131,8 @@ def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Itera
             yield _check("binary", var=field.name)
         if field.dtype.kind in "fc":
             yield _check("finite", var=field.name)
-        if field.mask and field.mask in spec:
+        # Codes have one of their own for padding.
+        if field.mask and field.mask in spec and not named_codes(field):
             yield _check("zero_padding", var=field.name, mask=field.mask)
         name = each.transform["name"] if each.transform else ""
         if name == "standardize":
@@ -151,8 +154,10 @@ def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Itera
 
 
 def _probes(spec: DatasetSpec) -> Iterator[tuple[FieldSpec, FieldSpec | None]]:
-    """Each real or complex target with the first input that a linear probe can take, None where all are too wide."""
-    inputs = [each for each in spec.fields if each.role == "input" and each.dtype.kind in "iufc"]
+    """Each real or complex target with the first input that a linear probe can take, None where all are too wide, or
+    sequences of codes.
+    """
+    inputs = [each for each in _inputs(spec) if each.dtype.kind in "iufc" and not code_sequence(each)]
     narrow = next((each for each in inputs if each.row_values <= _PROBED_VALUES), None)
     for field in spec.fields:
         if field.role == "target" and field.dtype.kind in "iufc":
@@ -160,15 +165,21 @@ def _probes(spec: DatasetSpec) -> Iterator[tuple[FieldSpec, FieldSpec | None]]:
 
 
 def _floors(spec: DatasetSpec) -> dict[str, Any]:
-    """Targets of which no probe is demanded, and why: it would be too wide, or sees one input of several."""
+    """Targets of which no probe is demanded, and why: it would be too wide, see codes, or see one input of several."""
     wide = f"no linear probe of more than {_PROBED_VALUES} values was drafted: say what score you expect, and why"
     several = "a probe sees one of several inputs, and only warns: say what score you expect, and why"
+    if any(map(code_sequence, _inputs(spec))):
+        wide = "a linear probe sees nothing in codes, and none was drafted: say what score you expect, and why"
     floors = {target.name: wide if given is None else several for target, given in _probes(spec)}
     return {name: {"floor": 1.0, "why": why} for name, why in floors.items() if why == wide or not _alone(spec)}
 
 
+def _inputs(spec: DatasetSpec) -> list[FieldSpec]:
+    return [each for each in spec.fields if each.role == "input"]
+
+
 def _alone(spec: DatasetSpec) -> bool:
-    return sum(each.role == "input" for each in spec.fields) == 1
+    return len(_inputs(spec)) == 1
 
 
 def _learnability(spec: DatasetSpec) -> Iterator[str]:

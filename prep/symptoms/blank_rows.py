@@ -11,13 +11,13 @@ import numpy as np
 from prep.blocks import FieldSpec
 from prep.folds import Fold, Scope
 from prep.folds.blanks import Blanks, BlanksResult
-from prep.folds.tails import Tails, TailsResult
+from prep.folds.tails import KEEP, Tails, TailsResult
 from prep.kernels.matrices import real_view
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import CHANCE, Columns, columns, columns_fold, fields_of
 from prep.symptoms.words import number, places, rebuild
 
-_SETTLED = 0.01
+_SETTLED, _SETTLING = 0.01, 0.1
 
 
 class BlankRows:
@@ -28,8 +28,7 @@ class BlankRows:
     other values, fewer than 1e-6 of such samples are expected.
 
     A run of anything else at the end (`prep.folds.tails`) is one that stands still by the same two judgements, at the
-    rate at which samples equal the one before; but not where the step to it is small, as of what settles: less than a
-    hundredth of the largest standard deviation of a column.
+    rate at which samples equal the one before. Neither is told of what settles (`_settles`).
     """
 
     name = "blank_rows"
@@ -47,7 +46,9 @@ class BlankRows:
             tail = _is_tail(found)
             still: TailsResult = measured[_tails(guess, field).key]
             if tail:
-                yield _tail(guess, field, found)
+                # What settles at 0 is the same run of equal samples.
+                if still.tail != found.tail or not _settles(still, columns(guess, field, measured)):
+                    yield _tail(guess, field, found)
             elif not found.trailing and _stands_still(still, columns(guess, field, measured)):
                 yield _still(guess, field, still)
             elif _is_rare(found):
@@ -76,10 +77,20 @@ def _stands_still(found: TailsResult, scale: Columns) -> bool:
     rate = (found.equal - found.trailing + 2) / (before + 1)
     if found.trailing * math.log(rate) >= math.log(CHANCE):
         return False
+    return not _settles(found, scale)
+
+
+def _settles(found: TailsResult, scale: Columns) -> bool:
+    """Whether the samples before the last run come to what it holds: the last within a hundredth of the largest
+    standard deviation of a column, or eight within a tenth, none farther than the one before it (independent values do
+    so once in 1e9).
+    """
     last, ago = (real_view(each) if each.dtype.kind == "c" else each for each in (found.last, found.before))
     with np.errstate(all="ignore"):
-        step = np.abs(last.astype(np.float64) - ago.astype(np.float64))
-    return bool((step > _SETTLED * np.nan_to_num(scale.std).max(initial=0.0)).any())
+        far = np.abs(ago.astype(np.float64) - last.astype(np.float64))
+        room = np.nan_to_num(scale.std).max(initial=0.0)
+        near = bool((far[-1:] <= _SETTLED * room).all())
+        return near or bool(len(far) == KEEP and (far <= _SETTLING * room).all() and (np.diff(far, axis=0) <= 0).all())
 
 
 def _is_rare(found: BlanksResult) -> bool:

@@ -20,7 +20,9 @@ class Constant:
     A column is called constant from 31 values on, which a fair coin gives by chance less than once in 1e9, and among
     others where their middle one would not hold this value as often (as sparse data hold 0). It is dead in one split
     where p^n < 1e-9: p bounds from above how often train takes any value v at all, by the inequality of Paley and
-    Zygmund, P(x ≠ v) ≥ E[(x−v)²]² / E[(x−v)⁴]. In a one-hot field a class that never occurs is a note.
+    Zygmund, P(x ≠ v) ≥ E[(x−v)²]² / E[(x−v)⁴]. It is dead in train where at least k values of the other splits differ
+    from v (by the same inequality), which a random division puts all there with probability (m/(n+m))^k < 1e-9, m their
+    values and n train's. In a one-hot field a class that never occurs is a note, one that train alone lacks doubtful.
     """
 
     name = "constant"
@@ -34,6 +36,8 @@ class Constant:
             yield from _everywhere(guess, found)
             for held in found[1:]:
                 yield from _in_one_split(guess, found[0], held)
+            if found and found[0].split == "train":
+                yield from _in_train(guess, found[0], found[1:])
 
 
 def _splits(guess: Guess) -> list[str]:
@@ -105,6 +109,43 @@ def _in_one_split(guess: Guess, train: Columns, held: Columns) -> Iterator[Diagn
         remedy=f"mend the column in {held.split}, or leave it out of every split",
         command=rebuild(guess),
         measured={"columns": int(dead.sum()), "split": held.split},
+    )
+
+
+def _in_train(guess: Guess, train: Columns, others: list[Columns]) -> Iterator[Diagnostic]:
+    differing, total = np.zeros(len(train.low)), np.zeros(len(train.low))
+    alive = []
+    for each in others:
+        own = np.where(each.count > 0, each.count * (1 - _most_often(each, train.low)), 0.0)
+        own = np.where(each.constant, np.where(each.low == train.low, 0, each.count), own)
+        differing, total = differing + own, total + each.count
+        alive.append(own)
+    with np.errstate(all="ignore"):
+        chance = differing * np.log(total / (train.count + total))
+    dead = train.constant & (differing > 0) & (chance < np.log(CHANCE))
+    if not dead.any():
+        return
+    worst, field = int(np.argmax(dead)), train.field
+    flags = all((each.binary | each.constant | (each.count == 0)).all() for each in (train, *others))
+    codes = flags and len(dead) > 1 and bool(np.isin(train.low[dead], (0, 1)).all())
+    where = " and ".join(each.split for each, own in zip(others, alive, strict=True) if own[worst] > 0)
+    one = dead.sum() == 1
+    which = f"{listed(train.names, dead)} of {field.name}" if len(dead) > 1 else field.name
+    yield Diagnostic(
+        code="dead-in-split",
+        severity="doubtful" if codes else "harmful",
+        field=field.name,
+        evidence=f"{which} {'is' if one else 'are'} {number(train.low[worst])} in all {int(train.count[worst])} values "
+        f"of train, and something else in {where}",
+        consequence="training never sees what it is scored on: "
+        + (
+            f"a model that always says {number(train.low[worst])} has no loss there, and fails on {where}"
+            if field.role == "target"
+            else f"the weights of the column stay as they were drawn, and {where} turns them into noise"
+        ),
+        remedy="mend the column in train, or leave it out of every split; if the data were sorted, divide them anew",
+        command=rebuild(guess),
+        measured={"columns": int(dead.sum()), "split": "train"},
     )
 
 

@@ -13,6 +13,7 @@ from prep.folds.gram import STATE_BYTES, Gram, GramResult
 from prep.folds.lagged import LaggedGram
 from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
+from prep.symptoms.codes import code_sequence
 from prep.symptoms.columns import FEWEST, fields_of, is_square, listed
 from prep.symptoms.words import look, number, rebuild
 
@@ -35,7 +36,8 @@ class LinearProbe:
     A target counts as unseen where p > 0.01 for every input, and a relation that explains 5 % would have been seen. It
     may still be nonlinear: doubtful, never more. Long sequences (sample, step) of the same steps are probed with a
     filter of 32 steps. Complex inputs are not probed (of a random phase a linear probe sees nothing), nor matrices,
-    which are products. A target whose squared correlation with one input column is 1 to within 1e-9 is a copy of it.
+    which are products. Sequences of codes mean nothing as numbers: they are looked at for copies only, and not in a
+    target that is one itself. A target whose squared correlation with one input column is 1 to within 1e-9 is a copy.
     """
 
     name = "linear_probe"
@@ -49,11 +51,14 @@ class LinearProbe:
             if not all(map(_is_finite, found)):
                 continue  # values beyond what can be squared, and told as such
             for fold, result in zip(folds, found, strict=True):
-                yield from _copies(guess, target, fold.input, result)
+                # A model of language is meant to say its own input, some steps on or where it was hidden.
+                if not (code_sequence(target) and code_sequence(fold.input)):
+                    yield from _copies(guess, target, fold.input, result)
             given = [fold.input.name for fold in folds]
             # Codes of a few integers tell a mean at most; any other input might be what the target follows from.
             others = [field for field in _inputs(guess, "fiuc") if field.name not in given]
-            if all(field.dtype.kind in "iu" and field.row_values <= _CODES for field in others):
+            few = all(field.dtype.kind in "iu" and field.row_values <= _CODES for field in others)
+            if few and not any(map(code_sequence, _inputs(guess, "iu"))):
                 yield from _unseen(guess, target, given, found)
 
 

@@ -14,11 +14,13 @@ from prep.folds import Fold, Scope
 from prep.folds.rowwise import Rowwise, RowwiseResult
 from prep.folds.scales import Scales, ScalesResult
 from prep.folds.spectra import Spectra, SpectraResult
+from prep.importers.names import words
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import fields_of, is_square
 from prep.symptoms.words import normalise, number, places, rebuild, square, times
 
 _HINTS = ("cov", "corr", "gram", "scm", "psd")
+_NAMES = frozenset({"cov", "covs", "covariance", "covariances", "gram", "scm"})
 # Eigenvalue work of one pass, N³ a matrix: about a second of LAPACK.
 _WORK = 1 << 30
 # A matrix made in the precision of its type: some roundings of its largest entries (N. Higham, Accuracy and Stability
@@ -36,8 +38,9 @@ class _Measured:
 
 class Matrices:
     """Square matrices taken for covariances: nearly all have a real, non-negative diagonal, and at least half are
-    Hermitian to 64 roundings, or they are complex, or the name says so (cov, corr, gram, scm, psd). Auxiliary fields
-    are looked at too, where they are complex or named so, but for their traces.
+    Hermitian to 64 roundings, or they are complex, or the name says so (cov, corr, gram, scm, psd). A name that ends in
+    cov, covariance, gram or scm is enough whatever they hold, but for ``cross``. Auxiliary fields are looked at too,
+    where they are complex or named so, but for their traces.
 
     A negative eigenvalue is one below −64ε·Σ|λ|, which rounding the entries to their type cannot make. Eigenvalues are
     those of every k-th sample, so that the work is bounded; evidence says how many.
@@ -59,7 +62,7 @@ class Matrices:
                 yield from _definiteness(guess, field, found)
             if not found.hermitian.failing and not found.spectra.negative and found.spectra.rows:
                 yield _sound(field, found)
-            if field.role != "aux":
+            if field.role != "aux" and _has_traces(found):
                 yield from _trace(guess, field, found)
 
 
@@ -97,10 +100,24 @@ def _is_covariance(field: FieldSpec, found: _Measured) -> bool:
     some = found.traces.rows > 0.5 * rows
     hermitian = found.hermitian.failing <= 0.5 * rows
     diagonal = found.diagonal.failing <= 0.01 * rows
+    if _is_named(field):
+        return True
     meant = field.dtype.kind == "c" or any(hint in field.name.lower() for hint in _HINTS)
     if field.role == "aux" and not meant:
         return False
     return (hermitian and meant) or (some and diagonal and (hermitian or meant))
+
+
+def _has_traces(found: _Measured) -> bool:
+    """Not where most have neither the triangles nor the diagonal of a covariance: their traces mean nothing."""
+    rows = found.hermitian.rows
+    return found.hermitian.failing <= 0.5 * rows or found.diagonal.failing <= 0.5 * rows
+
+
+def _is_named(field: FieldSpec) -> bool:
+    """Whether the name is one of a covariance and of nothing else (a spectrogram, a cross-covariance, its factor)."""
+    last = words(field.name)[-1:]
+    return bool(_NAMES.intersection(last)) and "cross" not in words(field.name)
 
 
 def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnostic:

@@ -57,7 +57,9 @@ class NearlyRepeatedRows:
             if not equal.across_count:
                 unlikely = expected_pairs(guess, field, measured, width(field)) < MOST_CHANCE
                 what = "equal but for rounding"
-                yield from leak(guess, fold, measured[fold.key], "nearly-shared-rows", what, unlikely=unlikely)
+                found: DuplicatesResult = measured[fold.key]
+                # A sample counts on each of the two grids, but near a border of one.
+                yield from leak(guess, fold, found, "nearly-shared-rows", what, unlikely=unlikely, parts=2)
 
 
 def _fields(guess: Guess) -> Iterator[FieldSpec]:

@@ -14,7 +14,8 @@ from prep.folds import Fold, Scope
 from prep.folds.rowwise import Rowwise, RowwiseResult
 from prep.importers.names import role_of
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.columns import FEWEST, fields_of
+from prep.symptoms.codes import named_codes
+from prep.symptoms.columns import FEWEST, Columns, columns, columns_fold, fields_of, two_valued
 from prep.symptoms.words import number, places, rebuild, square
 
 _FEW = 0.01
@@ -23,18 +24,20 @@ _FEW = 0.01
 class Padding:
     """The judgement of ``zero_padding`` for each field with a mask, and the other way round: samples of floats whose
     last counted entry is exactly 0 though the first is not, ten times as many as the other way (and 31 or more). And
-    masks that hold other than 0 and 1, be they masks by their name only: then in 1 % of the samples at most.
+    masks that hold other than 0 and 1, be they masks by their name only: then in 1 % of the samples at most, or 0 and
+    one other number everywhere; of whole numbers those of one value a step (of more they may be pictures of classes).
     """
 
     name = "padding"
 
     def folds(self, guess: Guess) -> tuple[Fold, ...]:
         pairs = (fold for pair in _pairs(guess) for fold in _folds(guess, *pair))
-        return (*pairs, *(_flags(guess, mask) for mask in _masks(guess)))
+        masks = (fold for mask in _masks(guess) for fold in (_flags(guess, mask), columns_fold(guess, mask)))
+        return (*pairs, *masks)
 
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for mask in _masks(guess):
-            yield from _no_flags(guess, mask, measured[_flags(guess, mask).key])
+            yield from _no_flags(guess, mask, measured[_flags(guess, mask).key], columns(guess, mask, measured))
         for field, mask in _pairs(guess):
             padded, last, first = (measured[fold.key] for fold in _folds(guess, field, mask))
             yield from _filled(guess, field, mask, padded)
@@ -42,10 +45,12 @@ class Padding:
 
 
 def _masks(guess: Guess) -> Iterator[FieldSpec]:
-    """Fields that mask others, and those of floats that are only named so."""
+    """Fields that mask others, and those that are only named so: of floats, or of one whole number a step."""
     used = {field.mask for field in guess.spec.fields}
     for field in fields_of(guess, "mask aux", "fiu"):
-        named = field.dtype.kind == "f" and role_of(field.name, field.dtype, field.shape)[0] == "mask"
+        named = (field.dtype.kind == "f" or len(field.shape) == 1) and role_of(field.name, field.dtype, field.shape)[
+            0
+        ] == "mask"
         if field.name in used or named:
             yield field
 
@@ -56,7 +61,8 @@ def _flags(guess: Guess, mask: FieldSpec) -> Rowwise:
 
 def _pairs(guess: Guess) -> Iterator[tuple[FieldSpec, FieldSpec]]:
     for field in fields_of(guess, "input target aux", "fciu"):
-        if not field.mask or field.mask not in guess.spec:
+        # Codes have one of their own for padding, or for what a loss leaves out (-100).
+        if not field.mask or field.mask not in guess.spec or named_codes(field):
             continue
         mask = guess.spec[field.mask]
         try:
@@ -101,16 +107,17 @@ def not_a_flag(arrays: Mapping[str, Array]) -> Array:
     return result
 
 
-def _no_flags(guess: Guess, mask: FieldSpec, flags: RowwiseResult) -> Iterator[Diagnostic]:
+def _no_flags(guess: Guess, mask: FieldSpec, flags: RowwiseResult, values: Columns) -> Iterator[Diagnostic]:
     masked = [field.name for field in guess.spec.fields if field.mask == mask.name]
     # What is only named a mask may hold weights or shades, in most samples.
-    if not flags.failing or (not masked and flags.failing > _FEW * flags.rows):
+    shades = not masked and flags.failing > _FEW * flags.rows
+    if not flags.failing or (shades and not _scaled_flags(values)):
         return
     whose = f"the mask of {', '.join(masked)}" if masked else "a mask by its name"
     finite, weights = bool(np.isfinite(flags.worst)), flags.worst < 1
     yield Diagnostic(
         code="mask-not-binary",
-        severity="doubtful" if weights else "harmful",
+        severity="doubtful" if weights or shades else "harmful",
         field=mask.name,
         evidence=f"{mask.name}, {whose}, holds other than 0 and 1 in {flags.failing} of {flags.rows} "
         f"samples, {f'up to {number(flags.worst)} in size' if finite else 'NaN or infinity'}: "
@@ -125,6 +132,12 @@ def _no_flags(guess: Guess, mask: FieldSpec, flags: RowwiseResult) -> Iterator[D
         samples=flags.samples,
         measured={"failing": flags.failing, "worst": flags.worst if finite else None},
     )
+
+
+def _scaled_flags(values: Columns) -> bool:
+    """Whether all is 0 or one other number: flags in another unit."""
+    ends = np.unique(np.concatenate([values.low, values.high])[np.tile(values.count > 0, 2)])
+    return len(ends) == 2 and ends[0] == 0 and two_valued(values)
 
 
 def _filled(guess: Guess, field: FieldSpec, mask: FieldSpec, padded: RowwiseResult) -> Iterator[Diagnostic]:

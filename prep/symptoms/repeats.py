@@ -97,10 +97,11 @@ def _counts(seen: Array) -> Iterator[Array]:
         yield np.unique(column, return_counts=True)[1]
 
 
-def beyond_chance(found: DuplicatesResult) -> bool:
+def beyond_chance(found: DuplicatesResult, parts: int = 1) -> bool:
     """Whether more contents are shared than independent rows of any distribution would share, but for once in 1e9
     (W. Hoeffding, Probability inequalities for sums of bounded random variables, 1963): right for integers and
-    rounded values too, since chance repeats rows within a split as readily.
+    rounded values too, since chance repeats rows within a split as readily. Of rows hashed by ``parts``, each content
+    is there as often, and is evidence once.
     """
     if not found.repeated:
         return False
@@ -108,7 +109,7 @@ def beyond_chance(found: DuplicatesResult) -> bool:
     if share <= mean or mean >= 1:
         return False
     rest = (1 - share) * math.log((1 - share) / (1 - mean)) if share < 1 else 0.0
-    return found.repeated * (share * math.log(share / mean) + rest) > -math.log(CHANCE)
+    return found.repeated / parts * (share * math.log(share / mean) + rest) > -math.log(CHANCE)
 
 
 def within_share(guess: Guess, fold: RowHashes, found: DuplicatesResult) -> float:
@@ -127,19 +128,20 @@ def leak(
     consequence: str = "",
     remedy: str = "",
     unlikely: bool = True,
+    parts: int = 1,
 ) -> Iterator[Diagnostic]:
     """The finding that samples of two splits are ``what``: beyond what chance shares (`beyond_chance`), or, where
     ``unlikely`` by chance at all, in contents of few rows or rarer within train: nothing where a tenth of the share of
-    the smallest split repeats there.
+    the smallest split repeats there. A sample may count once in each of the ``parts`` that its row is hashed by.
     """
     if not guess.divided or not found.across:
         return
     sizes = {name: stop - start for name, (start, stop) in guess.spec.splits.items() if stop > start}
     held = sum(rows for name, rows in sizes.items() if name != "train")
-    count = max(min(found.across_count, held), len(found.across))
+    count = max(min(-(-found.across_count // parts), held), len(found.across))
     looked = f" (one content of {fold.every} looked at)" if fold.every > 1 else ""
     rare = within_share(guess, fold, found) <= 0.1 * count / min(sizes.values())
-    if not beyond_chance(found) and not (unlikely and (rare or found.few_shared)):
+    if not beyond_chance(found, parts) and not (unlikely and (rare or found.few_shared)):
         return
     (first, second), split = found.across[0], guess.spec.split_of
     name = fold.names[0]
@@ -147,14 +149,14 @@ def leak(
         code=code,
         severity="harmful",
         field=name,
-        evidence=f"{count} samples of {name} or more are {what} in two splits; first: sample {second} "
-        f"({split(second)}) and sample {first} ({split(first)}){looked}",
+        evidence=f"{count} {f'samples of {name} or more are' if count > 1 else f'sample of {name} or more is'} {what} "
+        f"in two splits; first: sample {second} ({split(second)}) and sample {first} ({split(first)}){looked}",
         consequence=consequence or _remembered(count * fold.every / max(held, 1)),
         remedy=remedy or "remove repeated samples before splitting; draw each split from seeds and groups of its own",
         command=rebuild(guess),
         samples=tuple(second for _, second in found.across),
         harm=1 + count * fold.every / max(held, 1),
-        measured={"count": found.across_count},
+        measured={"count": count},
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from prep.blocks import FieldSpec
 from prep.folds import Fold
 from prep.symptoms import Diagnostic, Guess, Severity
+from prep.symptoms.codes import holds_codes, named_codes
 from prep.symptoms.columns import Columns, columns, columns_fold, fields_of, listed
 from prep.symptoms.words import normalise, number, rebuild, square, times
 
@@ -32,8 +33,8 @@ class Scale:
     target, that of a first layer to the RMS of its input. Gradient descent takes as many steps as the condition number
     of the inputs' second moments, which is at least the ratio of their largest to their smallest, and (mean/std)² + 1
     for a column far from zero (Y. LeCun, L. Bottou, G. Orr, K.-R. Müller, Efficient BackProp, 1998). Flags, one-hot
-    codes, constant columns and integer labels have no scale that counts; of a scale, what is left after three standard
-    errors does.
+    codes, codes (`prep.symptoms.codes`) and constant columns have no scale that counts, but for constants of 100 or
+    more; of a scale, what is left after three standard errors does.
     """
 
     name = "scale"
@@ -44,19 +45,28 @@ class Scale:
     def diagnose(self, guess: Guess, measured: Mapping[str, Any]) -> Iterator[Diagnostic]:
         for field in _scaled(guess):
             found = columns(guess, field, measured)
+            if holds_codes(found):
+                continue
             yield from _beyond(guess, found)
             some = (found.count > 1) & ~found.constant & ~found.binary & (found.rms > 0) & ~_huge(found)
+            # A constant has no spread to be brought to 1, but may drown what has.
+            drowning = (found.count > 1) & found.constant & (found.rms >= HARMFUL) & ~_huge(found)
+            if (some | drowning).any():
+                yield from _size(guess, found, some | drowning)
             if not some.any():
                 continue
-            yield from _size(guess, found, some)
             yield from _mixed(guess, found, some)
             yield from _offset(guess, found, some)
 
 
 def _scaled(guess: Guess) -> Iterator[FieldSpec]:
     for field in fields_of(guess):
-        if field.dtype.kind in "fc" or (field.role == "input" and field.shape):
+        if not named_codes(field):
             yield field
+
+
+def _may_be_codes(field: FieldSpec) -> bool:
+    return field.dtype.kind in "iu" and field.role == "input" and field.row_values == 1
 
 
 def _huge(found: Columns) -> Any:
@@ -117,7 +127,8 @@ def _size(guess: Guess, found: Columns, some: Any) -> Iterator[Diagnostic]:
         field=found.field.name,
         evidence=f"{found.field.name} ({role}) is not normalised: {spread}",
         consequence=told,
-        remedy="normalise with mean and standard deviation of the train split; invert predictions with the same",
+        remedy="normalise with mean and standard deviation of the train split; invert predictions with the same"
+        + (" (if these numbers stand for kinds, embed them instead)" if _may_be_codes(found.field) else ""),
         command=normalise(guess),
         harm=square(factor[worst]),
         measured={"zero_loss": float(loss), "rms": float(rms[worst]), "columns": int(bad.sum())},

@@ -345,6 +345,75 @@ def test_columns_beyond_what_can_be_squared_are_told_and_stop_nothing() -> None:
     assert "columns 0, 1, 2 of 3" in found[0].evidence
 
 
+def test_a_constant_that_drowns_all_else_is_harmful_and_a_bias_is_not() -> None:
+    x = np.random.default_rng(0).standard_normal((ROWS, 3)) * [1, 1, 0] + [0, 0, 1]
+    described = field("x", "f8", ("column", 3))
+    guess = guess_of({"x": x}, described, divided=False)
+    assert diagnose(guess, {"x": x}, "scale") == []
+    for values in (x * [1, 1, 1e30], np.full((ROWS, 3), 1e30)):
+        assert [each.severity for each in diagnose(guess, {"x": values}, "scale")] == ["harmful"]
+
+
+def test_whole_numbers_are_judged_as_quantities_and_labels_codes_and_tokens_are_not() -> None:
+    rng = np.random.default_rng(0)
+
+    def codes(values: Array, name: str, role: str = "input") -> list[str]:
+        dims = [(f"axis{place}", size) for place, size in enumerate(values.shape[1:])]
+        guess = guess_of({name: values}, field(name, values.dtype.str, *dims, role=role), divided=False)
+        return [each.code for each in diagnose(guess, {name: values}, "scale") if each.severity != "note"]
+
+    assert codes(rng.integers(400, 4000, 3000), "area") == ["unnormalised-input"]
+    assert codes(np.repeat([2010, 2011], 200), "year") == ["unnormalised-input", "large-offset"]
+    assert codes(rng.integers(60_000, 690_000, 3000), "price", "target") == ["unnormalised-target"]
+    assert codes(rng.integers(0, 10**6, (3000, 1)), "y", "target") == ["unnormalised-target"]
+    assert codes(rng.integers(1, 32, 3000), "day") == codes(rng.integers(0, 100_000, 3000), "zip") == []
+    assert codes(rng.integers(0, 1000, 3000), "y", "target") == codes(rng.integers(0, 9, 5), "y", "target") == []
+    assert codes(rng.integers(0, 30_000, (300, 16)), "input_ids") == []
+    assert codes(rng.integers(-100, 30_000, (300, 16)), "labels", "target") == []
+    assert codes(rng.integers(0, 256, (300, 16)).astype(np.uint8), "x") == ["unnormalised-input"]
+
+
+def test_tokens_that_are_predicted_and_padded_in_their_own_code_cause_no_alarm() -> None:
+    rng = np.random.default_rng(0)
+    tokens, mask = rng.integers(2, 30_000, (2000, 12)), np.arange(12) < rng.integers(2, 13, (2000, 1))
+    arrays = {
+        "input_ids": np.where(mask, tokens, 1),
+        "attention_mask": mask.astype(np.int64),
+        "labels": np.where(mask, tokens, -100),
+        "score": rng.standard_normal(2000),
+    }
+    fields = (
+        field("input_ids", "i8", ("step", 12), mask="attention_mask"),
+        field("attention_mask", "i8", ("step", 12), role="mask"),
+        field("labels", "i8", ("step", 12), role="target", mask="attention_mask"),
+        field("score", "f8", role="target"),
+    )
+    assert alarms(diagnose(guess_of(arrays, *fields, divided=False), arrays)) == []
+
+    arrays["score"] = arrays["input_ids"][:, 0] / 7
+    told = diagnose(guess_of(arrays, *fields, divided=False), arrays, "linear_probe")
+    assert [(each.code, each.field) for each in told] == [("target-in-input", "score")]
+
+
+def test_a_column_that_only_train_lacks_is_told_and_a_rare_class_is_not() -> None:
+    rng = np.random.default_rng(0)
+
+    def told(values: Array, role: str = "input") -> list[tuple[str, str]]:
+        described = field("x", values.dtype.str, *[("column", size) for size in values.shape[1:]], role=role)
+        found = diagnose(guess_of({"x": values}, described), {"x": values}, "constant")
+        return [(each.severity, each.evidence.partition(" values")[0]) for each in found if each.severity != "note"]
+
+    dead = rng.standard_normal((ROWS, 3))
+    dead[TRAIN, 1] = 0
+    assert told(dead) == [("harmful", "column 1 of x is 0 in all 280")]
+    assert told((np.arange(ROWS) >= 280).astype(np.int64), "target")[0][0] == "harmful"
+    rare = np.zeros((ROWS, 4), np.float32)
+    rare[300:310, 2] = rare[::2, 0] = rare[1::2, 1] = 1
+    assert told(rare) == []
+    rare[280:, 2] = 1
+    assert told(rare)[0][0] == "doubtful"
+
+
 @pytest.mark.parametrize("role", ["input", "aux"])
 def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_whatever_its_role(role: str) -> None:
     factors = np.random.default_rng(0).standard_normal((200, 4, 8))
@@ -359,6 +428,21 @@ def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_
     assert codes(values) == []
     assert codes(np.tril(values)) == ["not-hermitian"]
     assert codes(values - np.eye(4)) == ["not-positive-semidefinite"]
+
+
+def test_what_is_named_a_covariance_is_one_whatever_it_holds_and_other_square_matrices_are_not() -> None:
+    rng = np.random.default_rng(0)
+    factors = rng.standard_normal((200, 4, 8, 2)).view(np.complex128)[..., 0]
+    unconjugated = factors @ np.swapaxes(factors, 1, 2)
+    plain = rng.standard_normal((200, 4, 4))
+
+    def codes(values: Array, name: str) -> list[str]:
+        described = field(name, values.dtype.str, ("row", 4), ("column", 4))
+        found = diagnose(guess_of({name: values}, described, divided=False), {name: values}, "matrices")
+        return [each.code for each in found if each.severity == "harmful"]
+
+    assert codes(unconjugated, "cov") == codes(plain, "noise_cov") == ["not-hermitian"]
+    assert codes(unconjugated, "channel") == codes(plain, "spectrogram") == codes(plain, "cross_cov") == []
 
 
 def halves(train: Array, test: Array) -> list[Diagnostic]:
@@ -382,6 +466,17 @@ def test_leaks_of_whole_and_rounded_numbers_are_told_and_coincidences_of_them_ar
         assert halves(column[:3000], column[3000:]) == []
     few = rng.integers(1, 4, (3000, 4)).astype(np.int16)
     assert halves(few[:2000], few[2000:]) == []
+
+
+def test_a_copy_up_to_rounding_counts_once_though_it_is_found_on_two_grids() -> None:
+    guess, arrays = healthy()
+    arrays["x"][350] = arrays["x"][10] * np.float32(1 + 2**-22)
+
+    (told,) = diagnose(guess, arrays, "nearly_repeated_rows")
+
+    assert told.evidence.startswith("1 sample of x or more")
+    assert told.measured["count"] == 1
+    assert told.consequence.startswith("0.83% of the samples held out")
 
 
 def test_copies_within_train_do_not_hide_copies_across_but_a_usual_first_state_is_none() -> None:
@@ -473,6 +568,11 @@ def test_a_tail_of_any_value_is_told_and_what_settles_sorts_or_is_padded_is_not(
     assert told(walk.astype(np.float32)) == told(np.where(mask, walk, 0.0), padded=True) == []
     # float32 has no numbers between 1 and 1 + exp(-17).
     assert told(np.asarray(1 + np.exp(-place / 10), np.float32)) == []
+    noise = np.round(np.where(place < 150, rng.standard_normal((ROWS, 1)), np.exp((150 - place) / 10)), 2)
+    assert told(noise) == told(noise + 3) == []
+    assert (
+        told(np.where(place < 350, walk, 0.0)) == told(np.where(place < 180, noise, 0)) == [("blank-tail", "harmful")]
+    )
     assert told(np.sort(rng.integers(0, 4, (ROWS, 1)), axis=0)) == []
     assert told(np.eye(4)[np.sort(rng.integers(0, 4, ROWS))]) == told(np.eye(4)[rng.integers(0, 4, ROWS)]) == []
     # A switch that was turned once, and a last episode as long as two others.
@@ -495,6 +595,13 @@ def test_half_a_flag_in_a_mask_is_told_though_it_makes_the_field_no_mask_and_wei
     assert told(4 * half, "mask")[0][0] == "harmful"
     assert told(mask, "aux") == told(half, "aux", "weights") == []
     assert told(rng.uniform(0, 1, mask.shape).astype(np.float32), "aux") == []
+    # Of whole numbers, and of two values only, whatever they are.
+    whole = mask.astype(np.int64)
+    whole[3, 4] = 2
+    assert told(whole, "aux") == [("harmful", (3,))]
+    unseen = np.where(np.arange(6) == 5, 0, mask) / 2
+    assert [severity for severity, _ in (*told(unseen, "aux"), *told(255 * mask, "aux"))] == ["doubtful", "doubtful"]
+    assert told(rng.integers(0, 4, mask.shape), "aux") == told(mask / 2, "aux", "weights") == []
 
 
 def test_times_of_every_sane_kind_cause_no_alarm() -> None:

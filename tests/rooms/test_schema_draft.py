@@ -49,12 +49,20 @@ def integers(rng: np.random.Generator) -> Arrays:
     }
 
 
+def tokens(rng: np.random.Generator) -> Arrays:
+    """Token ids with a code for padding, and labels that are the same with -100 there."""
+    ids, mask = rng.integers(2, 30_000, (ROWS, 8)), np.arange(8) < rng.integers(2, 9, (ROWS, 1))
+    padded, labels = np.where(mask, ids, 1), np.where(mask, ids, -100)
+    weights = {"weight": rng.uniform(size=ROWS)}
+    return {"input_ids": padded, "attention_mask": mask.astype(np.int64), "labels": labels, **weights}
+
+
 def heavy_tails(rng: np.random.Generator) -> Arrays:
     return {"inputs": rng.standard_cauchy(size=(ROWS, 3)), "targets": np.exp(5 * rng.normal(size=(ROWS, 1)))}
 
 
 ODD: Mapping[str, Callable[[np.random.Generator], Arrays]] = {
-    each.__name__: each for each in (plain, odd_scales, odd_names, complex_values, integers, heavy_tails)
+    each.__name__: each for each in (plain, odd_scales, odd_names, complex_values, integers, tokens, heavy_tails)
 }
 
 
@@ -88,6 +96,11 @@ def test_odd_data_pass_the_schema_that_was_drafted_from_them(name: str):
     assert [each for each in failures(raw) if each[0] != "learnability"] == []
     assert set(drafted().fields) >= {*arrays, "split"}
     assert {plan.name for plan in drafted().checks} >= {"split_flags", "unique_rows"}
+
+
+def test_codes_are_left_as_they_are_by_the_draft():
+    ingest(tokens(np.random.default_rng(0)))
+    assert [drafted().fields[name].transform for name in ("input_ids", "labels")] == ["identity", "identity"]
 
 
 def test_a_target_of_which_nothing_can_be_learnt_fails_the_draft_until_a_floor_and_its_reason_are_stated():
