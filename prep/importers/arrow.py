@@ -45,6 +45,13 @@ def kind_of(kind: Any, sample: Any = None, *, nulls: bool = False) -> Kind | str
     return f"{kind}, not numbers"
 
 
+def is_dated(kind: Any) -> bool:
+    """Whether an Arrow type is one of dates or points in time."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
+
+
 def counted(distinct: int) -> str:
     """In words, how many distinct values a column of text has: up to `MOST_DISTINCT` they are counted."""
     if distinct > MOST_DISTINCT:

@@ -14,6 +14,8 @@ from prep.importers.names import is_group, is_time, role_of
 
 # So many bytes of a column's first rows decide where its name does not.
 _PEEKED = 1 << 16
+# Of dates drawn at random half the steps go back.
+_MOST_BACK = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class _Seen:
     column: Column
     binary: bool
     counts_up: bool
+    in_order: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,6 +48,18 @@ class _Seen:
     @property
     def single(self) -> bool:
         return self.shape in ((), (1,))
+
+    @property
+    def clock(self) -> bool:
+        """Whether it may tell the time of the rows: times by name, or dates that mostly go on from row to row."""
+        return self.single and (is_time(self.column.path) or (self.column.tells_time and self.in_order))
+
+    def clock_order(self) -> tuple[bool, bool, bool]:
+        """Which clock counts of several: dates in no order (of birth, say) last; a time says more than the number of
+        its step.
+        """
+        unordered = self.column.tells_time and not self.in_order
+        return unordered, not is_time(self.column.path), self.column.dtype.kind != "f"
 
 
 def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> Assigned:
@@ -61,6 +76,8 @@ def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> A
         role, reason = role_of(each.column.path, each.column.dtype, each.shape)
         if role == "mask" and not each.binary:
             role, reason = "", ""
+        if each.column.tells_time and role != "id":
+            role, reason = "aux", "stored as dates or times"
         if not role and each.counts_up:
             role, reason = "id", "integers that count up by one"
         if each.column.path == group:
@@ -70,8 +87,7 @@ def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> A
             roles[each.name], why[each.name] = stated[each.name], "stated by you"
     masked = _masks(seen, roles, why)
     _rest(seen, roles, why)
-    times = [each for each in seen if each.single and each.name not in stated and is_time(each.column.path)]
-    times.sort(key=lambda each: each.column.dtype.kind != "f")  # a time says more than the number of its step
+    times = sorted((each for each in seen if each.name not in stated and each.clock), key=_Seen.clock_order)
     time = next((name for name, role in given.items() if role == "time"), "") or next((each.name for each in times), "")
     ids = [each for each in seen if roles[each.name] == "id" and each.single and each.column.dtype.kind in "iu"]
     grouping = next((each.name for each in ids if each.column.path == group), "") or next(
@@ -100,7 +116,9 @@ def _seen(columns: Iterable[Column]) -> Iterable[_Seen]:
             single and rows.dtype.kind in "iu" and len(flat) > 2 and (np.diff(flat.astype(np.int64)) == 1).all()
         )
         binary = bool(((flat == 0) | (flat == 1)).all())
-        yield _Seen(name, column, binary, counts_up)
+        with np.errstate(invalid="ignore"):
+            back = np.diff(flat.astype(np.float64)) < 0 if single and column.tells_time else np.zeros(0, bool)
+        yield _Seen(name, column, binary, counts_up, not back.any() or bool(back.mean() <= _MOST_BACK))
 
 
 def _first(column: Column) -> Array:

@@ -379,3 +379,33 @@ def test_a_drafted_schema_takes_the_file_to_a_dataset_that_passes(
         data[len(data) // 2] ^= 1
         Path("data/normalized/mine.h5").write_bytes(data)
         assert run(["doctor", "data/normalized/mine.h5"]) == 3
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_dates_are_a_clock_whatever_their_name_unless_they_are_in_no_order(kind: str, tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import csv as text
+    from pyarrow import parquet
+
+    minutes = np.arange(60) * 60
+    minutes[[30, 31]] = minutes[[31, 30]]
+    dates = {
+        "born": RANDOM.permutation(60) * 86400,
+        "recorded_on": minutes,
+    }
+    table = pyarrow.table(
+        {name: pyarrow.array(each, pyarrow.timestamp("s")) for name, each in dates.items()}
+        | {"x": normal(60), "y": normal(60)}
+    )
+    path = tmp_path / f"visits.{kind}"
+    (text.write_csv if kind == "csv" else parquet.write_table)(table, path)
+    found = examined(path)
+    assert found.guess.time == "recorded_on"
+    assert "dates" in found.guess.why["recorded_on"] and found.guess.spec["born"].role == "aux"
+    assert [(each.code, each.field) for each in found.diagnostics if each.severity == "harmful"] == [
+        ("time-backward", "recorded_on")
+    ]
+    (tmp_path / "only").mkdir()
+    other = tmp_path / "only" / path.name
+    (text.write_csv if kind == "csv" else parquet.write_table)(table.drop(["recorded_on"]), other)
+    assert examined(other).guess.time == ""
