@@ -21,7 +21,7 @@ from prep.symptoms.repeats import (
     sample_fold,
     width,
 )
-from prep.symptoms.words import number, rebuild
+from prep.symptoms.words import number, regenerate
 
 
 class RepeatedRows:
@@ -85,7 +85,7 @@ def _within(guess: Guess, field: FieldSpec, found: DuplicatesResult) -> Diagnost
         consequence=f"{number(100 * share)} % of the samples count twice or more in the loss; where splits are cut at "
         "random from such data, copies end up on both sides",
         remedy="remove the copies, or count them on purpose (weights)",
-        command=rebuild(guess),
+        command=regenerate(guess),
         harm=1 + share,
         measured={"count": found.within_count},
     )

@@ -10,7 +10,7 @@ from prep.folds import Fold
 from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.words import rebuild
+from prep.symptoms.words import regenerate
 
 
 class SharedSessions:
@@ -45,7 +45,7 @@ class SharedSessions:
                 consequence=f"up to {found.shared_count / max(held, 1):.0%} of the {field.name}s that are held out "
                 "were partly trained on: neighbours in time are nearly the same sample, and the score is too good",
                 remedy=f"divide by {field.name}, not by sample or window",
-                command=rebuild(guess),
+                command=regenerate(guess),
                 samples=tuple(second for _, second in found.shared),
                 measured={"shared": found.shared_count, "distinct": dict(found.distinct)},
             )

@@ -73,5 +73,15 @@ def rebuild(guess: Guess) -> str:
     return normalise(guess) if guess.layout == "prep" else ""
 
 
+def regenerate(guess: Guess) -> str:
+    """What makes raw data again by their recipe, and all that follows; ``""`` for data that came otherwise, of which
+    the same command would make the same again.
+    """
+    name = guess.spec.name
+    if guess.spec.attributes.get("source", "") != f"prep recipe {name}":
+        return ""
+    return f"prep generate {shlex.quote(name)} -o data/raw/{shlex.quote(name)}.h5 && {normalise(guess)}"
+
+
 def _raw(guess: Guess) -> str:
     return f"data/raw/{shlex.quote(guess.spec.name or 'data')}.h5"

@@ -563,10 +563,12 @@ def test_statistics_of_raw_values_beside_standardised_ones_are_expected() -> Non
 def test_every_check_has_a_consequence_and_a_command_in_plain_words() -> None:
     guess, _ = healthy()
     assert set(CHECKS.names()) <= KNOWN
+    made = replace(guess, spec=replace(guess.spec, attributes={"source": f"prep recipe {guess.spec.name}"}))
     for check in sorted(KNOWN):
-        means, command = consequence(check, guess)
+        means, command = consequence(check, made)
         assert len(means) > 30
         assert command.startswith("prep ")
+    assert consequence("unique_rows", guess)[1] == ""  # to ingest the same source again mends nothing
     assert consequence("of_somebody_else", guess)[1] == "prep validate data.h5 -v"
 
 

@@ -307,6 +307,24 @@ def test_a_table_of_several_inputs_passes_the_schema_that_was_drafted_of_it(
         assert "passed with warnings" in capsys.readouterr().out
 
 
+def test_rows_that_chance_makes_equal_are_warned_of_by_the_draft_and_are_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = RANDOM.integers(0, 3, 600)
+    table = {"x": x, "z": normal(600).round(1), "label": x + RANDOM.integers(0, 2, 600)}
+    lines = [",".join(map(str, row)) for row in zip(*table.values(), strict=True)]
+    Path("coarse.csv").write_text("\n".join([",".join(table), *lines]))
+    assert run(["doctor", "coarse.csv", "--write-schema"]) == 0
+    commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  prep ")]
+    for command in [*commands, ["prep", "validate", "data/normalized/coarse.h5"]]:
+        assert run(command[1:]) == 0
+    assert "WARN  unique_rows" in capsys.readouterr().out
+    found = examined(Path("data/normalized/coarse.h5"))
+    (told,) = (each for each in found.diagnostics if each.code == "check-unique-rows")
+    assert (told.severity, told.command) == ("note", "")
+
+
 def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
     x, test = normal(40, 3).astype(np.float32), normal(20, 3)
     np.savez(tmp_path / "a.npz", x_train=x, x_test=test, y_train=normal(40), y_test=normal(20))
@@ -401,7 +419,8 @@ def test_dates_are_a_clock_whatever_their_name_unless_they_are_in_no_order(kind:
     (text.write_csv if kind == "csv" else parquet.write_table)(table, path)
     found = examined(path)
     assert found.guess.time == "recorded_on"
-    assert "dates" in found.guess.why["recorded_on"] and found.guess.spec["born"].role == "aux"
+    assert "dates" in found.guess.why["recorded_on"]
+    assert found.guess.spec["born"].role == "aux"
     assert [(each.code, each.field) for each in found.diagnostics if each.severity == "harmful"] == [
         ("time-backward", "recorded_on")
     ]
