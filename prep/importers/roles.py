@@ -9,7 +9,7 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.importers.columns import Column
-from prep.importers.mapping import FieldMapping, checked_roles, field_name
+from prep.importers.mapping import FieldMapping, field_name, fitting_roles
 from prep.importers.names import is_group, is_time, role_of
 
 # So many bytes of a column's first rows decide where its name does not.
@@ -66,11 +66,11 @@ def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> A
     """Roles of ``columns``; ``group`` is the path of the one that counts episodes, ``""`` for none.
 
     ``given`` are roles that the user states, by field; ``time`` is one of them here. `UsageError` for a field or a role
-    that there is not.
+    that there is not, and for an id or a
+    time that cannot be one.
     """
     seen = list(_seen(columns))
-    names = [each.name for each in seen]
-    stated = checked_roles({name: "aux" if role == "time" else role for name, role in given.items()}, names)
+    stated = fitting_roles(given, {each.name: (each.column.dtype, each.shape) for each in seen})
     roles, why = {}, {}
     for each in seen:
         role, reason = role_of(each.column.path, each.column.dtype, each.shape)

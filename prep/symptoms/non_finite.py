@@ -10,12 +10,12 @@ import numpy as np
 from prep.blocks import FieldSpec
 from prep.folds import Fold
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.columns import columns, columns_fold, fields_of, listed
+from prep.symptoms.columns import columns, columns_fold, listed
 from prep.symptoms.words import places, rebuild
 
 
 class NonFinite:
-    """Counts NaN and infinity in inputs, targets and auxiliary fields, column by column, in every split."""
+    """Counts NaN and infinity in all fields but masks, column by column, in every split."""
 
     name = "non_finite"
 
@@ -36,12 +36,12 @@ class NonFinite:
             more = " or later" if len(samples) == 10 else ""
             yield Diagnostic(
                 code="non-finite",
-                severity="doubtful" if field.role == "aux" else "harmful",
+                severity="harmful" if field.role in ("input", "target") else "doubtful",
                 field=field.name,
                 evidence=f"{field.name} holds {' and '.join(counts)} in {listed(found[0].names, bad)}: "
                 f"{places(guess, samples, len(samples))}{more}",
                 consequence="one of them makes the loss NaN, and the next step every weight: the training ends there"
-                if field.role != "aux"
+                if field.role in ("input", "target")
                 else "whatever is computed from it is NaN as well",
                 remedy="find out where they come from; drop the samples, or mark the entries in a mask",
                 command=rebuild(guess),
@@ -52,4 +52,6 @@ class NonFinite:
 
 
 def _floats(guess: Guess) -> Iterator[FieldSpec]:
-    return fields_of(guess, "input target aux", "fc")
+    for field in guess.spec.fields:
+        if field.role != "mask" and field.dtype.kind in "fc" and field.row_values:
+            yield field

@@ -224,6 +224,26 @@ def test_the_user_overrules_a_role(tmp_path: Path) -> None:
     assert run(["doctor", str(path), "--role", "i=wrong"]) == 2
 
 
+@pytest.mark.parametrize("role", ["split", "constant", "id", "time", "tme"])
+def test_a_role_that_cannot_be_is_refused_with_those_that_can(
+    role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["doctor", str(npz(tmp_path)), "--role", f"x={role}"]) == 2
+    told = capsys.readouterr().err
+    allowed = {"id": "one integer a sample", "time": "one real number a sample"}
+    assert allowed.get(role, "input, target, mask, id, aux, time\n") in told
+
+
+def test_a_field_masks_not_itself_and_a_clock_with_gaps_is_told(tmp_path: Path) -> None:
+    clock = np.arange(60.0)
+    clock[7] = np.nan
+    np.savez(tmp_path / "a.npz", x=normal(60, 6), y=normal(60), clock=clock)
+    found = examined(tmp_path / "a.npz", roles={"x": "mask", "clock": "time"})
+    assert found.guess.spec["x"].mask == ""
+    assert any("masks no field" in each for each in found.notes)
+    assert ("non-finite", "clock") in [(each.code, each.field) for each in found.diagnostics]
+
+
 def test_what_is_found_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     path = sequences(tmp_path)
     assert examined(path, workers=1).to_dict() == examined(path, workers=3).to_dict()
