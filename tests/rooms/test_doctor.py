@@ -282,6 +282,21 @@ def test_a_folder_is_every_file_in_it_and_a_bad_one_hides_no_other(tmp_path: Pat
     ]
 
 
+def test_truth_values_of_a_table_are_examined_as_zeros_and_ones(tmp_path: Path) -> None:
+    lines = [f"{a},true,{b}" for a, b in np.array(["true", "false"])[RANDOM.integers(0, 2, (80, 2))]]
+    (tmp_path / "b.csv").write_text("\n".join(["adult,alive,y", *lines]))
+    found = examined(tmp_path / "b.csv")
+    assert [found.guess.spec[name].role for name in ("adult", "alive", "y")] == ["input", "input", "target"]
+    assert "alive" in [each.field for each in found.diagnostics]
+
+
+def test_a_file_with_nothing_to_examine_does_not_hide_that_another_is_harmful(tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", x=normal(60, 3) * 1e6, y=normal(60))
+    (tmp_path / "words.csv").write_text("name\nada\nbob\n")
+    assert run(["doctor", str(tmp_path / "words.csv")]) == 4
+    assert run(["doctor", str(tmp_path)]) == 1
+
+
 def test_ingest_takes_a_table_for_what_doctor_does_and_is_told_only_where_it_mends(tmp_path: Path) -> None:
     lines = [f"{a!r},{b!r},{a + b!r}" for a, b in (normal(300, 2) * 1e3).tolist()]
     path = tmp_path / "t.csv"
