@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from prep.symptoms import Guess
-from prep.symptoms.words import look, normalise, regenerate
+from prep.symptoms.words import argument, look, normalise, regenerate
 
 # Which command: the line from raw data again, a new build from the recipe or source, or a look at the values.
 _NORMALISE, _BUILD, _LOOK = "normalise", "build", "look"
@@ -181,7 +181,10 @@ def consequence(check: str, guess: Guess, field: str = "") -> tuple[str, str]:
     """
     told = _MEANING.get(check)
     if told is None:
-        return "what the schema demands of the data does not hold", f"prep validate {shlex.quote(guess.source)} -v"
+        return (
+            "what the schema demands of the data does not hold",
+            f"prep validate {shlex.quote(argument(guess.source))} -v",
+        )
     means, kind = told
     if kind == _NORMALISE:
         return means, normalise(guess)

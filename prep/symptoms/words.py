@@ -39,26 +39,31 @@ def places(guess: Guess, samples: Sequence[int], count: int | None = None) -> st
     return f"sample{'s' if len(first) != 1 else ''} {', '.join(words)}{last}"
 
 
+def argument(path: str) -> str:
+    """A path as commands take it: what begins with a dash is no option (``./-x.npz``)."""
+    return f"./{path}" if path.startswith("-") else path
+
+
 def look(guess: Guess, field: str) -> str:
     """The command that shows the values of a field; ``""`` for a foreign file, of which nothing is drawn."""
-    return f"prep plot {shlex.quote(guess.source)} {shlex.quote(field)}" if guess.layout == "prep" else ""
+    return f"prep plot {shlex.quote(argument(guess.source))} {shlex.quote(field)}" if guess.layout == "prep" else ""
 
 
 def ingest(guess: Guess) -> str:
     """The command that takes a foreign file into the pipeline, with the roles that the user stated and the group."""
     if guess.unplain:
-        return f"prep doctor {shlex.quote(guess.source)} --write-schema"
+        return f"prep doctor {shlex.quote(argument(guess.source))} --write-schema"
     stated = [name for name, why in guess.why.items() if why == "stated by you" and name in guess.spec]
     options = "".join(f" --role {shlex.quote(f'{name}={guess.spec[name].role}')}" for name in stated)
     options += f" --group {shlex.quote(guess.group)}" if guess.group and not guess.divided else ""
-    return f"prep ingest {shlex.quote(guess.source)} -o {_raw(guess)}{options}"
+    return f"prep ingest {shlex.quote(argument(guess.source))} -o {_raw(guess)}{options}"
 
 
 def normalise(guess: Guess) -> str:
     """The commands that normalise with train's statistics, masks and groups."""
     name, raw = guess.spec.name or "data", _raw(guess)
     if guess.layout == "prep" and all(field.transform_state == "raw" for field in guess.spec.fields):
-        raw = shlex.quote(guess.source)
+        raw = shlex.quote(argument(guess.source))
     line = (
         f"prep stats {raw} -o data/stats/{shlex.quote(name)}.json && prep normalize {raw} "
         f"--stats data/stats/{shlex.quote(name)}.json -o data/normalized/{shlex.quote(name)}.h5"

@@ -19,6 +19,7 @@ from prep.importers import IngestOptions, Opened
 from prep.importers.sources import existing
 from prep.schema import draft_schema, load_schema
 from prep.symptoms.repeats import expected_whole_rows, whole_row_folds
+from prep.symptoms.words import argument
 from prep.verbs.ingest import open_source
 from prep.verbs.rawdata import SPLIT_FIELD
 from prep.verbs.schemas import in_project
@@ -76,11 +77,11 @@ def write_schema(
             )
     if beside is not None:
         write_atomically(beside, mapping.encode())
-        options = ["--mapping", str(beside), *options]
+        options = ["--mapping", argument(str(beside)), *options]
     write_atomically(schema, text.encode())
-    raw, stats = (str(place) if taken.ours else f"data/raw/{name}.h5"), f"data/stats/{name}.json"
-    stated = ["--schema", str(schema)] if output else []
-    commands = [] if taken.ours else [["prep", "ingest", str(place), *options, "-o", raw, *stated]]
+    raw, stats = (argument(str(place)) if taken.ours else f"data/raw/{name}.h5"), f"data/stats/{name}.json"
+    stated = ["--schema", argument(str(schema))] if output else []
+    commands = [] if taken.ours else [["prep", "ingest", argument(str(place)), *options, "-o", raw, *stated]]
     commands += [["prep", "stats", raw, "-o", stats, *stated]]
     commands += [["prep", "normalize", raw, "--stats", stats, "-o", f"data/normalized/{name}.h5", *stated]]
     return Drafted(schema, beside, tuple(shlex.join(each) for each in commands))

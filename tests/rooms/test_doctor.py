@@ -360,6 +360,18 @@ def test_rows_that_chance_makes_equal_are_warned_of_by_the_draft_and_are_no_find
     assert (told.severity, told.command) == ("note", "")
 
 
+def test_commands_take_a_path_that_begins_with_a_dash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("-x.npz", x=normal(60, 3) * 1e6, y=normal(60))
+    (found,) = prep.doctor("-x.npz")
+    assert found.found is not None
+    assert found.found.diagnostics[0].command.startswith("prep ingest ./-x.npz -o data/raw/x.h5 && ")
+    assert run(["doctor", "--write-schema", "--", "-x.npz"]) == 0
+    assert "  prep ingest ./-x.npz " in capsys.readouterr().out
+
+
 def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
     x, test = normal(40, 3).astype(np.float32), normal(20, 3)
     np.savez(tmp_path / "a.npz", x_train=x, x_test=test, y_train=normal(40), y_test=normal(20))
