@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,8 @@ class _Measured:
 class Matrices:
     """Square matrices taken for covariances: nearly all have a real, non-negative diagonal, and at least half are
     Hermitian to 64 roundings, or they are complex, or the name says so (cov, corr, gram, scm, psd). Auxiliary fields
-    are looked at too, where they are complex or named so, but for their traces.
+    are looked at too, where they are complex or named so, but for their traces. Real matrices that no name calls so
+    may be symmetric for any reason: of them, negative eigenvalues and traces are notes.
 
     A negative eigenvalue is one below −64ε·Σ|λ|, which rounding the entries to their type cannot make. Eigenvalues are
     those of every k-th sample, so that the work is bounded; evidence says how many.
@@ -53,14 +54,28 @@ class Matrices:
             found = _Measured(*(measured[fold.key] for fold in _folds(guess, field)))
             if not _is_covariance(field, found):
                 continue
-            if 2 * found.hermitian.failing > 0:
+            if found.hermitian.failing:
                 yield _not_hermitian(guess, field, found)
-            else:
-                yield from _definiteness(guess, field, found)
-            if not found.hermitian.failing and not found.spectra.negative and found.spectra.rows:
-                yield _sound(field, found)
-            if field.role != "aux":
-                yield from _trace(guess, field, found)
+            for each in _of_covariances(guess, field, found):
+                yield each if _called_covariance(field) or each.severity == "note" else _as_note(each)
+
+
+def _of_covariances(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnostic]:
+    if not found.hermitian.failing:
+        yield from _definiteness(guess, field, found)
+    if not found.hermitian.failing and not found.spectra.negative and found.spectra.rows:
+        yield _sound(field, found)
+    if field.role != "aux":
+        yield from _trace(guess, field, found)
+
+
+def _called_covariance(field: FieldSpec) -> bool:
+    return field.dtype.kind == "c" or any(hint in field.name.lower() for hint in _HINTS)
+
+
+def _as_note(each: Diagnostic) -> Diagnostic:
+    means = f"nothing, unless they are meant as covariances: {each.consequence}"
+    return replace(each, severity="note", consequence=means, command="")
 
 
 def _fields(guess: Guess) -> Iterator[FieldSpec]:

@@ -361,6 +361,31 @@ def test_a_field_named_covariance_is_examined_though_one_triangle_is_stored_and_
     assert codes(values - np.eye(4)) == ["not-positive-semidefinite"]
 
 
+def test_symmetric_matrices_that_nothing_calls_covariances_are_noted_at_most() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((200, 6, 3))
+    near = 1 / (np.linalg.norm(points[:, :, None] - points[:, None], axis=-1) + 0.3 * np.eye(6))
+    for name, told in (("x", []), ("gram", ["not-positive-semidefinite"])):
+        described = field(name, "f8", ("row", 6), ("column", 6))
+        found = diagnose(guess_of({name: near}, described, divided=False), {name: near}, "matrices")
+        assert [each.code for each in found if each.severity == "harmful"] == told
+        assert {"not-positive-semidefinite", "trace-not-n"} == {each.code for each in found}
+
+
+def test_states_that_samples_return_to_are_no_copies_and_times_in_no_order_repeat_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((800, 5))
+    t = rng.integers(0, 500, 800)
+    for copied in (slice(None, None, 20), slice(0, 40)):
+        arrays = {"x": x.copy(), "t": t}
+        arrays["x"][copied] = x[3] if copied.step else x[40:80]
+        fields = field("x", "f8", ("column", 5)), field("t", "i8", role="id")
+        found = diagnose(guess_of(arrays, *fields, divided=False, time="t"), arrays, "repeated_rows", "time_steps")
+        severities = {each.code: each.severity for each in found}
+        expected = "note" if copied.step else "doubtful"
+        assert severities == {"duplicate-rows": expected, "samples-not-in-order": "note"}
+
+
 def halves(train: Array, test: Array) -> list[Diagnostic]:
     """What is said of rows that repeat, of a train and a test split."""
     rows = len(train) + len(test)
