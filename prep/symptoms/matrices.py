@@ -16,7 +16,7 @@ from prep.folds.scales import Scales, ScalesResult
 from prep.folds.spectra import Spectra, SpectraResult
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import fields_of, is_square
-from prep.symptoms.words import normalise, number, places, rebuild, square, times
+from prep.symptoms.words import counted, normalise, number, places, rebuild, square, times, verb
 
 _HINTS = ("cov", "corr", "gram", "scm", "psd")
 # Eigenvalue work of one pass, N³ a matrix: about a second of LAPACK.
@@ -123,7 +123,8 @@ def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnost
         code="not-hermitian",
         severity="harmful",
         field=field.name,
-        evidence=f"{found.hermitian.failing} of {found.hermitian.rows} matrices of {field.name} are not Hermitian "
+        evidence=f"{found.hermitian.failing} of {found.hermitian.rows} matrices of {field.name} "
+        f"{verb(found.hermitian.failing, 'are')} not Hermitian "
         f"(‖R − Rᴴ‖/‖R‖ up to {number(found.hermitian.worst)}): "
         f"{places(guess, found.hermitian.samples, found.hermitian.failing)}",
         consequence="they are no covariances: a model whose output is Hermitian by construction can never reach "
@@ -144,7 +145,8 @@ def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[
             code="not-positive-semidefinite",
             severity="harmful" if named or (found.diagonal.failing == 0 and field.dtype.kind == "c") else "doubtful",
             field=field.name,
-            evidence=f"{spectra.negative} matrices of {field.name} ({of}) have a negative eigenvalue, down to "
+            evidence=f"{counted(spectra.negative, 'matrix', 'matrices')} of {field.name} ({of}) "
+            f"{verb(spectra.negative, 'have')} a negative eigenvalue, down to "
             f"{number(spectra.worst)} of Σ|λ|: {places(guess, spectra.samples, spectra.negative)}",
             consequence="they are no covariances: a Cholesky factor or a log-determinant of them is NaN, and a model "
             "that outputs A Aᴴ cannot reach them",
@@ -207,7 +209,8 @@ def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnos
             code="trace-not-positive",
             severity="harmful",
             field=field.name,
-            evidence=f"{traces.bad} of {traces.rows + traces.bad} matrices of {field.name} have no positive trace "
+            evidence=f"{traces.bad} of {traces.rows + traces.bad} matrices of {field.name} "
+            f"{verb(traces.bad, 'have')} no positive trace "
             f"({', '.join(number(value) for value in traces.values[:3])}): {places(guess, traces.samples, traces.bad)}",
             consequence="divided by their trace they become NaN or infinite, and a relative loss with them",
             remedy="drop these samples: a zero matrix is what is left of a caught exception",

@@ -13,7 +13,7 @@ from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.folds.sampled import Sampled
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import CHANCE, fields_of
-from prep.symptoms.words import regenerate
+from prep.symptoms.words import counted, regenerate, verb
 
 MOST_CHANCE = 1e-3
 # A row with so many values that are not 0 (or all, where it has fewer) and one in full precision tells.
@@ -168,8 +168,8 @@ def leak(
         code=code,
         severity="harmful",
         field=name,
-        evidence=f"{count} samples of {name} or more are {what} in two splits; first: sample {second} "
-        f"({split(second)}) and sample {first} ({split(first)}){looked}",
+        evidence=f"at least {counted(count, 'sample')} of {name} {verb(count, 'are')} {what} in two splits; first: "
+        f"sample {second} ({split(second)}) and sample {first} ({split(first)}){looked}",
         consequence=consequence or _remembered(count * fold.every / max(held, 1)),
         remedy=remedy or "remove repeated samples before splitting; draw each split from seeds and groups of its own",
         command=regenerate(guess),

@@ -36,8 +36,8 @@ def verb(count: int, plural: str) -> str:
     return {"have": "has", "are": "is", "do": "does"}.get(plural, f"{plural}s") if count == 1 else plural
 
 
-def places(guess: Guess, samples: Sequence[int], count: int | None = None) -> str:
-    """Where: "samples 3, 7 (train), 9 (test) and 12 more"."""
+def places(guess: Guess, samples: Sequence[int], count: int | None = None, *, later: bool = False) -> str:
+    """Where: "samples 3, 7 (train), 9 (test) and 12 more"; "and later ones" where nobody counted them (``later``)."""
     first = list(samples[:5])
     words, last = [], ""
     for place, row in enumerate(first):
@@ -46,6 +46,7 @@ def places(guess: Guess, samples: Sequence[int], count: int | None = None) -> st
         words.append(f"{row} ({split})" if split and split != after else str(row))
     more = (len(samples) if count is None else count) - len(first)
     last = f" and {more} more" if more > 0 else ""
+    last = " and later ones" if later else last
     return f"sample{'s' if len(first) != 1 else ''} {', '.join(words)}{last}"
 
 

@@ -17,6 +17,7 @@ from prep.report.outcomes import precedence
 from prep.schema import load_schema
 from prep.symptoms import SEVERITIES, SYMPTOMS, Diagnostic, Guess, Severity
 from prep.symptoms.consequences import consequence
+from prep.symptoms.explained import explained
 from prep.verbs.judged import Judged
 from prep.verbs.published import unreplaced
 from prep.verbs.taken_for import Taken, foreign, is_ours, ours
@@ -91,7 +92,8 @@ def _examined(path: Path, taken: Taken, judged: Judged | None, workers: Workers,
     else:
         measured = judged.measure(folds, workers=workers, progress=progress)
         report = judged.report(measured)
-    found = sorted((each for name in applies for each in symptoms[name].diagnose(guess, measured.results)), key=_named)
+    told = [each for name in applies for each in symptoms[name].diagnose(guess, measured.results)]
+    found = sorted(explained(told), key=_named)
     if report is not None:
         failed = (each for each in report.results if not each.passed)
         found += [_failed(result, guess) for result in sorted(failed, key=lambda each: precedence(each.check))]

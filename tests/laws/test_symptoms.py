@@ -386,6 +386,22 @@ def test_states_that_samples_return_to_are_no_copies_and_times_in_no_order_repea
         assert severities == {"duplicate-rows": expected, "samples-not-in-order": "note"}
 
 
+def test_what_is_found_once_is_said_in_the_singular_and_what_was_not_counted_is_not_summed() -> None:
+    one = field("y", "f4")
+    y = np.ones(300, np.float32)
+    y[3] = np.inf
+    (found,) = diagnose(guess_of({"y": y}, one, divided=False), {"y": y}, "non_finite")
+    assert found.evidence == "y holds 1 infinity among 300 values: sample 3"
+    y[5:40] = np.nan
+    (found,) = diagnose(guess_of({"y": y}, one, divided=False), {"y": y}, "non_finite")
+    assert found.evidence == ("y holds 35 NaN and 1 infinity among 300 values: samples 3, 5, 6, 7, 8 and later ones")
+    pair = np.stack([np.eye(3)] * 40)
+    pair[7] = np.diag([1.0, 1.0, -0.5])
+    cov = field("cov", "f8", ("row", 3), ("column", 3))
+    found = diagnose(guess_of({"cov": pair}, cov, divided=False), {"cov": pair}, "matrices")[0]
+    assert found.evidence.startswith("1 matrix of cov (all looked at) has a negative eigenvalue")
+
+
 def halves(train: Array, test: Array) -> list[Diagnostic]:
     """What is said of rows that repeat, of a train and a test split."""
     rows = len(train) + len(test)

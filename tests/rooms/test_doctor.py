@@ -331,7 +331,7 @@ def test_a_dataset_with_fill_values_fails_the_schema_that_was_drafted_of_it(
 def test_a_table_of_several_inputs_passes_the_schema_that_was_drafted_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    x = normal(300, 3) * 50 + 300
+    x = np.random.default_rng(11).standard_normal((300, 3)) * 50 + 300
     rows = [";".join(f"{value:.4f}" for value in (*line, line[1] - line[2])) for line in x.tolist()]
     (tmp_path / "t.csv").write_text("flow;pressure;temperature;y\n" + "\n".join(rows).replace(".", ","))
     with working_in(tmp_path):
@@ -370,6 +370,15 @@ def test_commands_take_a_path_that_begins_with_a_dash(
     assert found.found.diagnostics[0].command.startswith("prep ingest ./-x.npz -o data/raw/x.h5 && ")
     assert run(["doctor", "--write-schema", "--", "-x.npz"]) == 0
     assert "  prep ingest ./-x.npz " in capsys.readouterr().out
+
+
+def test_a_fill_value_is_told_before_the_scale_that_it_makes_and_no_command_bakes_it_in(tmp_path: Path) -> None:
+    x = normal(300, 4)
+    x[::10, 2] = -999
+    np.savez(tmp_path / "a.npz", x=x, y=x[:, :1] + normal(300, 1))
+    found = examined(tmp_path / "a.npz").diagnostics
+    assert [each.code for each in found[:2]] == ["fill-value", "unnormalised-input"]
+    assert {each.command for each in found if each.field == "x"} == {""}
 
 
 def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
