@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prep.cli.arguments import Json, Scheduler, Workers
-from prep.errors import EXIT_OK, PrepError, Refusal, UsageError, Where, worst_exit_code
+from prep.errors import EXIT_OK, PrepError, Refusal, UsageError, Where
 
 if TYPE_CHECKING:
     from prep.engine import Workers as Executor
@@ -35,7 +35,8 @@ def doctor(
     """Say what in a file would hurt a training, and by how much: no schema, no configuration.
 
     Finds the layout, guesses what is input, target, mask, id and time, and looks once at every value. Exit code: 0
-    nothing harmful, 1 something is, 2 usage, 3 damaged bytes, 4 not finished.
+    nothing harmful, 1 something is, 2 usage, 3 damaged bytes, 4 not finished; of a folder the worst of its files:
+    damaged, harmful, not finished, usage.
 
     Examples: `prep doctor my.h5` · `prep doctor my.h5 --write-schema` ·
     `prep doctor table.csv --role price=target` · `prep doctor data/ --json -`
@@ -43,7 +44,7 @@ def doctor(
     from prep.cli.options import doctor_roles, executor
     from prep.cli.output import progress, report_error, say
     from prep.cli.outputs import Outputs, ended
-    from prep.report.examined import Examination, document
+    from prep.report.examined import Examination, document, exit_code
     from prep.report.examined_text import lines
     from prep.verbs.doctor import doctor as verb
 
@@ -75,7 +76,7 @@ def doctor(
             if each.found is not None:
                 for style, text in lines(each.found, verbose=verbose):
                     say(text, style)
-    return ended(worst_exit_code(each.exit_code for each in found), unwritten)
+    return ended(exit_code(found), unwritten)
 
 
 def _write_schema(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from prep.blocks import ROLES
 from prep.errors import UsageError, Where
+from prep.importers.mapping import ROLES
 
 if TYPE_CHECKING:
     from prep.certificate.policy import Level

@@ -18,8 +18,9 @@ _TICKS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 
 
 def kind_of(kind: Any, sample: Any = None, *, nulls: bool = False) -> Kind | str:
-    """(dtype, shape of a row) of an Arrow type; ``"text"``, or why it is left out. Whole numbers and truth values with
-    ``nulls`` become float64; times become float64 seconds; a list of one length (that of ``sample``) becomes a vector.
+    """(dtype, shape of a row) of an Arrow type; ``"text"``, or why it is left out. Truth values become zeros
+    and ones, they and whole numbers with ``nulls`` float64; times become float64 seconds;
+    a list of one length (that of ``sample``) becomes a vector.
     """
     import pyarrow as pa
 
@@ -39,10 +40,18 @@ def kind_of(kind: Any, sample: Any = None, *, nulls: bool = False) -> Kind | str
     if types.is_floating(kind):
         return np.dtype(kind.to_pandas_dtype()), ()
     if types.is_integer(kind) or types.is_boolean(kind):
-        return (np.dtype(np.float64) if nulls else np.dtype(kind.to_pandas_dtype())), ()
+        whole = np.dtype(np.uint8) if types.is_boolean(kind) else np.dtype(kind.to_pandas_dtype())
+        return (np.dtype(np.float64) if nulls else whole), ()
     if types.is_timestamp(kind) or types.is_duration(kind) or types.is_date(kind) or types.is_decimal(kind):
         return np.dtype(np.float64), ()
     return f"{kind}, not numbers"
+
+
+def is_dated(kind: Any) -> bool:
+    """Whether an Arrow type is one of dates or points in time."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
 def counted(distinct: int) -> str:

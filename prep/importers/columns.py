@@ -24,7 +24,8 @@ class Column:
 
     ``shape`` includes the rows. ``reader`` opens one pass: a context manager around ``read(start, stop) -> rows``,
     called with ascending, never overlapping ranges. ``chunk_rows`` are the rows the source stores together;
-    ``statistics`` are attributes of it that are called mean, std, min or max, as lists of numbers.
+    ``statistics`` are attributes of it that are called mean, std, min or max, as lists of numbers. ``dated`` says that
+    the source stores dates or times, whatever the name; the values are seconds.
     """
 
     path: str
@@ -35,6 +36,12 @@ class Column:
     units: str = ""
     long_name: str = ""
     statistics: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    dated: bool = False
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether one value a row is a point in time by its type or its units (CF: days since 1970-01-01)."""
+        return self.shape[1:] in ((), (1,)) and (self.dated or " since " in self.units)
 
 
 def _nothing_to_say(paths: Sequence[str]) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,28 @@ def parse_mapping(mapping: Mapping[str, Any], path: str = "") -> SourceMapping:
     return SourceMapping(parsed, group, _path(split, path, "split") if split else "")
 
 
-def checked_roles(roles: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+def fitting_roles(
+    roles: Mapping[str, str], shapes: Mapping[str, tuple[np.dtype[Any], tuple[int, ...]]]
+) -> dict[str, str]:
+    """`checked_roles`, with ``time`` for aux, of fields of a dtype and a shape (without the rows). `UsageError` for an
+    id that is not one integer a sample, and a time that is not one real number.
+    """
+    checked = checked_roles(roles, shapes, (*ROLES, "time"))
+    for name, role in checked.items():
+        kinds = {"id": "iu", "time": "iuf"}.get(role, "")
+        dtype, shape = shapes[name]
+        if kinds and (dtype.kind not in kinds or shape not in ((), (1,))):
+            raise UsageError(
+                f"{name!r} can be no {role}",
+                where=Where(field=name),
+                measured=f"{dtype.name} {' × '.join(map(str, shape)) or '1'} a sample",
+                allowed="one integer a sample" if role == "id" else "one real number a sample",
+                remedy="give it another role, or none",
+            )
+    return {name: "aux" if role == "time" else role for name, role in checked.items()}
+
+
+def checked_roles(roles: Mapping[str, str], names: Iterable[str], allowed: Sequence[str] = ROLES) -> dict[str, str]:
     """Roles that a user set, by field. `UsageError` for a field or a role that does not exist."""
     known = tuple(names)
     for name, role in roles.items():
@@ -116,13 +137,13 @@ def checked_roles(roles: Mapping[str, str], names: Iterable[str]) -> dict[str, s
                 allowed=", ".join(known),
                 remedy=_closest(name, known),
             )
-        if role not in ROLES:
+        if role not in allowed:
             raise UsageError(
                 f"unknown role {role!r}",
                 where=Where(field=name),
                 measured=role,
-                allowed=", ".join(ROLES),
-                remedy=_closest(role, ROLES),
+                allowed=", ".join(allowed),
+                remedy=_closest(role, allowed),
             )
     return dict(roles)
 
@@ -228,7 +249,7 @@ def _known_name(name: str, names: tuple[str, ...], path: str, key: str) -> None:
         )
 
 
-def _closest(name: str, known: tuple[str, ...]) -> str:
+def _closest(name: str, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else "use one of the listed names"
 

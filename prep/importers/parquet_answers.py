@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from prep.errors import DataError, IntegrityError, Where
-from prep.importers.arrow import EXACT, MOST_DISTINCT, counted, kind_of, values_of
+from prep.importers.arrow import EXACT, MOST_DISTINCT, counted, is_dated, kind_of, values_of
 from prep.isolation.child import Held
 from prep.isolation.positioned import PositionedFile
 
@@ -54,7 +54,9 @@ def columns(held: Held, path: str, arguments: Any) -> tuple[dict[str, Any], list
         elif gap is not None:
             gaps[field.name] = f"row {gap}"
         dtype, shape = ("text", ()) if isinstance(kind, str) else (kind[0].str, kind[1])
-        found.append({"path": field.name, "dtype": dtype, "shape": [rows, *shape]})
+        found.append(
+            {"path": field.name, "dtype": dtype, "shape": [rows, *shape], "dated": is_dated(field.type)},
+        )
     return {"rows": rows, "columns": found, "left_out": left_out, "gaps": gaps, "texts": texts}, []
 
 

@@ -9,11 +9,13 @@ import numpy as np
 
 from prep.blocks import Array
 from prep.importers.columns import Column
-from prep.importers.mapping import FieldMapping, checked_roles, field_name
+from prep.importers.mapping import FieldMapping, field_name, fitting_roles
 from prep.importers.names import is_group, is_time, role_of
 
 # So many bytes of a column's first rows decide where its name does not.
 _PEEKED = 1 << 16
+# Of dates drawn at random half the steps go back.
+_MOST_BACK = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class _Seen:
     column: Column
     binary: bool
     counts_up: bool
+    in_order: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -46,16 +49,27 @@ class _Seen:
     def single(self) -> bool:
         return self.shape in ((), (1,))
 
+    @property
+    def clock(self) -> bool:
+        """Whether it may tell the time of the rows: times by name, or dates that mostly go on from row to row."""
+        return self.single and (is_time(self.column.path) or (self.column.tells_time and self.in_order))
+
+    def clock_order(self) -> tuple[bool, bool, bool]:
+        """Which clock counts of several: dates in no order (of birth, say) last; a time says more than the number of
+        its step.
+        """
+        unordered = self.column.tells_time and not self.in_order
+        return unordered, not is_time(self.column.path), self.column.dtype.kind != "f"
+
 
 def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> Assigned:
     """Roles of ``columns``; ``group`` is the path of the one that counts episodes, ``""`` for none.
 
     ``given`` are roles that the user states, by field; ``time`` is one of them here. `UsageError` for a field or a role
-    that there is not.
+    that there is not, and for an id or a time that cannot be one.
     """
     seen = list(_seen(columns))
-    names = [each.name for each in seen]
-    stated = checked_roles({name: "aux" if role == "time" else role for name, role in given.items()}, names)
+    stated = fitting_roles(given, {each.name: (each.column.dtype, each.shape) for each in seen})
     roles, why = {}, {}
     odd: dict[str, str] = {}
     for each in seen:
@@ -63,6 +77,8 @@ def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> A
         if role == "mask" and not each.binary:
             role, reason = "", ""
             odd[each.name] = "named as a mask, but it holds other than 0 and 1"
+        if each.column.tells_time and role != "id":
+            role, reason = "aux", "stored as dates or times"
         if not role and each.counts_up:
             role, reason = "id", "integers that count up by one"
         if each.column.path == group:
@@ -73,8 +89,7 @@ def assign(columns: Sequence[Column], group: str, given: Mapping[str, str]) -> A
     masked = _masks(seen, roles, why)
     _rest(seen, roles, why)
     why |= {name: reason for name, reason in odd.items() if roles[name] == "aux" and name not in stated}
-    times = [each for each in seen if each.single and each.name not in stated and is_time(each.column.path)]
-    times.sort(key=lambda each: each.column.dtype.kind != "f")  # a time says more than the number of its step
+    times = sorted((each for each in seen if each.name not in stated and each.clock), key=_Seen.clock_order)
     time = next((name for name, role in given.items() if role == "time"), "") or next((each.name for each in times), "")
     ids = [each for each in seen if roles[each.name] == "id" and each.single and each.column.dtype.kind in "iu"]
     grouping = next((each.name for each in ids if each.column.path == group), "") or next(
@@ -103,7 +118,9 @@ def _seen(columns: Iterable[Column]) -> Iterable[_Seen]:
             single and rows.dtype.kind in "iu" and len(flat) > 2 and (np.diff(flat.astype(np.int64)) == 1).all()
         )
         binary = bool(((flat == 0) | (flat == 1)).all())
-        yield _Seen(name, column, binary, counts_up)
+        with np.errstate(invalid="ignore"):
+            back = np.diff(flat.astype(np.float64)) < 0 if single and column.tells_time else np.zeros(0, bool)
+        yield _Seen(name, column, binary, counts_up, not back.any() or bool(back.mean() <= _MOST_BACK))
 
 
 def _first(column: Column) -> Array:

@@ -94,7 +94,8 @@ def _place_masks(specs: list[FieldSpec], stated: set[str], warnings: list[str]) 
     for given in [spec for spec in specs if spec.role == "mask"]:
         owners = [spec for spec in by_name.values() if spec.mask == given.name]
         stem = given.name.removesuffix("_mask")
-        guess = by_name.get(stem) or by_name.get(f"{stem}s")
+        named = (by_name.get(stem), by_name.get(f"{stem}s"))
+        guess = next((each for each in named if each is not None and each.name != given.name), None)
         owner = owners[0] if owners else guess
         fits = _fitting_dims(given, owner) if owner and owner.role != "mask" and given.name not in stated else set()
         mask = replace(given, dims=("sample", *fits.pop())) if len(fits) == 1 else given

@@ -20,7 +20,7 @@ from prep.errors import UsageError, Where
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
 from prep.importers.arranged import as_one
-from prep.importers.arrow import counted, named
+from prep.importers.arrow import counted, is_dated, named
 from prep.importers.columns import Column, Source
 from prep.importers.foreign import TEXT, ForeignParquet
 from prep.importers.sources import Inputs, existing, identify, storage_errors
@@ -77,7 +77,9 @@ class Parquet:
                 text = each["dtype"].value == TEXT
                 dtype = np.dtype(str) if text else each["dtype"].dtype()
                 place, shape = each["path"].text(), each["shape"].counts()
-                columns.append(Column(place, dtype, shape, partial(_parquet_pass, foreign, place, dtype, shape)))
+                dated = each["dated"].truth()
+                read = partial(_parquet_pass, foreign, place, dtype, shape)
+                columns.append(Column(place, dtype, shape, read, dated=dated))
             left_out, gaps, texts = (
                 {name: each.text() for name, each in answer[part].items()} for part in ("left_out", "gaps", "texts")
             )
@@ -106,7 +108,13 @@ class Csv:
         with storage_errors(path):
             lines = CsvLines.of(path)
         columns = tuple(
-            Column(name, dtype, (lines.rows, *shape), partial(_csv_pass, lines, name, dtype))
+            Column(
+                name,
+                dtype,
+                (lines.rows, *shape),
+                partial(_csv_pass, lines, name, dtype),
+                dated=is_dated(lines.types[name][0]),
+            )
             for name, (dtype, shape) in lines.kinds.items()
         )
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from prep.blocks import FieldSpec
-from prep.errors import EXIT_DATA, EXIT_INTEGRITY, EXIT_OK, PrepError, worst_exit_code
+from prep.errors import EXIT_DATA, EXIT_INTEGRITY, EXIT_OK, EXIT_UNFINISHED, EXIT_USAGE, PrepError
 from prep.symptoms import SEVERITIES, Diagnostic, Guess
 
 DOCTOR_VERSION = 1
+_WORST = (EXIT_INTEGRITY, EXIT_DATA, EXIT_UNFINISHED, EXIT_USAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,12 @@ class Examination:
         return self.error.exit_code if self.error is not None else EXIT_OK
 
 
+def exit_code(found: Iterable[Examination]) -> int:
+    """Of several paths the worst: damaged, harmful, not examined, usage. What applies to no symptom hides nothing."""
+    codes = {each.exit_code for each in found}
+    return next((code for code in _WORST if code in codes), EXIT_OK)
+
+
 def document(found: Sequence[Examination]) -> dict[str, Any]:
     """The JSON form of `prep doctor` (``examined.schema.json`` beside this module): what was found, or an error, by
     path.
@@ -104,7 +111,7 @@ def document(found: Sequence[Examination]) -> dict[str, Any]:
         files.append(entry)
     return {
         "doctor_version": DOCTOR_VERSION,
-        "exit_code": worst_exit_code(each.exit_code for each in found),
+        "exit_code": exit_code(found),
         "files": files,
     }
 

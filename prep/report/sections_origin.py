@@ -12,6 +12,7 @@ from prep.report.drawings import graph
 from prep.report.parts import Command, Facts, Figure, Section, Table, Text
 from prep.report.said import short
 from prep.report.sheet import Sheet
+from prep.symptoms.words import argument
 
 MOST_FIELDS, MOST_FACTS, MOST_STEPS = 60, 40, 6
 
@@ -96,7 +97,7 @@ _CODE = frozenset({*_ROOTS, "plan of transforms", "schema", "checks of prep", "c
 
 def certificate(sheet: Sheet) -> Section:
     """Whether the gate lets the data in here, by whom they are trusted, and the command that verifies it."""
-    place = shlex.quote(str(sheet.path))
+    place = shlex.quote(argument(str(sheet.path)))
     trust = sheet.certification
     if not trust.digest:
         parts: list[Any] = [Text(f"Not certified here: {short(trust.why_not)}.", "warn")]

@@ -16,6 +16,7 @@ from prep.folds.moments import MomentsResult
 from prep.folds.sentinels import SentinelsResult, fewest_fills
 from prep.schema.bounds import Bounds, bounds_of
 from prep.symptoms.codes import code_sequence, named_codes
+from prep.symptoms.repeats import MOST_CHANCE
 from prep.transforms.standardize import Standardize
 
 PANDERA_VERSION = "0.35.0"
@@ -47,12 +48,14 @@ def draft_schema(
     measured: Mapping[str, MomentsResult],
     fills: Mapping[str, SentinelsResult],
     *,
+    by_chance: float,
     group: str = "",
     by: str = "prep ingest",
 ) -> str:
     """YAML text of a schema for the raw dataset ``spec``, which its normalised form passes unless something is wrong.
 
     ``measured`` holds the train moments of its fields, ``fills`` the sentinels of those of real numbers;
+    ``by_chance`` is how many pairs of rows chance makes equal (`prep.symptoms.repeats.expected_whole_rows`),
     ``group`` names the id field that splits keep together, ``by`` the command that drafts.
     Real inputs and targets are standardised (a constant feature keeps unit scale), complex ones get unit RMS, truth
     values, whole numbers that their name calls codes (labels, tokens) and everything else pass as they are. Bounds are
@@ -74,7 +77,7 @@ def draft_schema(
         "data_vars:",
         *(f"  {_text(each.field.name)}: {_flow(_variable(each.field))}" for each in described),
         "checks:",
-        *(f"- {line}" for line in _checks(spec, described, group)),
+        *(line if line.startswith("#") else f"- {line}" for line in _checks(spec, described, group, by_chance)),
         "prep:",
         f"  dataset: {_text(spec.name)}",
         *(f"  learnability: {_flow(floors)}" for floors in [_floors(spec)] if floors),
@@ -117,11 +120,11 @@ def _variable(field: FieldSpec) -> dict[str, Any]:
     return {"dtype": field.dtype.name, "dims": list(field.dims)}
 
 
-def _checks(spec: DatasetSpec, described: list[_Described], group: str) -> Iterator[str]:
+def _checks(spec: DatasetSpec, described: list[_Described], group: str, by_chance: float) -> Iterator[str]:
     yield _check("split_flags", var="split")
     if group:
         yield _check("groups_disjoint", var=group, with_fields=[])
-    yield from _unique(spec, described)
+    yield from _unique(spec, described, by_chance)
     yield from _learnability(spec)
     for each in described:
         field = each.field
@@ -203,13 +206,18 @@ def _learnability(spec: DatasetSpec) -> Iterator[str]:
                 )
 
 
-def _unique(spec: DatasetSpec, described: list[_Described]) -> Iterator[str]:
-    """No whole row of inputs and targets in two splits: an error only for numbers that vary continuously."""
+def _unique(spec: DatasetSpec, described: list[_Described], by_chance: float) -> Iterator[str]:
+    """No whole row of inputs and targets in two splits: an error only for numbers that vary continuously, and so finely
+    that chance makes no two rows equal.
+    """
     fields = [each.field for each in described if each.field.role in ("input", "target") and not each.companion_of]
     if fields:
         first, *others = (field.name for field in fields)
         continuous = any(spec[field.name].dtype.kind in "fc" for field in fields)
-        yield _check("unique_rows", var=first, with_fields=others, warning=not continuous)
+        rare = continuous and by_chance < MOST_CHANCE
+        if not rare:
+            yield "# Values are so coarse that rows may be equal by chance: those in two splits are only warned of."
+        yield _check("unique_rows", var=first, with_fields=others, warning=not rare)
 
 
 def _field(each: _Described) -> Iterator[str]:

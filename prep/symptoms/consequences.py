@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 from prep.symptoms import Guess
-from prep.symptoms.words import look, normalise
+from prep.symptoms.words import argument, look, normalise, regenerate
 
 # Which command: the line from raw data again, a new build from the recipe or source, or a look at the values.
 _NORMALISE, _BUILD, _LOOK = "normalise", "build", "look"
@@ -174,25 +174,20 @@ KNOWN = frozenset(_MEANING)
 
 
 def consequence(check: str, guess: Guess, field: str = "") -> tuple[str, str]:
-    """What it means that ``check`` fails on ``field``, and the command that mends it or shows more.
+    """What it means that ``check`` fails on ``field``, and the command that mends it or shows more; ``""`` where only
+    other raw data would.
 
     Checks of others, which are not known here, are said to have failed, with the command that tells all.
     """
     told = _MEANING.get(check)
     if told is None:
-        return "what the schema demands of the data does not hold", f"prep validate {shlex.quote(guess.source)} -v"
+        return (
+            "what the schema demands of the data does not hold",
+            f"prep validate {shlex.quote(argument(guess.source))} -v",
+        )
     means, kind = told
     if kind == _NORMALISE:
         return means, normalise(guess)
     if kind == _LOOK and field in guess.spec:
         return means, look(guess, field)
-    return means, _build(guess)
-
-
-def _build(guess: Guess) -> str:
-    """Raw data again: from the recipe that made them, else from their source."""
-    name = guess.spec.name
-    if guess.spec.attributes.get("source", "") == f"prep recipe {name}":
-        raw = f"data/raw/{shlex.quote(name)}.h5"
-        return f"prep generate {shlex.quote(name)} -o {raw} && {normalise(guess)}"
-    return normalise(guess)
+    return means, regenerate(guess)

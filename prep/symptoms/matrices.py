@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from prep.folds.spectra import Spectra, SpectraResult
 from prep.importers.names import words
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import fields_of, is_square
-from prep.symptoms.words import normalise, number, places, rebuild, square, times
+from prep.symptoms.words import counted, normalise, number, places, rebuild, square, times, verb
 
 _HINTS = ("cov", "corr", "gram", "scm", "psd")
 _NAMES = frozenset({"cov", "covs", "covariance", "covariances", "gram", "scm"})
@@ -40,7 +40,8 @@ class Matrices:
     """Square matrices taken for covariances: nearly all have a real, non-negative diagonal, and at least half are
     Hermitian to 64 roundings, or they are complex, or the name says so (cov, corr, gram, scm, psd). A name that ends in
     cov, covariance, gram or scm is enough whatever they hold, but for ``cross``. Auxiliary fields are looked at too,
-    where they are complex or named so, but for their traces.
+    where they are complex or named so, but for their traces. Real matrices that no name calls so may be symmetric for
+    any reason: of them, negative eigenvalues and traces are notes.
 
     A negative eigenvalue is one below −64ε·Σ|λ|, which rounding the entries to their type cannot make. Eigenvalues are
     those of every k-th sample, so that the work is bounded; evidence says how many.
@@ -56,14 +57,28 @@ class Matrices:
             found = _Measured(*(measured[fold.key] for fold in _folds(guess, field)))
             if not _is_covariance(field, found):
                 continue
-            if 2 * found.hermitian.failing > 0:
+            if found.hermitian.failing:
                 yield _not_hermitian(guess, field, found)
-            else:
-                yield from _definiteness(guess, field, found)
-            if not found.hermitian.failing and not found.spectra.negative and found.spectra.rows:
-                yield _sound(field, found)
-            if field.role != "aux" and _has_traces(found):
-                yield from _trace(guess, field, found)
+            for each in _of_covariances(guess, field, found):
+                yield each if _called_covariance(field) or each.severity == "note" else _as_note(each)
+
+
+def _of_covariances(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnostic]:
+    if not found.hermitian.failing:
+        yield from _definiteness(guess, field, found)
+    if not found.hermitian.failing and not found.spectra.negative and found.spectra.rows:
+        yield _sound(field, found)
+    if field.role != "aux" and _has_traces(found):
+        yield from _trace(guess, field, found)
+
+
+def _called_covariance(field: FieldSpec) -> bool:
+    return field.dtype.kind == "c" or any(hint in field.name.lower() for hint in _HINTS)
+
+
+def _as_note(each: Diagnostic) -> Diagnostic:
+    means = f"nothing, unless they are meant as covariances: {each.consequence}"
+    return replace(each, severity="note", consequence=means, command="")
 
 
 def _fields(guess: Guess) -> Iterator[FieldSpec]:
@@ -125,7 +140,8 @@ def _not_hermitian(guess: Guess, field: FieldSpec, found: _Measured) -> Diagnost
         code="not-hermitian",
         severity="harmful",
         field=field.name,
-        evidence=f"{found.hermitian.failing} of {found.hermitian.rows} matrices of {field.name} are not Hermitian "
+        evidence=f"{found.hermitian.failing} of {found.hermitian.rows} matrices of {field.name} "
+        f"{verb(found.hermitian.failing, 'are')} not Hermitian "
         f"(‖R − Rᴴ‖/‖R‖ up to {number(found.hermitian.worst)}): "
         f"{places(guess, found.hermitian.samples, found.hermitian.failing)}",
         consequence="they are no covariances: a model whose output is Hermitian by construction can never reach "
@@ -146,7 +162,8 @@ def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[
             code="not-positive-semidefinite",
             severity="harmful" if named or (found.diagonal.failing == 0 and field.dtype.kind == "c") else "doubtful",
             field=field.name,
-            evidence=f"{spectra.negative} matrices of {field.name} ({of}) have a negative eigenvalue, down to "
+            evidence=f"{counted(spectra.negative, 'matrix', 'matrices')} of {field.name} ({of}) "
+            f"{verb(spectra.negative, 'have')} a negative eigenvalue, down to "
             f"{number(spectra.worst)} of Σ|λ|: {places(guess, spectra.samples, spectra.negative)}",
             consequence="they are no covariances: a Cholesky factor or a log-determinant of them is NaN, and a model "
             "that outputs A Aᴴ cannot reach them",
@@ -209,7 +226,8 @@ def _trace(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[Diagnos
             code="trace-not-positive",
             severity="harmful",
             field=field.name,
-            evidence=f"{traces.bad} of {traces.rows + traces.bad} matrices of {field.name} have no positive trace "
+            evidence=f"{traces.bad} of {traces.rows + traces.bad} matrices of {field.name} "
+            f"{verb(traces.bad, 'have')} no positive trace "
             f"({', '.join(number(value) for value in traces.values[:3])}): {places(guess, traces.samples, traces.bad)}",
             consequence="divided by their trace they become NaN or infinite, and a relative loss with them",
             remedy="drop these samples: a zero matrix is what is left of a caught exception",

@@ -10,12 +10,12 @@ import numpy as np
 from prep.blocks import FieldSpec
 from prep.folds import Fold
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.columns import columns, columns_fold, fields_of, listed
-from prep.symptoms.words import places, rebuild
+from prep.symptoms.columns import columns, columns_fold, listed
+from prep.symptoms.words import counted, places, rebuild
 
 
 class NonFinite:
-    """Counts NaN and infinity in inputs, targets and auxiliary fields, column by column, in every split."""
+    """Counts NaN and infinity in all fields but masks, column by column, in every split."""
 
     name = "non_finite"
 
@@ -31,17 +31,19 @@ class NonFinite:
             if not bad.any():
                 continue
             samples = tuple(sorted(row for each in found for row in each.moments.nonfinite_samples))[:10]
-            counts = [f"{int(each.sum())} {word}" for each, word in ((nan, "NaN"), (inf, "infinities")) if each.any()]
+            counts = [f"{int(nan.sum())} NaN"] if nan.any() else []
+            counts += [counted(int(inf.sum()), "infinity", "infinities")] if inf.any() else []
             total = int((nan + inf).sum())
-            more = " or later" if len(samples) == 10 else ""
+            values = total + sum(int(each.count.sum()) for each in found)
+            where = f" in {listed(found[0].names, bad)}" if len(bad) > 1 else ""
             yield Diagnostic(
                 code="non-finite",
-                severity="doubtful" if field.role == "aux" else "harmful",
+                severity="harmful" if field.role in ("input", "target") else "doubtful",
                 field=field.name,
-                evidence=f"{field.name} holds {' and '.join(counts)} in {listed(found[0].names, bad)}: "
-                f"{places(guess, samples, len(samples))}{more}",
+                evidence=f"{field.name} holds {' and '.join(counts)} among {values:,} values{where}: "
+                f"{places(guess, samples, later=len(samples) == 10)}",
                 consequence="one of them makes the loss NaN, and the next step every weight: the training ends there"
-                if field.role != "aux"
+                if field.role in ("input", "target")
                 else "whatever is computed from it is NaN as well",
                 remedy="find out where they come from; drop the samples, or mark the entries in a mask",
                 command=rebuild(guess),
@@ -52,4 +54,6 @@ class NonFinite:
 
 
 def _floats(guess: Guess) -> Iterator[FieldSpec]:
-    return fields_of(guess, "input target aux", "fc")
+    for field in guess.spec.fields:
+        if field.role != "mask" and field.dtype.kind in "fc" and field.row_values:
+            yield field

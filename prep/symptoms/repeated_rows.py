@@ -21,7 +21,10 @@ from prep.symptoms.repeats import (
     sample_fold,
     width,
 )
-from prep.symptoms.words import number, rebuild
+from prep.symptoms.words import counted, number, regenerate, verb
+
+# So few contents that many samples have are states to which a system returns: a reset, a rest.
+_STATES, _VISITS = 3, 3
 
 
 class RepeatedRows:
@@ -74,18 +77,22 @@ def filled_rows(arrays: Mapping[str, Array]) -> list[Part]:
 
 
 def _within(guess: Guess, field: FieldSpec, found: DuplicatesResult) -> Diagnostic:
+    states = found.repeated <= _STATES and found.within_count > _VISITS * found.repeated
     share = found.within_count * every(guess) / max(guess.spec.rows, 1)
     looked = f" (one content of {every(guess)} looked at)" if every(guess) > 1 else ""
+    returned = f": {counted(found.repeated, 'state')} that samples return to" if states else ""
     return Diagnostic(
         code="duplicate-rows",
-        severity="doubtful" if share >= 0.01 else "note",
+        severity="doubtful" if share >= 0.01 and not states else "note",
         field=field.name,
-        evidence=f"{found.within_count} samples of {field.name} equal an earlier one of their split, in full "
-        f"precision{looked}",
+        evidence=f"{counted(found.within_count, 'sample')} of {field.name} {verb(found.within_count, 'equal')} an "
+        f"earlier one of the same split, in full precision{looked}{returned}",
         consequence=f"{number(100 * share)} % of the samples count twice or more in the loss; where splits are cut at "
         "random from such data, copies end up on both sides",
-        remedy="remove the copies, or count them on purpose (weights)",
-        command=rebuild(guess),
+        remedy="none, where sequences begin or rest in that state; else remove the copies"
+        if states
+        else "remove the copies, or count them on purpose (weights)",
+        command=regenerate(guess),
         harm=1 + share,
         measured={"count": found.within_count},
     )

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from prep.blocks import Array, FieldSpec
+from prep.blocks import Array, DatasetSpec, FieldSpec
 from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.folds.sampled import Sampled
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import CHANCE, fields_of
-from prep.symptoms.words import rebuild
+from prep.symptoms.words import counted, regenerate, verb
 
 MOST_CHANCE = 1e-3
 # A row with so many values that are not 0 (or all, where it has fewer) and one in full precision tells.
@@ -75,9 +75,13 @@ def filled(flat: Array) -> Array:
 
 def sample_fold(guess: Guess, field: FieldSpec) -> Sampled:
     """The values that `expected_pairs` is reckoned from."""
+    return _sampled(guess.spec, field)
+
+
+def _sampled(spec: DatasetSpec, field: FieldSpec) -> Sampled:
     size = width(field)
     places = np.sort(np.random.default_rng(size).permutation(size)[:_PLACES])
-    return Sampled(field, tuple(places.tolist()), -(-guess.spec.rows // _SAMPLES) or 1)
+    return Sampled(field, tuple(places.tolist()), -(-spec.rows // _SAMPLES) or 1)
 
 
 def expected_pairs(guess: Guess, field: FieldSpec, measured: Mapping[str, Any], values: int) -> float:
@@ -85,11 +89,28 @@ def expected_pairs(guess: Guess, field: FieldSpec, measured: Mapping[str, Any], 
     that repeat least, pⱼ the share of equal pairs of value j among different rows that were sampled (one pair at
     least), as if values were independent.
     """
-    seen = np.unique(measured[sample_fold(guess, field).key], axis=0)
+    return _pairs(guess.spec.rows, measured[sample_fold(guess, field).key], values)
+
+
+def whole_row_folds(spec: DatasetSpec) -> dict[str, Sampled]:
+    """What `expected_whole_rows` is reckoned from, by field."""
+    return {each.name: _sampled(spec, each) for each in spec.fields if each.role in ("input", "target")}
+
+
+def expected_whole_rows(spec: DatasetSpec, measured: Mapping[str, Any]) -> float:
+    """Pairs of samples that are equal in all inputs and targets by chance, reckoned as `expected_pairs` are; infinite
+    without any. ``measured`` maps the keys of `whole_row_folds` to their measurements.
+    """
+    seen = [measured[fold.key] for fold in whole_row_folds(spec).values()]
+    return _pairs(spec.rows, np.concatenate(seen, axis=1), sum(each.shape[1] for each in seen)) if seen else np.inf
+
+
+def _pairs(rows: int, samples: Array, values: int) -> float:
+    seen = np.unique(samples, axis=0)
     pairs = max(len(seen) * (len(seen) - 1) / 2, 1.0)
     equal = [(counts * (counts - 1) / 2).sum() for counts in _counts(seen)]
     rates = np.sort(np.maximum(equal, 1.0) / pairs)[: min(values, FEWEST_VALUES)]
-    return float(guess.spec.rows**2 / 2 * np.prod(np.minimum(rates, 1.0)))
+    return float(rows**2 / 2 * np.prod(np.minimum(rates, 1.0)))
 
 
 def _counts(seen: Array) -> Iterator[Array]:
@@ -149,11 +170,11 @@ def leak(
         code=code,
         severity="harmful",
         field=name,
-        evidence=f"{count} {f'samples of {name} or more are' if count > 1 else f'sample of {name} or more is'} {what} "
-        f"in two splits; first: sample {second} ({split(second)}) and sample {first} ({split(first)}){looked}",
+        evidence=f"at least {counted(count, 'sample')} of {name} {verb(count, 'are')} {what} in two splits; first: "
+        f"sample {second} ({split(second)}) and sample {first} ({split(first)}){looked}",
         consequence=consequence or _remembered(count * fold.every / max(held, 1)),
         remedy=remedy or "remove repeated samples before splitting; draw each split from seeds and groups of its own",
-        command=rebuild(guess),
+        command=regenerate(guess),
         samples=tuple(second for _, second in found.across),
         harm=1 + count * fold.every / max(held, 1),
         measured={"count": count},

@@ -10,7 +10,7 @@ from prep.folds import Fold
 from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.words import rebuild
+from prep.symptoms.words import counted, regenerate, verb
 
 
 class SharedSessions:
@@ -40,12 +40,13 @@ class SharedSessions:
                 code="shared-sessions",
                 severity="harmful" if field.name == guess.group else "doubtful",
                 field=field.name,
-                evidence=f"{found.shared_count} ids of {field.name} are in two splits, others in one; first: that of "
+                evidence=f"{counted(found.shared_count, 'id')} of {field.name} "
+                f"{verb(found.shared_count, 'are')} in two splits, others in one; first: that of "
                 f"sample {first[0]} ({split(first[0])}) is also that of sample {first[1]} ({split(first[1])})",
                 consequence=f"up to {found.shared_count / max(held, 1):.0%} of the {field.name}s that are held out "
                 "were partly trained on: neighbours in time are nearly the same sample, and the score is too good",
                 remedy=f"divide by {field.name}, not by sample or window",
-                command=rebuild(guess),
+                command=regenerate(guess),
                 samples=tuple(second for _, second in found.shared),
                 measured={"shared": found.shared_count, "distinct": dict(found.distinct)},
             )

@@ -27,9 +27,9 @@ class TimeSteps:
     sequences apart (the guessed group, none, another integer), of which the one with the fewest steps back counts.
 
     Along the steps of a sample time must go on. Between samples, steps back to one and the same time are sequences put
-    one after the other, and samples of which a quarter or more go back are in no order: notes, for a model that sees
-    one sample at a time. A step is missing where most last the same (nine tenths within 5 %) and it lasts half as long
-    again.
+    one after the other, and samples of which a quarter or more go back are in no order, where equal times mean nothing:
+    notes, for a model that sees one sample at a time. A step is missing where most last the same (nine tenths within
+    5 %) and it lasts half as long again.
     """
 
     name = "time_steps"
@@ -134,6 +134,8 @@ def _turn(step: float) -> str:
 
 def _same(guess: Guess, field: FieldSpec, found: list[StepsResult], still: bool) -> Iterator[Diagnostic]:
     steps, same = sum(each.steps for each in found), sum(each.repeated for each in found)
+    if sum(each.backward for each in found) > _RANDOM * steps:
+        return
     # A clock that is coarser than the samples repeats by nature; one that never moves lost its digits.
     if not same or (same > 0.1 * steps and not (still and same >= FEWEST)):
         return

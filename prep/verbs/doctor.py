@@ -15,8 +15,9 @@ from prep.report import CheckResult
 from prep.report.examined import Examination, Examined
 from prep.report.outcomes import precedence
 from prep.schema import load_schema
-from prep.symptoms import SEVERITIES, SYMPTOMS, Diagnostic, Guess
+from prep.symptoms import SEVERITIES, SYMPTOMS, Diagnostic, Guess, Severity
 from prep.symptoms.consequences import consequence
+from prep.symptoms.explained import explained
 from prep.verbs.judged import Judged
 from prep.verbs.published import unreplaced
 from prep.verbs.taken_for import Taken, foreign, is_ours, ours
@@ -91,7 +92,8 @@ def _examined(path: Path, taken: Taken, judged: Judged | None, workers: Workers,
     else:
         measured = judged.measure(folds, workers=workers, progress=progress)
         report = judged.report(measured)
-    found = sorted((each for name in applies for each in symptoms[name].diagnose(guess, measured.results)), key=_named)
+    told = [each for name in applies for each in symptoms[name].diagnose(guess, measured.results)]
+    found = sorted(explained(told), key=_named)
     if report is not None:
         failed = (each for each in report.results if not each.passed)
         found += [_failed(result, guess) for result in sorted(failed, key=lambda each: precedence(each.check))]
@@ -115,9 +117,13 @@ def _failed(result: CheckResult, guess: Guess) -> Diagnostic:
     """A failed check of the dataset's own schema as a diagnostic; its code is ``check-`` and the check's name."""
     finding = result.finding
     means, command = consequence(result.check, guess)
+    severity: Severity = "harmful" if result.severity == "error" else "doubtful"
+    if result.check == "unique_rows" and severity == "doubtful":
+        # Where the schema expects equal rows by chance, `repeated_rows` says which are more than that.
+        severity, means = "note", "nothing where rows are equal by chance, as the schema expects of coarse values"
     return Diagnostic(
         code=f"check-{result.check.replace('_', '-')}",
-        severity="harmful" if result.severity == "error" else "doubtful",
+        severity=severity,
         field=result.field,
         evidence=finding.message,
         consequence=means,

@@ -11,13 +11,15 @@ from typing import Any
 from prep.blocks import FieldSpec
 from prep.engine import DatasetSource, Progress, Workers, run, silent
 from prep.errors import PrepError, UsageError, Where
-from prep.folds import Scope
+from prep.folds import Fold, Scope
 from prep.folds.moments import Moments, MomentsResult
 from prep.folds.sentinels import SentinelsResult
 from prep.formats.commit import write_atomically
 from prep.importers import IngestOptions, Opened
 from prep.importers.sources import existing
 from prep.schema import draft_schema, load_schema
+from prep.symptoms.repeats import expected_whole_rows, whole_row_folds
+from prep.symptoms.words import argument
 from prep.verbs.ingest import open_source
 from prep.verbs.rawdata import SPLIT_FIELD
 from prep.verbs.schemas import in_project
@@ -75,11 +77,11 @@ def write_schema(
             )
     if beside is not None:
         write_atomically(beside, mapping.encode())
-        options = ["--mapping", str(beside), *options]
+        options = ["--mapping", argument(str(beside)), *options]
     write_atomically(schema, text.encode())
-    raw, stats = (str(place) if taken.ours else f"data/raw/{name}.h5"), f"data/stats/{name}.json"
-    stated = ["--schema", str(schema)] if output else []
-    commands = [] if taken.ours else [["prep", "ingest", str(place), *options, "-o", raw, *stated]]
+    raw, stats = (argument(str(place)) if taken.ours else f"data/raw/{name}.h5"), f"data/stats/{name}.json"
+    stated = ["--schema", argument(str(schema))] if output else []
+    commands = [] if taken.ours else [["prep", "ingest", argument(str(place)), *options, "-o", raw, *stated]]
     commands += [["prep", "stats", raw, "-o", stats, *stated]]
     commands += [["prep", "normalize", raw, "--stats", stats, "-o", f"data/normalized/{name}.h5", *stated]]
     return Drafted(schema, beside, tuple(shlex.join(each) for each in commands))
@@ -95,7 +97,8 @@ def _of_ours(taken: Taken, workers: Workers, progress: Progress) -> str:
             where=Where(path=taken.guess.source, dataset=spec.name),
             remedy="name the raw dataset",
         )
-    return draft_schema(spec, *_measured(taken, workers, progress), group=taken.guess.group, by="prep doctor")
+    moments, fills, by_chance = _measured(taken, workers, progress)
+    return draft_schema(spec, moments, fills, by_chance=by_chance, group=taken.guess.group, by="prep doctor")
 
 
 def _of_foreign(place: Path, taken: Taken, workers: Workers, progress: Progress) -> tuple[str, str, list[str]]:
@@ -125,9 +128,10 @@ def _of_foreign(place: Path, taken: Taken, workers: Workers, progress: Progress)
         start += rows
     spec = replace(guess.spec, fields=(*opened.fields, SPLIT_FIELD), splits=splits)
     known = {each.name: each for each in opened.fields}
-    moments, fills = _measured(taken, workers, progress)
+    moments, fills, by_chance = _measured(taken, workers, progress)
     moments = {name: each for name, each in moments.items() if _alike(wanted[name], known.get(name))}
-    return draft_schema(spec, moments, fills, group=opened.group, by="prep doctor"), mapping, options
+    text = draft_schema(spec, moments, fills, by_chance=by_chance, group=opened.group, by="prep doctor")
+    return text, mapping, options
 
 
 def _ingested(place: Path, options: IngestOptions) -> Opened | None:
@@ -167,16 +171,20 @@ def _yaml(body: Mapping[str, Any]) -> str:
 
 def _measured(
     taken: Taken, workers: Workers, progress: Progress
-) -> tuple[dict[str, MomentsResult], dict[str, SentinelsResult]]:
-    """Train moments of each field, and the fill values of those of real numbers."""
+) -> tuple[dict[str, MomentsResult], dict[str, SentinelsResult], float]:
+    """Train moments of each field, the fill values of those of real numbers, and how many pairs of rows are equal by
+    chance.
+    """
     spec = taken.guess.spec
     scope = Scope.of(spec, "train")
     moments = {
         each.name: Moments(each, scope, mask=spec[each.mask] if each.mask else None) for each in described_fields(spec)
     }
     fills = sentinel_folds(spec)
-    found = run(taken.source, [*moments.values(), *fills.values()], workers=workers, progress=progress).results
+    folds: list[Fold] = [*moments.values(), *fills.values(), *whole_row_folds(spec).values()]
+    found = run(taken.source, folds, workers=workers, progress=progress).results
     return (
         {name: found[fold.key] for name, fold in moments.items()},
         {name: found[fold.key] for name, fold in fills.items()},
+        expected_whole_rows(spec, found),
     )

@@ -13,11 +13,13 @@ from prep.blocks import DatasetSpec
 from prep.canonical import canonical_json, value_digest
 from prep.engine import DatasetSource, Progress, Workers, run, silent
 from prep.errors import UsageError, Where
+from prep.folds import Fold
 from prep.formats.commit import write_atomically
 from prep.importers import IMPORTERS, IngestOptions, Opened
 from prep.importers.minari import locate
 from prep.importers.sources import existing, tree_files
 from prep.schema import draft_schema, load_schema
+from prep.symptoms.repeats import expected_whole_rows, whole_row_folds
 from prep.verbs.rawdata import Rows, demand_output, is_made, read_manifest, versions, write_dataset
 from prep.verbs.schemas import demand_name, in_project
 from prep.verbs.statistics import sentinel_folds, statistics_folds
@@ -148,10 +150,13 @@ def _draft(path: Path, opened: Opened, workers: Workers) -> str:
     with DatasetSource.open(path, contents.digests) as source:
         described = statistics_folds(source, source.spec, {})
         fills = sentinel_folds(source.spec)
-        measured = run(source, [*(each.moments for each in described), *fills.values()], workers=workers).results
+        rows = whole_row_folds(source.spec)
+        folds: list[Fold] = [*(each.moments for each in described), *fills.values(), *rows.values()]
+        measured = run(source, folds, workers=workers).results
     return draft_schema(
         contents.spec,
         {each.field.name: measured[each.moments.key] for each in described},
         {name: measured[fold.key] for name, fold in fills.items()},
+        by_chance=expected_whole_rows(contents.spec, measured),
         group=opened.group,
     )

@@ -18,7 +18,7 @@ from prep.importers import IMPORTERS
 from prep.importers.arranged import Arranged, arrange
 from prep.importers.columns import Column, Source
 from prep.importers.foreign import has_member
-from prep.importers.mapping import checked_roles
+from prep.importers.mapping import fitting_roles
 from prep.importers.names import is_group, is_time
 from prep.importers.roles import assign
 from prep.importers.sources import existing
@@ -114,7 +114,7 @@ def ours(path: Path, source: DatasetSource, roles: Mapping[str, str]) -> Taken:
     """What a dataset of prep states of itself; of raw data roles and masks come from its schema, where there is one."""
     schema = _schema(source.spec)
     spec = source.spec.with_fields(tuple(_stated(each, schema) for each in source.spec.fields))
-    given = checked_roles({name: "aux" if role == "time" else role for name, role in roles.items()}, spec.names)
+    given = fitting_roles(roles, {each.name: (each.dtype, each.shape) for each in (*spec.fields, *spec.constants)})
     spec = spec.with_fields(
         tuple(replace(each, role=cast(Role, given.get(each.name, each.role))) for each in spec.fields)
     )
@@ -172,7 +172,9 @@ def _readable(found: Source, arranged: Arranged, left_out: dict[str, str]) -> tu
 
 def _remarks(remarks: list[str], fields: tuple[FieldSpec, ...]) -> Iterator[str]:
     """What is said to whoever ingests, in the words of somebody who looks."""
-    yield from (each for each in remarks if "mapping file" not in each and "set roles" not in each)
+    for each in remarks:
+        if "masks no field" in each or not ("mapping file" in each or "set roles" in each):
+            yield each
     roles = {each.role for each in fields}
     if missing := [role for role in ("input", "target") if role not in roles]:
         yield f"no {' and no '.join(missing)} recognised; with --role FIELD={missing[0]} more is looked for"

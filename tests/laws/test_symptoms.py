@@ -445,6 +445,47 @@ def test_what_is_named_a_covariance_is_one_whatever_it_holds_and_other_square_ma
     assert codes(unconjugated, "channel") == codes(plain, "spectrogram") == codes(plain, "cross_cov") == []
 
 
+def test_symmetric_matrices_that_nothing_calls_covariances_are_noted_at_most() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((200, 6, 3))
+    near = 1 / (np.linalg.norm(points[:, :, None] - points[:, None], axis=-1) + 0.3 * np.eye(6))
+    for name, told in (("x", []), ("gram", ["not-positive-semidefinite"])):
+        described = field(name, "f8", ("row", 6), ("column", 6))
+        found = diagnose(guess_of({name: near}, described, divided=False), {name: near}, "matrices")
+        assert [each.code for each in found if each.severity == "harmful"] == told
+        assert {"not-positive-semidefinite", "trace-not-n"} == {each.code for each in found}
+
+
+def test_states_that_samples_return_to_are_no_copies_and_times_in_no_order_repeat_by_chance() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((800, 5))
+    t = rng.integers(0, 500, 800)
+    for copied in (slice(None, None, 20), slice(0, 40)):
+        arrays = {"x": x.copy(), "t": t}
+        arrays["x"][copied] = x[3] if copied.step else x[40:80]
+        fields = field("x", "f8", ("column", 5)), field("t", "i8", role="id")
+        found = diagnose(guess_of(arrays, *fields, divided=False, time="t"), arrays, "repeated_rows", "time_steps")
+        severities = {each.code: each.severity for each in found}
+        expected = "note" if copied.step else "doubtful"
+        assert severities == {"duplicate-rows": expected, "samples-not-in-order": "note"}
+
+
+def test_what_is_found_once_is_said_in_the_singular_and_what_was_not_counted_is_not_summed() -> None:
+    one = field("y", "f4")
+    y = np.ones(300, np.float32)
+    y[3] = np.inf
+    (found,) = diagnose(guess_of({"y": y}, one, divided=False), {"y": y}, "non_finite")
+    assert found.evidence == "y holds 1 infinity among 300 values: sample 3"
+    y[5:40] = np.nan
+    (found,) = diagnose(guess_of({"y": y}, one, divided=False), {"y": y}, "non_finite")
+    assert found.evidence == ("y holds 35 NaN and 1 infinity among 300 values: samples 3, 5, 6, 7, 8 and later ones")
+    pair = np.stack([np.eye(3)] * 40)
+    pair[7] = np.diag([1.0, 1.0, -0.5])
+    cov = field("cov", "f8", ("row", 3), ("column", 3))
+    found = diagnose(guess_of({"cov": pair}, cov, divided=False), {"cov": pair}, "matrices")[0]
+    assert found.evidence.startswith("1 matrix of cov (all looked at) has a negative eigenvalue")
+
+
 def halves(train: Array, test: Array) -> list[Diagnostic]:
     """What is said of rows that repeat, of a train and a test split."""
     rows = len(train) + len(test)
@@ -670,10 +711,12 @@ def test_statistics_of_raw_values_beside_standardised_ones_are_expected() -> Non
 def test_every_check_has_a_consequence_and_a_command_in_plain_words() -> None:
     guess, _ = healthy()
     assert set(CHECKS.names()) <= KNOWN
+    made = replace(guess, spec=replace(guess.spec, attributes={"source": f"prep recipe {guess.spec.name}"}))
     for check in sorted(KNOWN):
-        means, command = consequence(check, guess)
+        means, command = consequence(check, made)
         assert len(means) > 30
         assert command.startswith("prep ")
+    assert consequence("unique_rows", guess)[1] == ""  # to ingest the same source again mends nothing
     assert consequence("of_somebody_else", guess)[1] == "prep validate data.h5 -v"
 
 

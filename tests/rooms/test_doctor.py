@@ -224,6 +224,26 @@ def test_the_user_overrules_a_role(tmp_path: Path) -> None:
     assert run(["doctor", str(path), "--role", "i=wrong"]) == 2
 
 
+@pytest.mark.parametrize("role", ["split", "constant", "id", "time", "tme"])
+def test_a_role_that_cannot_be_is_refused_with_those_that_can(
+    role: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["doctor", str(npz(tmp_path)), "--role", f"x={role}"]) == 2
+    told = capsys.readouterr().err
+    allowed = {"id": "one integer a sample", "time": "one real number a sample"}
+    assert allowed.get(role, "input, target, mask, id, aux, time\n") in told
+
+
+def test_a_field_masks_not_itself_and_a_clock_with_gaps_is_told(tmp_path: Path) -> None:
+    clock = np.arange(60.0)
+    clock[7] = np.nan
+    np.savez(tmp_path / "a.npz", x=normal(60, 6), y=normal(60), clock=clock)
+    found = examined(tmp_path / "a.npz", roles={"x": "mask", "clock": "time"})
+    assert found.guess.spec["x"].mask == ""
+    assert any("masks no field" in each for each in found.notes)
+    assert ("non-finite", "clock") in [(each.code, each.field) for each in found.diagnostics]
+
+
 def test_what_is_found_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     path = sequences(tmp_path)
     assert examined(path, workers=1).to_dict() == examined(path, workers=3).to_dict()
@@ -262,6 +282,21 @@ def test_a_folder_is_every_file_in_it_and_a_bad_one_hides_no_other(tmp_path: Pat
     ]
 
 
+def test_truth_values_of_a_table_are_examined_as_zeros_and_ones(tmp_path: Path) -> None:
+    lines = [f"{a},true,{b}" for a, b in np.array(["true", "false"])[RANDOM.integers(0, 2, (80, 2))]]
+    (tmp_path / "b.csv").write_text("\n".join(["adult,alive,y", *lines]))
+    found = examined(tmp_path / "b.csv")
+    assert [found.guess.spec[name].role for name in ("adult", "alive", "y")] == ["input", "input", "target"]
+    assert "alive" in [each.field for each in found.diagnostics]
+
+
+def test_a_file_with_nothing_to_examine_does_not_hide_that_another_is_harmful(tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", x=normal(60, 3) * 1e6, y=normal(60))
+    (tmp_path / "words.csv").write_text("name\nada\nbob\n")
+    assert run(["doctor", str(tmp_path / "words.csv")]) == 4
+    assert run(["doctor", str(tmp_path)]) == 1
+
+
 def test_ingest_takes_a_table_for_what_doctor_does_and_is_told_only_where_it_mends(tmp_path: Path) -> None:
     lines = [f"{a!r},{b!r},{a + b!r}" for a, b in (normal(300, 2) * 1e3).tolist()]
     path = tmp_path / "t.csv"
@@ -296,7 +331,7 @@ def test_a_dataset_with_fill_values_fails_the_schema_that_was_drafted_of_it(
 def test_a_table_of_several_inputs_passes_the_schema_that_was_drafted_of_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    x = normal(300, 3) * 50 + 300
+    x = np.random.default_rng(11).standard_normal((300, 3)) * 50 + 300
     rows = [";".join(f"{value:.4f}" for value in (*line, line[1] - line[2])) for line in x.tolist()]
     (tmp_path / "t.csv").write_text("flow;pressure;temperature;y\n" + "\n".join(rows).replace(".", ","))
     with working_in(tmp_path):
@@ -305,6 +340,45 @@ def test_a_table_of_several_inputs_passes_the_schema_that_was_drafted_of_it(
         for command in [*commands, ["prep", "validate", "data/normalized/t.h5"]]:
             assert run(command[1:]) == 0
         assert "passed with warnings" in capsys.readouterr().out
+
+
+def test_rows_that_chance_makes_equal_are_warned_of_by_the_draft_and_are_no_finding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = RANDOM.integers(0, 3, 600)
+    table = {"x": x, "z": normal(600).round(1), "label": x + RANDOM.integers(0, 2, 600)}
+    lines = [",".join(map(str, row)) for row in zip(*table.values(), strict=True)]
+    Path("coarse.csv").write_text("\n".join([",".join(table), *lines]))
+    assert run(["doctor", "coarse.csv", "--write-schema"]) == 0
+    commands = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  prep ")]
+    for command in [*commands, ["prep", "validate", "data/normalized/coarse.h5"]]:
+        assert run(command[1:]) == 0
+    assert "WARN  unique_rows" in capsys.readouterr().out
+    found = examined(Path("data/normalized/coarse.h5"))
+    (told,) = (each for each in found.diagnostics if each.code == "check-unique-rows")
+    assert (told.severity, told.command) == ("note", "")
+
+
+def test_commands_take_a_path_that_begins_with_a_dash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("-x.npz", x=normal(60, 3) * 1e6, y=normal(60))
+    (found,) = prep.doctor("-x.npz")
+    assert found.found is not None
+    assert found.found.diagnostics[0].command.startswith("prep ingest ./-x.npz -o data/raw/x.h5 && ")
+    assert run(["doctor", "--write-schema", "--", "-x.npz"]) == 0
+    assert "  prep ingest ./-x.npz " in capsys.readouterr().out
+
+
+def test_a_fill_value_is_told_before_the_scale_that_it_makes_and_no_command_bakes_it_in(tmp_path: Path) -> None:
+    x = normal(300, 4)
+    x[::10, 2] = -999
+    np.savez(tmp_path / "a.npz", x=x, y=x[:, :1] + normal(300, 1))
+    found = examined(tmp_path / "a.npz").diagnostics
+    assert [each.code for each in found[:2]] == ["fill-value", "unnormalised-input"]
+    assert {each.command for each in found if each.field == "x"} == {""}
 
 
 def test_splits_of_two_types_are_read_in_the_wider_one(tmp_path: Path) -> None:
@@ -379,3 +453,34 @@ def test_a_drafted_schema_takes_the_file_to_a_dataset_that_passes(
         data[len(data) // 2] ^= 1
         Path("data/normalized/mine.h5").write_bytes(data)
         assert run(["doctor", "data/normalized/mine.h5"]) == 3
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_dates_are_a_clock_whatever_their_name_unless_they_are_in_no_order(kind: str, tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import csv as text
+    from pyarrow import parquet
+
+    minutes = np.arange(60) * 60
+    minutes[[30, 31]] = minutes[[31, 30]]
+    dates = {
+        "born": RANDOM.permutation(60) * 86400,
+        "recorded_on": minutes,
+    }
+    table = pyarrow.table(
+        {name: pyarrow.array(each, pyarrow.timestamp("s")) for name, each in dates.items()}
+        | {"x": normal(60), "y": normal(60)}
+    )
+    path = tmp_path / f"visits.{kind}"
+    (text.write_csv if kind == "csv" else parquet.write_table)(table, path)
+    found = examined(path)
+    assert found.guess.time == "recorded_on"
+    assert "dates" in found.guess.why["recorded_on"]
+    assert found.guess.spec["born"].role == "aux"
+    assert [(each.code, each.field) for each in found.diagnostics if each.severity == "harmful"] == [
+        ("time-backward", "recorded_on")
+    ]
+    (tmp_path / "only").mkdir()
+    other = tmp_path / "only" / path.name
+    (text.write_csv if kind == "csv" else parquet.write_table)(table.drop(["recorded_on"]), other)
+    assert examined(other).guess.time == ""
