@@ -515,7 +515,7 @@ def test_a_copy_up_to_rounding_counts_once_though_it_is_found_on_two_grids() -> 
 
     (told,) = diagnose(guess, arrays, "nearly_repeated_rows")
 
-    assert told.evidence.startswith("1 sample of x or more")
+    assert told.evidence.startswith("at least 1 sample of x is")
     assert told.measured["count"] == 1
     assert told.consequence.startswith("0.83% of the samples held out")
 
