@@ -15,7 +15,7 @@ from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.codes import code_sequence
 from prep.symptoms.columns import FEWEST, fields_of, is_square, listed
-from prep.symptoms.words import look, number, rebuild
+from prep.symptoms.words import look, number, rebuild, verb
 
 _WIDEST = 1024
 # Products of one probe: a tenth of a second of BLAS.
@@ -175,12 +175,14 @@ def _copies(guess: Guess, target: FieldSpec, given: FieldSpec, result: GramResul
     targets = len({place for _, place in pairs})
     whole = targets == result.targets and given.row_values == target.row_values > 1
     column, place = pairs[0]
+    every = "all" if targets == result.targets else f"{targets} of"
+    which = f"{every} {result.targets} columns of {target.name}" if result.targets > 1 else target.name
     yield Diagnostic(
         code="target-in-input",
         severity="doubtful" if whole else "harmful",
         field=target.name,
-        evidence=f"{'all' if targets == result.targets else targets} of {result.targets} columns of {target.name} "
-        f"are in {given.name}, up to scale and offset; first: column {place} is column {column} of {given.name}",
+        evidence=f"{which} {verb(targets, 'are')} in {given.name}, up to scale and offset; first: column {place} is "
+        f"column {column} of {given.name}",
         consequence="one weight solves the task and the loss goes to 0; where the input will not be there, nothing was "
         "learned" + (" (a model that reconstructs its input is meant to see this)" if whole else ""),
         remedy="take the target out of the input, or predict what is not known then",
