@@ -45,7 +45,6 @@ LABELS = {
     "lost": "lost groups",
 }
 _DRIFTED = "find what changed in how B was made; where that is meant, state it in prep.drift of the schema"
-_FIRST = 3
 _SAID = ("path", "dataset", "field", "line")
 
 
@@ -55,8 +54,8 @@ class Outcome:
 
     ``place`` and ``line`` are where to look: the line of the schema that asks for it, else the dataset itself.
     ``examined`` counts values, ``failing`` samples (0 where a check is not about single ones), ``first`` are the first
-    of them. ``nth`` counts the rows of one check on one field, in the order of the document: their name in one dataset
-    is check, field and ``nth``.
+    of them, and ``splits`` those that they lie in. ``nth`` counts the rows of one check on one field, in the order of
+    the document: their name in one dataset is check, field and ``nth``.
     """
 
     path: str
@@ -74,7 +73,8 @@ class Outcome:
     examined: int = 0
     failing: int = 0
     worst: str = ""
-    first: str = ""
+    first: tuple[int, ...] = ()
+    splits: str = ""
     nth: int = 1
 
     @property
@@ -156,7 +156,8 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             examined=check["examined"],
             failing=check["failing"],
             worst="" if check["worst"] is None else _number(check["worst"], 4),
-            first=_first(check),
+            first=tuple(check["samples"]),
+            splits=_splits(check),
             nth=seen[check["check"], check["field"]],
         )
 
@@ -247,12 +248,8 @@ def _number(value: Any, digits: int = 6) -> str:
     return f"{value:.{digits}g}" if isinstance(value, int | float) else str(value)
 
 
-def _first(check: Mapping[str, Any]) -> str:
-    samples, splits = check["samples"], ", ".join(dict.fromkeys(check["splits"]))
-    if not samples:
-        return ""
-    more = ", …" if max(check["failing"], len(samples)) > _FIRST else ""
-    return f"{', '.join(map(str, samples[:_FIRST]))}{more}" + (f" ({splits})" if splits else "")
+def _splits(check: Mapping[str, Any]) -> str:
+    return ", ".join(dict.fromkeys(check["splits"]))
 
 
 def _samples(check: Mapping[str, Any]) -> str:
@@ -260,7 +257,7 @@ def _samples(check: Mapping[str, Any]) -> str:
     if not samples:
         return ""
     more = check["failing"] - len(samples)
-    splits = ", ".join(dict.fromkeys(check["splits"]))
+    splits = _splits(check)
     return (
         f"samples {', '.join(map(str, samples))}"
         + (f" and {more:,} more" if more > 0 else "")

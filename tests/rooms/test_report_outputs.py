@@ -33,6 +33,7 @@ from tests.conftest import dataset_of
 
 DIGEST = "blake3:" + "ab" * 32
 WITHOUT_PLAN = ("stored_bytes", "structure", "transform_plan", "embedded_transforms", "embedded_statistics")
+PLACES = ("4, 9, … (train, val)", "below 3")
 NASTY = "a|b <script> *x* `y`\n\x1b[2J 100 %, a:b"
 
 
@@ -136,12 +137,27 @@ def test_causes_come_before_what_follows_from_them():
 
 def test_each_check_and_field_has_a_line_with_its_numbers():
     told = [text for _, text in lines(mixed(), verbose=True)]
-    places = "below 3; at 4, 9, … (train, val)"
     row = next(line for line in told if line.startswith("  FAIL"))
-    assert re.split("  +", row) == ["", "FAIL", *("standardised", "inputs", "1,000", "12", "inf"), places]
+    assert re.split("  +", row) == ["", "FAIL", *("standardised", "inputs", "1,000", "12", "inf"), *PLACES]
     passed = next(line for line in told if line.startswith("  ok"))
     assert re.split("  +", passed) == ["", "ok", "finite", "inputs", "1,000", "3.25", "below 3"]
     assert not any(each in "".join(told) for each in ("\n", "\x1b"))
+
+
+@pytest.mark.parametrize(
+    ("width", "cells"),
+    [
+        (120, ("near_unique_rows", "1,000", "12", "3.25", *PLACES)),
+        (80, ("near_unique_rows", "1,000", "12", "3.25", "4, 9, …", "below 3")),
+        (64, ("near_unique_rows", "12", "3.25", "4, 9, …")),
+        (56, ("near_uniqu…", "12", "3.25", "4, …")),
+    ],
+)
+def test_the_first_failing_samples_are_seen_at_any_width(width: int, cells: tuple[str, ...]):
+    many = report(*[result("near_unique_rows", field="covariance") for _ in range(2)])
+    told = lines(document([Validation(Path("a.h5"), many)], strict=False), width=width, height=30)
+    row = [text for _, text in told if text.startswith("  FAIL")][-1]
+    assert [each for each in re.split("  +", row)[2:] if each != "covariance"] == [*cells]
 
 
 @pytest.mark.parametrize(("datasets", "failing"), [(1, 0), (1, 40), (30, 0), (30, 3), (200, 150)])
