@@ -126,6 +126,18 @@ def test_what_is_to_be_mended_first_comes_first():
     assert {row.check: row.status for row in outcomes(mixed(strict=True))}["outliers"] == "failed"
 
 
+def test_datasets_are_in_one_order_in_every_output():
+    names = {"good": True, "bad": False}
+    found = [Validation(Path(f"{name}.h5"), report(result("finite", passed=good))) for name, good in names.items()]
+    told = document([*found, Validation(Path("gone.h5"), None, DataError("no", remedy="mend"))], strict=False)
+    ranked = ["gone.h5", "bad.h5", "good.h5"]
+    suites = [suite.attrib["name"] for suite in ElementTree.fromstring(junit(told))]
+    texts = "\n".join(text for _, text in lines(told))
+    assert [each["path"] for each in told["datasets"]] == ranked == suites
+    for text in (summary(told), texts):
+        assert re.findall(r"^(?:\| )?(\w+\.h5)(?:\: | \|)", text, re.MULTILINE) == ranked
+
+
 def test_causes_come_before_what_follows_from_them():
     names = ("learnability", "in_bounds", "standardised", "my_own_check", "finite", "transform_plan", "structure")
     found = document([Validation(Path("a.h5"), report(*map(result, names)))], strict=False)
