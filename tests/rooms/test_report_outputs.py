@@ -457,11 +457,25 @@ def test_the_action_reads_its_inputs_as_people_write_them(strict: str, paths: st
     (tmp_path / "a b.h5").write_text("no dataset")
     done = act(tmp_path, PATHS=paths, STRICT=strict, CHANGED_ONLY="false")
     assert done.returncode == code, done.stderr
+    assert f"exit-code={code}\n" in (tmp_path / "outputs").read_text()
     if code == 2:
+        assert "json=\n" in (tmp_path / "outputs").read_text(), "nothing was written"
         assert "::error title=prep validate::input strict is neither true nor false" in done.stdout
     else:
         assert json.loads((tmp_path / "out put/validation.json").read_text())["strict"] is (strict == "True")
         assert "html=\n" in (tmp_path / "outputs").read_text()
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said"), [("", 2, "input output is empty"), ("a b.h5", 4, "cannot be made")]
+)
+def test_the_action_refuses_a_folder_that_cannot_be_and_says_so(output: str, code: int, said: str, tmp_path: Path):
+    (tmp_path / "a b.h5").write_text("no dataset")
+    done = act(tmp_path, PATHS="a b.h5", STRICT="", CHANGED_ONLY="", HTML="", OUTPUT=output)
+    assert done.returncode == code
+    assert f"::error title=prep validate::{'the folder of ' if code == 4 else ''}input output" in done.stdout
+    assert said in done.stdout
+    assert f"exit-code={code}\n" in (tmp_path / "outputs").read_text()
 
 
 def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certified_copy: Path):
