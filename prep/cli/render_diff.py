@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prep.cli.output import say, table
-from prep.report.numbers import told_apart
+from prep.report.numbers import fixed, told_apart
 from prep.report.outcomes import LABELS
 from prep.verbs.changed import KEEP, Range, Rows
 from prep.verbs.diff import Diff
@@ -45,7 +45,8 @@ def _verdict(found: Diff) -> tuple[str, str]:
     within = f"the limits of {found.limits}"
     if found.breaches:
         names = dict.fromkeys(each.feature for each in found.breaches)
-        return "verdict-bad", f"DRIFT: B is beyond {within} in {_count(len(names), 'place')}"
+        told = f"{_count(len(found.breaches), 'measure')} at {_count(len(names), 'place')}"
+        return "verdict-bad", f"DRIFT: B is beyond {within} in {told}"
     if found.same:
         return "verdict-good", f"the same: descriptions, and {found.samples.rows:,} samples by digest"
     rows, described = found.samples, len(found.changes) + len(found.constants)
@@ -105,13 +106,13 @@ def _row(each: Feature) -> list[str]:
         each.name,
         *_distances(each),
         *told_apart(means, float(np.nanmax([0.0, *stds]))),
-        *(f"{value:.4g}" for value in stds),
+        *("-" if np.isnan(value) else f"{value:.4g}" for value in stds),
         *(f"{side['nonfinite']:,}" for side in (each.a, each.b)),
     ]
 
 
 def _distances(each: Feature) -> list[str]:
-    return [f"{each.measures[key]:.3f}" for key in ("jensen_shannon", "psi", "l_inf", "mean_shift")]
+    return [fixed(each.measures[key]) for key in ("jensen_shannon", "psi", "l_inf", "mean_shift")]
 
 
 def _noticed(each: Feature) -> bool:
