@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 LONGEST = 2000  # characters that are shown of one value
 EXIT_OK, EXIT_DATA, EXIT_USAGE, EXIT_INTEGRITY, EXIT_UNFINISHED, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+EXIT_UNREAD = 141  # of the command line alone: who read its output stopped, as a shell tells of SIGPIPE
 _PRECEDENCE = (EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_INTEGRITY, EXIT_USAGE, EXIT_DATA)
 
 
