@@ -100,7 +100,7 @@ def inspect_field(
     workers: Executor,
     json: str | None,
 ) -> None:
-    """`prep inspect --stats`: measure a field of each dataset and show it, with a file of JSON where one is asked for."""
+    """`prep inspect --stats`: measure a field of each dataset, show it, and write a file of JSON if asked to."""
     from prep.cli.output import progress, say, write_json
     from prep.engine import one_of
     from prep.verbs.look import look as verb
