@@ -48,7 +48,7 @@ class Aligned:
             spec,
             fold,
             measured,
-            limit=f"no point moves by more than {fold.limit:g}",
+            limit=f"≤ {fold.limit:g}, how far any point moves",
             good="are centred and aligned to the reference",
             bad="are not centred and aligned to the reference",
             remedy="centre and rotate every sample onto the reference (Kabsch) before statistics are taken; "

@@ -35,7 +35,7 @@ class Binary:
             spec,
             fold,
             measured,
-            limit="0 or 1",
+            limit="0 values that are neither 0 nor 1",
             good="hold 0 and 1 only",
             bad="hold something other than 0 and 1",
             remedy="give the field the transform identity: bits and masks are never scaled",

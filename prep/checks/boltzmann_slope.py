@@ -103,6 +103,10 @@ class BoltzmannSlope:
             f"{each.expected:.4g}: {each.meaning(of_cold=fold.labels[place] == each.cold)}"
             for ((place, group), _), each in sorted(alone.items(), key=lambda item: -item[1].off)
         ][:_SHOWN]
+        bounds = ""
+        if shown:
+            off = max(tolerance * shown.expected, sigmas * shown.error)
+            bounds = f"{shown.expected - off:.4g} ≤ slope ≤ {shown.expected + off:.4g}: "
         rows = rows_in(fold.scope)
         bad = set(misplaced) | {cell for cell, _ in alone}
         failing = sum(int(result.cells[cell][1].sum()) for cell in bad)
@@ -111,7 +115,7 @@ class BoltzmannSlope:
             not problems and len(slopes) == len(fold.labels) - 1,
             examined=result.rows,
             present=rows,
-            limit=f"slope, of all and of each {fold.group}, within {tolerance:g} of β_cold − β_hot, or {sigmas:g} "
+            limit=f"{bounds}of all and of each {fold.group} within {tolerance:g} of β_cold − β_hot, or {sigmas:g} "
             f"standard errors ({own_sigmas:g} of a {fold.group}) where that is more",
             message="; ".join(problems) or (str(shown) if shown else "a temperature has no samples"),
             remedy="see that every simulation carries its own thermostat's temperature, that energies are those of "

@@ -46,9 +46,9 @@ class BondLengths:
             spec,
             fold,
             measured,
-            limit=f"every one of {len(statistics['bonds']) // 4} bonds within its range",
+            limit=f"0 outside the range of each of {len(statistics['bonds']) // 4} bonds",
             good="have bonds of possible length",
-            bad="have a bond outside its range, by the excess shown",
+            bad="have a bond outside its range",
             remedy="see that positions are in the units of the ranges (1 nm = 10 angstrom) and in the order of the "
             "topology, and that the simulation did not come apart",
         )

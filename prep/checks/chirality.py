@@ -47,7 +47,7 @@ class Chirality:
             spec,
             fold,
             measured,
-            limit=f"a positive volume at every one of {len(statistics['centres']) // 4} centres",
+            limit=f"0 of {len(statistics['centres']) // 4} centres without a positive volume",
             good="have the hand they should have",
             bad="have a centre of the other hand",
             remedy="see that no coordinate changed its sign, that axes are right-handed, that alignment never mirrors, "

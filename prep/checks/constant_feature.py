@@ -55,7 +55,7 @@ class ConstantFeature:
             not dead.any() and not problem,
             examined=int(moments.count.sum()),
             present=present_values(folds, measured),
-            limit="more than one value",
+            limit="0 features of one value",
             message=problem or message,
             remedy="drop the feature, mask it, or find out why its source never changes",
             worst=float(dead.sum()),

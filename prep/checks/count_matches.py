@@ -36,7 +36,7 @@ class CountMatches:
             spec,
             fold,
             measured,
-            limit=f"the number of entries that {statistics['mask']} counts",
+            limit=f"0 off the number of entries that {statistics['mask']} counts",
             good=f"equal the count of {statistics['mask']}",
             bad=f"differ from the count of {statistics['mask']}",
             remedy="derive the count and the mask from one value when the samples are built",

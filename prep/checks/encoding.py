@@ -47,7 +47,7 @@ class Encoding:
             spec,
             fold,
             measured,
-            limit="bits = (n_u, n_x) of the masks",
+            limit="0 off the sizes (n_u, n_x) of the masks",
             good="encode the sizes that the masks count",
             bad="encode other sizes than the masks count",
             remedy="derive bits and masks from one (n_u, n_x), and give the bits the transform identity",

@@ -72,6 +72,7 @@ class FirProbe:
         score, problem = held_out(train, scored, ridge, GramResult.nmse)
         mse = float("inf") if problem or not np.isfinite(score) else scored.mse(ridge, train)
         what = f"a filter of {statistics['taps']} taps over {folds[0].reach + 1} steps of {statistics['input']}"
+        left_out = train.nonfinite + scored.nonfinite
         return verdict(
             spec,
             score <= statistics["nmse_max"],
@@ -84,6 +85,7 @@ class FirProbe:
             remedy="see that input and target are of one sequence in the order of time and that the noise leaves a "
             f"signal; where it cannot be better, set nmse_max and say why in prep.learnability.{statistics['var']}",
             worst=score,
+            unfit=f"{left_out} steps of {statistics['var']} or {statistics['input']} are" if left_out else "",
             measured={"nmse": score, "mse": mse, "split": statistics["split"]},
         )
 

@@ -78,7 +78,7 @@ class FreshSymbols:
             spec,
             fold,
             measured,
-            limit=f"one draw explains ≤ {fold.limit:.0%} of what constant symbols would",
+            limit=f"power that one draw explains ≤ {fold.limit:g} of what it would of constant symbols",
             good="are made of sources drawn anew for each snapshot",
             bad="are explained by one draw of the sources",
             remedy="draw the sources' symbols anew for each snapshot and build again",

@@ -63,7 +63,7 @@ class GroupCount:
             not problems,
             examined=sum(int(result.count.sum()) for result in found.values()),
             present=sum(rows_in(fold.scope) for fold in folds),
-            limit=f"{count} in every split, each with {least:g} of the average number of samples or more",
+            limit=f"≥ {least:g} of the average number of samples for each of {count} in every split",
             message="; ".join(problems) or f"{count} different {name} are in every split",
             remedy="see what was dropped while the data were made (the counts in provenance), and build it again",
             worst=min(ratios),

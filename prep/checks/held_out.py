@@ -31,7 +31,8 @@ class HeldOut:
     where train varies; a feature or group that train does not have fails. And not all features that vary may have mean
     0 and standard deviation 1 to within 1e-5: then the split was normalised by its own statistics. That is judged where
     chance would do it less than once in 1e9 (nearly n·1e-10 for each feature of n values, at least ten), so hardly ever
-    for one feature alone. ``worst`` is the larger of shift and ratio, each over its limit.
+    for one feature alone. ``worst`` is the shift over std_train or the ratio, whichever is nearer to its limit, which
+    then comes first in ``limit``.
     """
 
     name = "held_out"
@@ -61,11 +62,20 @@ class HeldOut:
         pairs = folds[: len(folds) // 2], folds[len(folds) // 2 :]
         held, train = (measured[pair[0].key] for pair in pairs)
         problem = next(filter(None, (unusable(pair, measured) for pair in pairs)), "")
+        unfit = held if held.nonfinite_rows else train
         held, train = _exact(held), _exact(train)
         mean, std, count = _aligned(train, held) if folds[0].group else (train.mean, train.std, train.count)
         shift_max, ratio_max = statistics["shift_max"], statistics["ratio_max"]
         excess = _excess(held, mean, std, count, shift_max, ratio_max)
         worst = tuple(np.argwhere(excess == excess.max())[0].tolist()) if excess.size else None
+        limits = [
+            f"|mean − mean_train| / std_train ≤ {shift_max:g}",
+            f"{1 / ratio_max:.4g} ≤ std / std_train ≤ {ratio_max:g}",
+        ]
+        value = None
+        if worst is not None:
+            of_std, value = _nearest(held.mean[worst], held.std[worst], mean[worst], std[worst], shift_max, ratio_max)
+            limits = limits[::-1] if of_std else limits
         var, split = statistics["var"], statistics["split"]
         bad = excess > 1.0
         message = f"{int((held.count > 0).sum())} features of {var} are in the {split} split as they are in train"
@@ -80,21 +90,20 @@ class HeldOut:
                 f"all {own} features of {var} have mean 0 and std 1 in the {split} split, to five digits: it was "
                 "normalised by its own statistics"
             )
-            bad = np.ones(1, bool)
+            bad, value = np.ones(1, bool), None
         examined = int(held.count.sum()), int(train.count.sum())
         return verdict(
             spec,
             not bad.any() and not problem,
             examined=sum(examined) if all(examined) else 0,
             present=sum(present_values(pair, measured) for pair in pairs),
-            limit=f"|mean − mean_train| ≤ {shift_max:g}·std_train, std / std_train within {1 / ratio_max:.4g}…"
-            f"{ratio_max:g}, by train's statistics",
+            limit=f"{', '.join(limits)}, by train's statistics",
             message=problem or message,
             remedy="normalise every split with the statistics of train (`prep stats` and `prep normalize` do), and "
             "draw the splits from one distribution; a column that died in one split has std 0",
-            worst=None if worst is None else float(excess[worst]),
-            samples=held.nonfinite_samples,
-            failing=len(held.nonfinite_samples),
+            worst=value,
+            samples=unfit.nonfinite_samples,
+            failing=unfit.nonfinite_rows,
         )
 
     @staticmethod
@@ -181,6 +190,18 @@ def _excess(held: MomentsResult, mean: Array, std: Array, count: Array, shift_ma
         excess = np.maximum(shifts, ratios)
     excess = np.where(count > 0, np.nan_to_num(excess, nan=np.inf, posinf=np.inf), np.inf)
     return np.where(held.count > 0, excess, 0.0)
+
+
+def _nearest(
+    mean: float, std: float, mean_train: float, std_train: float, shift_max: float, ratio_max: float
+) -> tuple[bool, float]:
+    """Whether the ratio of the standard deviations is nearer to its limit than the shift; and that ratio, or shift."""
+    with np.errstate(all="ignore"):
+        shift, ratio = np.abs(mean - mean_train) / std_train, std / std_train
+        nearer = std_train > 0 and bool(np.maximum(ratio, 1 / ratio) / ratio_max > shift / shift_max)
+    if nearer:
+        return True, float(ratio)
+    return False, 0.0 if mean == mean_train else float(np.nan_to_num(shift, nan=np.inf, posinf=np.inf))
 
 
 def standardised_alone(held: MomentsResult) -> int:

@@ -49,14 +49,14 @@ class InBounds:
     def judge(self, spec: DatasetSpec, statistics: Statistics, measured: Mapping[str, Any]) -> Finding:
         (fold,) = self.folds(spec, statistics)
         symbol = "|x|" if spec[statistics["var"]].dtype.kind == "c" else "x"
-        limit = f"{_shown(statistics['low'])} ≤ {symbol} ≤ {_shown(statistics['high'])}"
+        interval = f"{_shown(statistics['low'])} ≤ {symbol} ≤ {_shown(statistics['high'])}"
         return row_verdict(
             spec,
             fold,
             measured,
-            limit=limit,
-            good=f"lie within {limit}",
-            bad=f"leave {limit} by up to the worst value",
+            limit=f"0 outside {interval}",
+            good=f"lie within {interval}",
+            bad=f"leave {interval} by up to the worst value, or are NaN",
             remedy="see whether these samples are outliers, in other units or not normalised; "
             "widen the bounds in the schema only if such values are right",
         )

@@ -77,18 +77,22 @@ class Learnability:
                 place = f"target {cell[1]}" + (
                     f" of {statistics['group']} {other.groups[cell[0]]}" if other.groups else ""
                 )
+                found["nmse_worst"] = worst
                 message += f"; worst: NMSE {worst:.6g} for {place}"
+        left_out = train.nonfinite + other.nonfinite
         return verdict(
             spec,
             worst <= limit,
             examined=(train.rows + other.rows) * values if train.rows and other.rows else 0,
             present=sum(rows_in(fold.scope) for fold in folds) * values,
-            limit=f"NMSE ≤ {limit:g} (predicting zero: 1)"
-            + (" for each target" if (statistics["judged"] == "each") else ""),
+            limit=f"NMSE{' of the worst target' if statistics['judged'] == 'each' else ''} ≤ {limit:g} "
+            "(predicting zero: 1)",
             message=problem or message,
             remedy="see that inputs and targets belong together and that there is a signal above the noise; where it "
             f"cannot be better, drop the target, or set nmse_max and say why in prep.learnability.{statistics['var']}",
             worst=worst,
+            failing=left_out,
+            unfit=f"{left_out} samples of {statistics['var']} or {statistics['input']} are" if left_out else "",
             measured=found,
         )
 

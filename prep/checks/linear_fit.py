@@ -61,6 +61,7 @@ class LinearFit:
                 if bad.any()
                 else f"least squares of {what} has R² ≥ {worst:.6g} for all {int(judged.sum())} targets"
             )
+        left_out = result.nonfinite
         return verdict(
             spec,
             bool(judged.any() and not bad.any()),
@@ -70,6 +71,8 @@ class LinearFit:
             message=message,
             remedy="see that input and target are of one sample and step, one gain per group, no noise on the target",
             worst=worst,
+            failing=left_out,
+            unfit=f"{left_out} samples of {statistics['var']} or {statistics['input']} are" if left_out else "",
             measured={} if worst is None else {"r2": worst},
         )
 

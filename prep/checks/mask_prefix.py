@@ -37,7 +37,7 @@ class MaskPrefix:
             spec,
             fold,
             measured,
-            limit="1 … 1 0 … 0",
+            limit="0 rises after the front (1 … 1 0 … 0)",
             good="count from the front",
             bad="count an entry after one that is left out",
             remedy="put the existing entries first and the padding last when the samples are built",

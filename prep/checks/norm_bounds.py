@@ -37,7 +37,7 @@ class NormBounds:
             spec,
             fold,
             measured,
-            limit=f"√N ≤ ‖R‖ ≤ N, relative slack {fold.limit:g}",
+            limit=f"max(√N / ‖R‖, ‖R‖ / N) − 1 ≤ {fold.limit:g}",
             good="have a norm between √N and N",
             bad="have a norm that no covariance of trace N has",
             remedy="normalise with the transform trace_n, once; the matrices must be Hermitian and semidefinite",

@@ -43,7 +43,7 @@ class OneHot:
             spec,
             fold,
             measured,
-            limit=f"one 1 among zeros{place}",
+            limit=f"0 values off one 1 among zeros{place}",
             good=f"hold one 1 among zeros{place}",
             bad=f"hold something other than one 1 among zeros{place}",
             remedy="give the field the transform identity, and derive it and its index from one value",

@@ -43,7 +43,7 @@ class Psd:
             spec,
             fold,
             measured,
-            limit=f"λ_min ≥ −{fold.limit:g}·N",
+            limit=f"λ_min / N ≥ −{fold.limit:g}",
             good="are positive semidefinite",
             bad="have a negative eigenvalue, here over N",
             sign=-1.0,

@@ -49,7 +49,7 @@ class Rank:
             spec,
             fold,
             measured,
-            limit=f"number of eigenvalues above {tolerance:g}·tr R = {count}",
+            limit=f"0 eigenvalues above {tolerance:g}·tr R more or fewer than {count}",
             good=f"have rank {count}",
             bad=f"do not have rank {count}",
             remedy="see whether the matrices were loaded, averaged over few draws or built from other sources",

@@ -56,6 +56,12 @@ class Standardised:
             np.maximum(mean_gap / statistics["mean_limit"], std_gap / statistics["std_limit"]), nan=np.inf
         )
         worst = tuple(np.argwhere(gaps == gaps.max())[0].tolist()) if gaps.size else None
+        limits = [f"|mean| < {statistics['mean_limit']:g}", f"|std − 1| < {statistics['std_limit']:g}"]
+        value = None
+        if worst is not None:
+            nearer = std_gap[worst] / statistics["std_limit"] > mean_gap[worst] / statistics["mean_limit"]
+            value = float((std_gap if nearer else mean_gap)[worst])
+            limits = limits[::-1] if nearer else limits  # first what the worst value is compared with
         message = f"{statistics['var']} has mean 0 and std 1 in {int(seen.sum())} features ({statistics['split']})"
         if worst is not None and bad.any():
             message = (
@@ -68,13 +74,13 @@ class Standardised:
             not bad.any() and not problem,
             examined=int(moments.count.sum()),
             present=present_values(folds, measured),
-            limit=f"|mean| < {statistics['mean_limit']:g}, |std − 1| < {statistics['std_limit']:g}",
+            limit=", ".join(limits),
             message=problem or message,
             remedy="run `prep stats` and `prep normalize` on the raw data; train statistics only, mask-aware"
             + (f" and per {statistics['group']}" if statistics["group"] else ""),
-            worst=None if worst is None else max(mean_gap[worst], std_gap[worst]),
+            worst=value,
             samples=moments.nonfinite_samples,
-            failing=len(moments.nonfinite_samples),
+            failing=moments.nonfinite_rows,
         )
 
     @staticmethod

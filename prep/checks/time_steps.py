@@ -64,7 +64,7 @@ class TimeSteps:
             spec,
             fold,
             measured,
-            limit=f"every step at {statistics['step']:g} ± {statistics['tolerance']:g} steps, {reset} at the first",
+            limit=f"≤ {statistics['tolerance']:g} steps off every step of {statistics['step']:g}, {reset} at the first",
             good=f"run on by steps of {statistics['step']:g}, {reset} at the first step only",
             bad=f"miss, repeat or reorder steps of {statistics['step']:g}, or have {reset} elsewhere than at the first",
             remedy="store whole sequences in the order of time; never shuffle or interleave steps or windows",

@@ -27,9 +27,15 @@ def verdict(
     samples: Sequence[int] = (),
     worst_sample: int | None = None,
     measured: Mapping[str, Any] | None = None,
+    unfit: str = "",
 ) -> Finding:
-    """The finding; it never passes unless ``examined`` equals ``present`` and both are positive."""
-    if present <= 0 or examined <= 0:
+    """The finding; it never passes unless ``examined`` equals ``present`` and both are positive, nor where ``unfit``
+    says which values had to be left out for being NaN or infinite.
+    """
+    if unfit:
+        passed, message = False, f"{unfit} NaN or infinite, so nothing can be said of all the data"
+        remedy = "mend or drop the samples that hold NaN or infinity, then validate again"
+    elif present <= 0 or examined <= 0:
         passed, message = False, f"there was nothing to examine ({examined} of {present} values)"
         remedy = "build the dataset with samples, in every split that the schema's checks name"
     elif passed and examined != present:
@@ -79,12 +85,14 @@ def row_verdict(
 ) -> Finding:
     """The finding of a per-sample check. ``good`` and ``bad`` complete the sentence "all / 3 of 80 samples of x …".
 
-    ``sign`` -1 tells of what was measured with its sign turned, so that the smallest is the worst.
+    ``sign`` -1 tells of what was measured with its sign turned, so that the smallest is the worst. The worst
+    value is to be compared with ``limit`` as that is worded.
     """
     result: RowwiseResult = measured[fold.key]
     rows, name = rows_in(fold.scope), fold.names[0]
-    worst = sign * result.worst + 0.0  # -0.0 is 0
-    place = f" (worst: {worst:.6g} in sample {result.worst_sample})" if result.rows else ""
+    value = sign * result.worst + 0.0  # -0.0 is 0
+    most = "NaN" if math.isnan(value) else f"{value:.6g}"
+    place = f" (worst: {most} in sample {result.worst_sample})" if result.rows else ""
     return verdict(
         spec,
         result.failing == 0,
@@ -95,7 +103,7 @@ def row_verdict(
         if result.failing
         else f"all {rows} samples of {name} {good}",
         remedy=remedy,
-        worst=worst if result.rows else None,
+        worst=value if result.rows else None,
         failing=result.failing,
         samples=result.samples,
         worst_sample=result.worst_sample,

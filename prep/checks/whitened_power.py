@@ -82,10 +82,9 @@ class WhitenedPower:
             spec,
             fold,
             measured,
-            limit=f"{low:g} ≤ whitened power ≤ {high:g}, surprise of a column ≤ {most:g}",
+            limit=f"≤ 1 of what bounds it: {low:g} ≤ whitened power ≤ {high:g}, surprise of a column ≤ {most:g}",
             good=f"hold the power that {statistics['factor']} and {statistics['snr']} cause",
-            bad=f"hold another power than {statistics['factor']} and {statistics['snr']} cause, by up to the worst "
-            "factor",
+            bad=f"hold another power than {statistics['factor']} and {statistics['snr']} cause",
             remedy="see that snapshots, factor and SNR are of one sample, that the factor has the sources' powers "
             "(R = A diag(p) Aᴴ) and that the SNR is in dB, with noise that follows it",
         )

@@ -31,7 +31,7 @@ class MomentsResult:
     (int64). The rest is float64 over the finite values only: population ``std`` (ddof 0), ``skewness`` m3/m2^1.5,
     excess ``kurtosis`` m4/m2² − 3; NaN where there is no finite value, and for the last two where all values are
     equal. ``constant`` is True where values exist and all finite ones are equal. ``nonfinite_samples`` are the first
-    ten samples with a counted NaN or infinity.
+    ten of the ``nonfinite_rows`` samples with a counted NaN or infinity; `to_dict` does not keep how many there are.
     """
 
     groups: tuple[int, ...]
@@ -47,6 +47,7 @@ class MomentsResult:
     kurtosis: Array
     constant: Array
     nonfinite_samples: tuple[int, ...] = ()
+    nonfinite_rows: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready, exact both ways with `from_dict`; NaN becomes None, infinity ``"inf"`` or ``"-inf"``."""
@@ -59,20 +60,24 @@ class MomentsResult:
         """The result that `to_dict` wrote."""
         shape = tuple(value["shape"])
         arrays = {name: decode(value[name], shape, _DTYPES.get(name, np.float64)) for name in _ARRAYS}
-        return cls(tuple(value["groups"]), **arrays, nonfinite_samples=tuple(value["nonfinite_samples"]))
+        first = tuple(value["nonfinite_samples"])
+        return cls(tuple(value["groups"]), **arrays, nonfinite_samples=first, nonfinite_rows=len(first))
 
 
-_ARRAYS = tuple(item.name for item in fields(MomentsResult) if item.name not in ("groups", "nonfinite_samples"))
+_ARRAYS = tuple(
+    item.name for item in fields(MomentsResult) if item.name not in ("groups", "nonfinite_samples", "nonfinite_rows")
+)
 _DTYPES: dict[str, type] = dict.fromkeys(("count", "finite", "nan", "inf"), np.int64) | {"constant": np.bool_}
 
 
 @dataclass(slots=True)
 class MomentsState:
-    """Sums of shape (G, features) for the ascending group ids seen so far, and the first non-finite samples."""
+    """Sums of shape (G, features) for the ascending group ids seen so far; the first of ``bad`` non-finite samples."""
 
     ids: Array
     sums: PowerSums
     nonfinite: tuple[int, ...] = field(default=())
+    bad: int = 0
 
 
 @dataclass(frozen=True)
@@ -122,7 +127,8 @@ class Moments:
         return state
 
     def merge(self, left: MomentsState, right: MomentsState) -> MomentsState:
-        merged = MomentsState(left.ids, left.sums, (left.nonfinite + right.nonfinite)[:KEEP])
+        first = (left.nonfinite + right.nonfinite)[:KEEP]
+        merged = MomentsState(left.ids, left.sums, first, left.bad + right.bad)
         _include(merged, right.ids, right.sums)
         return merged
 
@@ -151,7 +157,7 @@ class Moments:
                 array[np.isnan(array)] = np.nan
         shaped = {name: array.reshape(shape) for name, array in arrays.items()}
         groups = tuple(int(value) for value in state.ids) if self.group else ()
-        return MomentsResult(groups, **shaped, nonfinite_samples=state.nonfinite)
+        return MomentsResult(groups, **shaped, nonfinite_samples=state.nonfinite, nonfinite_rows=state.bad)
 
     def _compiled(self, loops: ModuleType, part: Block, state: MomentsState) -> Iterator[tuple[Array, PowerSums]]:
         """Sums by group, of the compiled loops."""
@@ -167,8 +173,9 @@ class Moments:
         if self.mask is None and not len(bad) and self.field.dtype.kind in "fc":
             part.shared[self.field.name] = float(sums.low.min()), float(sums.high.max())
         bad = bad * (part.stop - part.start) // max(found.lines.count, 1)
-        places = np.unique(bad if found.order is None else found.order[bad])[:KEEP] + part.start
-        state.nonfinite = (*state.nonfinite, *places.tolist())[:KEEP]
+        places = np.unique(bad if found.order is None else found.order[bad])
+        state.nonfinite = (*state.nonfinite, *(places[:KEEP] + part.start).tolist())[:KEEP]
+        state.bad += len(places)
         # Slots of one group are pairs of it and a mask line: one of each group a turn.
         rank = np.zeros(len(found.groups), np.int64)
         order = np.argsort(found.groups, kind="stable")
@@ -226,6 +233,7 @@ class Moments:
         if len(bad):
             places = np.arange(part.start, part.stop)[rows][bad]
             state.nonfinite = tuple(sorted({*state.nonfinite, *places.tolist()})[:KEEP])
+            state.bad += len(places)
         own = ids[rows]
         starts = np.flatnonzero(np.diff(own, prepend=own[0] - 1))
         lines = self.layout.lines(table)

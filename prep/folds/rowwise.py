@@ -22,7 +22,7 @@ Screen = Callable[..., bool]
 @dataclass(slots=True)
 class RowwiseResult:
     """What a `Rowwise` fold found. ``samples`` are the first failing ones; ``worst`` is the largest measured value
-    (NaN counts as infinite), ``values`` how many array elements of the first field were looked at.
+    (NaN is larger than any), ``values`` how many array elements of the first field were looked at.
     """
 
     rows: int = 0
@@ -74,9 +74,8 @@ class Rowwise:
             rows, values = part.stop - part.start, arrays[self.names[0]].size
             return self.merge(state, RowwiseResult(rows, values, worst=0.0, worst_sample=part.start))
         measured = np.asarray(self.measure(arrays, **self.arguments), dtype=np.float64)
-        measured = np.where(np.isnan(measured), np.inf, measured)
-        bad = np.flatnonzero(measured > self.limit)
-        worst = int(np.argmax(measured))
+        bad = np.flatnonzero(~(measured <= self.limit))
+        worst = int(np.argmax(measured))  # the first NaN where there is one
         seen = RowwiseResult(
             rows=len(measured),
             values=arrays[self.names[0]].size,
@@ -97,7 +96,7 @@ class Rowwise:
         return self.screen(part.shared[name], **self.arguments)
 
     def merge(self, left: RowwiseResult, right: RowwiseResult) -> RowwiseResult:
-        larger = right if right.worst > left.worst else left
+        larger = right if right.worst > left.worst or (np.isnan(right.worst) > np.isnan(left.worst)) else left
         return RowwiseResult(
             rows=left.rows + right.rows,
             values=left.values + right.values,

@@ -18,7 +18,8 @@ Verdict = Literal["passed", "warnings", "failed"]
 @dataclass(frozen=True, slots=True)
 class CheckResult:
     """One check on one field. ``kind`` says what a failure means: the data are wrong, or the stored bytes are. ``line``
-    is where the schema asks for it (1-based), 0 where it does not.
+    is where the schema asks for it (1-based), 0 where it does not; ``variant`` what tells it from others of its name
+    on the field (`Schema.variants`).
     """
 
     check: str
@@ -27,6 +28,7 @@ class CheckResult:
     severity: Severity = "error"
     kind: Literal["data", "integrity"] = "data"
     line: int = 0
+    variant: str = ""
 
     @property
     def passed(self) -> bool:
@@ -40,7 +42,7 @@ class Report:
 
     ``root`` is the logical root of what was read, ``schema_digest`` and ``registry_digest`` what it was judged by,
     ``baselines`` what trivial predictors score on it. ``rows`` and ``values`` count what was examined. ``schema_path``
-    is where the schema was read; like the lines in it, it is no part of what the report says of the data.
+    is where the schema was read; like lines and variants, it is no part of what the report says of the data.
     """
 
     dataset: str

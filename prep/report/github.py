@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.formats.commit import storage_errors
-from prep.report.outcomes import Outcome, outcomes, source_root, verb
+from prep.report.outcomes import Outcome, is_schema, outcomes, source_root, tally, verb
 from prep.report.said import clean
 
 _MOST = 10
@@ -73,9 +73,10 @@ def _commands(kind: str, rows: list[Outcome], title: str) -> list[str]:
     return lines
 
 
-def _datasets(document: Mapping[str, Any], rows: list[Outcome]) -> list[str]:
+def _datasets(document: Mapping[str, Any], _: list[Outcome]) -> list[str]:
+    checks = sum(len(each["report"]["checks"]) for each in document["datasets"] if "report" in each)
     return [
-        f"Datasets: {len(document['datasets'])}, checks: {len(rows)}, exit code {document['exit_code']}.",
+        f"{tally(document)}; checks: {checks:,}, exit code {document['exit_code']}.",
         "",
         "| dataset | verdict | checks passed | samples | root |",
         "|---|---|---|---|---|",
@@ -91,6 +92,8 @@ def _compared(document: Mapping[str, Any], rows: list[Outcome]) -> list[str]:
 
 def _dataset(each: Mapping[str, Any]) -> str:
     report = each.get("report")
+    if is_schema(each) and each["exit_code"] == 0:
+        return f"| {_cell(each['path'])} | ✅ schema loads | | | |"
     if report is None:
         return f"| {_cell(each['path'])} | {_MARKS['error']} | | | |"
     mark = _MARKS["passed" if each["exit_code"] == 0 else "failed" if each["exit_code"] == 1 else "error"]

@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from prep.report.outcomes import ORDER, outcomes
+from prep.report.outcomes import ORDER, outcomes, tally
 from prep.report.parts import Cell, Dataset, Section, Text
 from prep.report.said import clean, short
 from prep.report.sections_checks import baselines, checks, facts, splits, verdict
@@ -40,7 +40,7 @@ def page(document: Mapping[str, Any], sheets: Sequence[Sheet]) -> str:
     template = _environment().get_template("page.html")
     text = template.render(
         datasets=found,
-        title=_title(found),
+        title=_title(found, document),
         style=Markup(_style()),
         digest=base64.b64encode(hashlib.sha256(_style().encode()).digest()).decode(),
         made_by=f"prep {version('prep-certified')}",
@@ -85,12 +85,11 @@ def _unknown(sheet: Sheet) -> Section:
     )
 
 
-def _title(found: Sequence[Dataset]) -> str:
+def _title(found: Sequence[Dataset], document: Mapping[str, Any]) -> str:
     if len(found) == 1:
         (only,) = found
         return f"{only.name} {only.version}: {only.verdict.lower()}"
-    good = sum(each.status in ("passed", "warning") for each in found)
-    return f"{good} of {len(found)} datasets passed"
+    return tally(document)
 
 
 @cache

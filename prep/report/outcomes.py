@@ -52,6 +52,7 @@ _SAID = ("path", "dataset", "field", "line")
 class Outcome:
     """One check on one field of the dataset at ``path``, or (``check`` is then the code of an error) why there is none.
 
+    ``field`` also says what tells the check from others of its name on that field: ``inputs (val)``.
     ``place`` and ``line`` are where to look: the line of the schema that asks for it, else the dataset itself.
     ``examined`` counts values, ``failing`` samples (0 where a check is not about single ones), ``first`` are the first
     of them, and ``splits`` those that they lie in. ``nth`` counts the rows of one check on one field, in the order of
@@ -126,6 +127,21 @@ def by_dataset(document: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], lis
     return sorted(found, key=lambda pair: ORDER.index(pair[1][0].status) if pair[1] else len(ORDER))
 
 
+def tally(document: Mapping[str, Any]) -> str:
+    """How many datasets passed, and how many of the schemas that were given without a dataset load."""
+    data = [each["exit_code"] == 0 for each in document["datasets"] if not is_schema(each)]
+    alone = [each["exit_code"] == 0 for each in document["datasets"] if is_schema(each)]
+    told = [f"{sum(data):,} of {len(data):,} dataset{'s' if len(data) > 1 else ''} passed"] if data else []
+    if alone:
+        told.append(f"{sum(alone):,} of {len(alone):,} schema{'s load' if len(alone) > 1 else ' loads'}")
+    return ", ".join(told)
+
+
+def is_schema(dataset: Mapping[str, Any]) -> bool:
+    """Whether an entry of a document is a schema that was given without its dataset."""
+    return "note" in dataset or ("report" not in dataset and dataset["path"].lower().endswith((".yaml", ".yml")))
+
+
 def precedence(check: str) -> int:
     """The place of a check in `CAUSES`: what has a smaller one is mended first."""
     return _PLACES.get(check, _OTHERS)
@@ -137,14 +153,17 @@ def _urgency(row: Outcome) -> tuple[int, int]:
 
 def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
     report = dataset.get("report", {"checks": []})
+    lines = dataset.get("lines", [])
+    variants = dataset.get("variants", [""] * len(lines))
     seen: Counter[tuple[str, str]] = Counter()
-    for check, line in zip(report["checks"], dataset.get("lines", []), strict=True):
-        seen[check["check"], check["field"]] += 1
+    for check, line, variant in zip(report["checks"], lines, variants, strict=True):
+        field = check["field"] + (f" ({variant})" if variant else "")
+        seen[check["check"], field] += 1
         yield Outcome(
             path=dataset["path"],
             dataset=report["dataset"],
             check=check["check"],
-            field=check["field"],
+            field=field,
             status=_status(check, strict=strict),
             message=check["message"],
             measured=_measured(check),
@@ -158,7 +177,7 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             worst="" if check["worst"] is None else _number(check["worst"], 4),
             first=tuple(check["samples"]),
             splits=_splits(check),
-            nth=seen[check["check"], check["field"]],
+            nth=seen[check["check"], field],
         )
 
 

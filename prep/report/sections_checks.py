@@ -36,7 +36,14 @@ def verdict(entry: Mapping[str, Any], rows: Sequence[Outcome]) -> tuple[str, str
     told = f"{entry['report']['checks_passed']} of {len(checks)} checks passed"
     if not checks or entry["report"]["rows"] == 0:
         return "error", "Not examined", "There are no samples or no checks: nothing was decided about these data."
-    if any(row.status == "error" for row in bad):
+    errors = [row for row in bad if row.status == "error"]
+    if errors and not any(row.examined for row in errors):
+        return (
+            "error",
+            "Stored bytes not compared",
+            f"{told}. Nothing tells whether the bytes are those that were written.",
+        )
+    if errors:
         return "error", "Stored bytes changed", f"{told}. The bytes are not those that were written."
     if bad:
         return "failed", "Failed", f"{told}. Do not train on these data before the findings below are mended."

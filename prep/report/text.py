@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from prep.errors import printable
-from prep.report.outcomes import Outcome, by_dataset
+from prep.report.outcomes import Outcome, by_dataset, tally
 
 Line = tuple[str, str]
 _WORDS = {"error": "ERROR", "failed": "FAIL", "warning": "WARN", "passed": "ok"}
@@ -68,7 +68,7 @@ def lines(
     several = len(document["datasets"]) > 1
     grouped = by_dataset(document)
     blocks = [_Block(*_head(each, rows, several), each, tuple(rows)) for each, rows in grouped]
-    foot = _foot(blocks) if several else []
+    foot = _foot(document) if several else []
     most = max((len(each.rows) for each in blocks), default=0)
     if not several and not verbose:
         foot = _passed(blocks[0], width)
@@ -133,10 +133,9 @@ def _head(about: Mapping[str, Any], rows: Sequence[Outcome], several: bool) -> t
     )
 
 
-def _foot(blocks: Sequence[_Block]) -> list[Line]:
-    good = sum(each.about["exit_code"] == 0 for each in blocks)
-    style = "verdict-good" if good == len(blocks) else "verdict-bad"
-    return [(style, f"{good:,} of {len(blocks):,} datasets passed")]
+def _foot(document: Mapping[str, Any]) -> list[Line]:
+    good = all(each["exit_code"] == 0 for each in document["datasets"])
+    return [("verdict-good" if good else "verdict-bad", tally(document))]
 
 
 def _passed(block: _Block, width: int | None) -> list[Line]:

@@ -37,7 +37,8 @@ def document(found: Sequence[Validation], *, strict: bool) -> dict[str, Any]:
     """The JSON form of `validate` (``validation.schema.json`` beside this module): a report, or an error, by path; what
     is to be mended first comes first, whatever the order of ``found``.
 
-    ``lines`` are the lines of ``schema`` that ask for the checks of the report, in their order, 0 where none does.
+    ``lines`` are the lines of ``schema`` that ask for the checks of the report, in their order, 0 where none does;
+    ``variants`` tell those of one name on one field apart.
     """
     told: dict[str, Any] = {
         "report_version": VALIDATION_VERSION,
@@ -53,6 +54,7 @@ def _dataset(found: Validation, strict: bool) -> dict[str, Any]:
     if found.report is not None:
         lines = [each.line for each in found.report.results]
         about |= {"schema": found.report.schema_path, "lines": lines, "unchanged": found.unchanged}
+        about["variants"] = [each.variant for each in found.report.results]
         about["report"] = found.report.to_dict()
     if found.error is not None:
         about["error"] = found.error.to_dict()

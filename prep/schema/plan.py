@@ -14,6 +14,7 @@ from prep.transforms import TRANSFORMS, settle
 from prep.transforms.original import original_of
 
 Severity = Literal["error", "warning"]
+_LONGEST = 40  # characters of a statistic that tells checks apart
 _ROWS = {"train": (0, 1), "val": (1, 2), "test": (2, 3)}
 
 
@@ -89,6 +90,13 @@ class Schema:
         """``blake3:…`` of the text."""
         return blake3_hex(self.text.encode())
 
+    def variants(self) -> tuple[str, ...]:
+        """What tells each check from the others of its name on its field, such as the split; empty where it is alone.
+
+        A statistic with a text stands for itself, any other with its name: ``val``, ``tolerance 0.1``.
+        """
+        return tuple(_variant(plan, self.checks) for plan in self.checks)
+
     def line_of(self, field: str) -> int:
         """Where the schema states a field (1-based), 0 where it does not."""
         return self.variables[field].line if field in self.variables else 0
@@ -162,3 +170,16 @@ class Schema:
             transform=parent.transform or "identity",
             transform_state="normalized" if parent.transform else "raw",
         )
+
+
+def _variant(plan: CheckPlan, checks: tuple[CheckPlan, ...]) -> str:
+    alike = [each.statistics for each in checks if (each.name, each.about) == (plan.name, plan.about)]
+    own = [(key, value) for key, value in plan.statistics.items() if any(each[key] != value for each in alike)]
+    return ", ".join(_told(key, value) for key, value in own)
+
+
+def _told(key: str, value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    words = f"{key} {'none' if value in ('', []) else value}"
+    return words if len(words) <= _LONGEST else key

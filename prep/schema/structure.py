@@ -21,8 +21,8 @@ _REMEDY = "build the dataset again with the schema as it is now, or correct the 
 def structure(schema: Schema, spec: DatasetSpec) -> tuple[tuple[str, str, Finding], ...]:
     """(check, field, finding) for each field of ``schema``, and for each of the dataset that the schema does not know.
 
-    ``spec`` is what the stored dataset says about itself. ``examined`` counts the properties that were compared. One
-    finding for each property that differs.
+    ``spec`` is what the stored dataset says about itself. ``examined`` counts the properties that were compared; a
+    finding names every one that differs.
     """
     planned = schema.planned_spec()
     wanted = {field.name: field for field in (*planned.fields, *planned.constants)}
@@ -30,7 +30,7 @@ def structure(schema: Schema, spec: DatasetSpec) -> tuple[tuple[str, str, Findin
     results = list(_rows(spec))
     for name, expected in wanted.items():
         if name in found:
-            results.extend((name, finding) for finding in _compare(expected, found[name]))
+            results.append((name, _compare(expected, found[name])))
         elif schema.variables[name].required:
             results.append((name, _missing(name, spec)))
     if schema.strict:
@@ -46,15 +46,19 @@ def _rows(spec: DatasetSpec) -> Iterator[tuple[str, Finding]]:
         yield "sample", _finding(False, 1, "1 train sample or more", message, "build it with a train split")
 
 
-def _compare(expected: FieldSpec, found: FieldSpec) -> Iterator[Finding]:
+def _compare(expected: FieldSpec, found: FieldSpec) -> Finding:
     pairs = _properties(expected, found)
     wrong = [pair for pair in pairs if pair[1] != pair[2]]
-    for name, wanted, measured in wrong:
-        message = f"{name} of {expected.name} is {_shown(measured)} where the schema says {_shown(wanted)}"
-        yield _finding(False, len(pairs), f"{name} {_shown(wanted)}", message, _REMEDIES.get(name, _REMEDY))
     if not wrong:
         line = f"{found.dtype} {_shown(found.dims)} in {found.units}, {found.role}, {found.transform_state}"
-        yield _finding(True, len(pairs), "as the schema says", line, _REMEDY)
+        return _finding(True, len(pairs), "as the schema says", line, _REMEDY)
+    told = (f"{name} is {_shown(measured)} where the schema says {_shown(wanted)}" for name, wanted, measured in wrong)
+    limit = ", ".join(f"{name} {_shown(wanted)}" for name, wanted, _ in wrong)
+    # Normalising a raw dataset changes its units too.
+    raw = (found.transform_state, expected.transform_state) == ("raw", "normalized")
+    names = ["transform state" if raw and name == "units" else name for name, _, _ in wrong]
+    remedies = dict.fromkeys(_REMEDIES.get(name, _REMEDY) for name in names)
+    return _finding(False, len(pairs), limit, f"{expected.name}: {'; '.join(told)}", "; ".join(remedies))
 
 
 def _properties(expected: FieldSpec, found: FieldSpec) -> list[tuple[str, Any, Any]]:

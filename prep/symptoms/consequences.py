@@ -128,7 +128,7 @@ _MEANING: dict[str, tuple[str, str]] = {
     ),
     "steering_span": ("labels are those of another sample: what a model can learn of them is their average", _BUILD),
     "stored_bytes": (
-        "the bytes are not those that were written: nothing that was said of them is known to hold",
+        "the bytes are not known to be those that were written: nothing that was said of them is known to hold",
         _NORMALISE,
     ),
     "structure": (

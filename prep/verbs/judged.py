@@ -57,11 +57,11 @@ class Judged:
         judges: list[tuple[CheckPlan, Check]] = [(plan, CHECKS.load(plan.name)()) for plan in schema.checks]
         originals = _originals(spec, [name for plan, check in judges for name in check.fields(plan.statistics)])
         checks = []
-        for plan, check in judges:
+        for (plan, check), variant in zip(judges, schema.variants(), strict=True):
             absent = [name for name in check.fields(plan.statistics) if name not in originals.spec.names]
             checks.append((plan, check, () if absent else tuple(check.folds(originals.spec, plan.statistics))))
             if absent:
-                before.append(CheckResult(plan.name, plan.about, _unexamined(absent), plan.severity, line=plan.line))
+                before.append(_result(plan, variant, _unexamined(absent)))
         described, relative = _described(source, schema), relative_fold(schema, spec)
         return cls(source, schema, originals, tuple(checks), tuple(before), described, relative)
 
@@ -96,10 +96,10 @@ class Judged:
         spec, schema, container = self.source.spec, self.schema, self.source.container
         digests = {**measured.digests, **self.source.constants()[1]}
         results = list(self.before)
-        for plan, check, group in self.checks:
+        for (plan, check, group), variant in zip(self.checks, schema.variants(), strict=True):
             if group:
                 finding = check.judge(self.originals.spec, plan.statistics, measured.results)
-                results.append(CheckResult(plan.name, plan.about, finding, plan.severity, line=plan.line))
+                results.append(_result(plan, variant, finding))
         documents = {each.field.name: to_document(each, measured.results) for each in self.described}
         results.extend(
             CheckResult(name, field, finding, line=schema.line_of(field))
@@ -130,6 +130,10 @@ def _originals(spec: DatasetSpec, names: Sequence[str]) -> Originals:
         return Originals.bind(spec, names)
     except (KeyError, ValueError, TypeError, AttributeError):
         return Originals(spec, {})  # the comparison of the embedded transforms says what is wrong with them
+
+
+def _result(plan: CheckPlan, variant: str, finding: Finding) -> CheckResult:
+    return CheckResult(plan.name, plan.about, finding, plan.severity, line=plan.line, variant=variant)
 
 
 def _unexamined(absent: Sequence[str]) -> Finding:
@@ -164,19 +168,26 @@ def _described(source: DatasetSource, schema: Schema) -> tuple[FieldFolds, ...]:
 
 
 def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests]) -> CheckResult:
-    """Every stored byte against the manifest that the writer left."""
+    """Every stored byte against the manifest that the writer left; nothing is examined where that is missing."""
     place = manifest.path_of(path)
     chunks = sum(len(each.stored) for each in digests.values())
-    problem, count = "", 0
+    problem, count, compared = "", 0, chunks
+    remedy = "the file was changed or is damaged: restore it, or run `prep normalize` again"
     samples: tuple[int, ...] = ()
     try:
         data = manifest_bytes(path)
         contents = manifest.parse(data, path=str(place))
         match_container(path, contents)
+    except FileNotFoundError:
+        compared = 0
+        problem = f"the sidecar {place.name} is missing, so the stored bytes could not be compared with those written"
+        remedy = f"copy {place.name} beside the dataset (the two belong together), or run `prep normalize` again"
     except OSError as error:
-        problem = f"there is no manifest beside the dataset ({error.strerror})"
+        compared = 0
+        problem = f"the sidecar {place.name} cannot be read ({error.strerror}), so the stored bytes were not compared"
+        remedy = f"make {place.name} a file that can be read, or run `prep normalize` again"
     except PrepError as error:
-        problem = error.what
+        problem = f"{place.name}: {error.what}" if error.where.path == str(place) else error.what
     else:
         changed = [
             (name, index)
@@ -195,12 +206,12 @@ def _stored_bytes(path: Path, container: Any, digests: Mapping[str, ChunkDigests
             problem = "the manifest does not describe the dataset as it describes itself"
     finding = Finding(
         passed=not problem,
-        examined=chunks,
+        examined=compared,
         present=chunks,
         worst=None,
         limit="every stored byte is the one that was written",
         message=problem or f"{chunks} chunks match the manifest",
-        remedy="the file was changed or is damaged: restore it, or run `prep normalize` again",
+        remedy=remedy,
         failing=count,
         samples=samples,
         splits=tuple(container.spec.split_of(row) for row in samples),

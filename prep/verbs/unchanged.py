@@ -34,15 +34,15 @@ def certified_report(
 
 
 def _report(stated: Mapping[str, Any], schema: Schema) -> Report:
-    lines: dict[tuple[str, str], list[int]] = {}
-    for plan in schema.checks:
-        lines.setdefault((plan.name, plan.about), []).append(plan.line)
+    places: dict[tuple[str, str], list[tuple[int, str]]] = {}
+    for plan, variant in zip(schema.checks, schema.variants(), strict=True):
+        places.setdefault((plan.name, plan.about), []).append((plan.line, variant))
 
-    def line(check: str, field: str) -> int:
+    def place(check: str, field: str) -> tuple[int, str]:
         """A check may be asked for more than once, with other limits; results are in the order of the schema."""
-        if asked := lines.get((check, field)):
+        if asked := places.get((check, field)):
             return asked.pop(0)
-        return schema.line_of(field)
+        return schema.line_of(field), ""
 
     return Report(
         dataset=stated["dataset"],
@@ -59,7 +59,7 @@ def _report(stated: Mapping[str, Any], schema: Schema) -> Report:
                 _finding(each),
                 each["severity"],
                 each["kind"],
-                line(each["check"], each["field"]),
+                *place(each["check"], each["field"]),
             )
             for each in stated["checks"]
         ),

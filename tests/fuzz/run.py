@@ -145,7 +145,13 @@ def _guided(name: str, order: Order) -> Tally:
     if done.returncode and not kept:
         raise Unable(f"fuzzing {name} was not finished (exit code {done.returncode}): {done.stderr[-300:]}")
     if kept:
-        tally.note(f"{name}: {done.stderr[-1500:]}: {kept[0].read_bytes()[:400]!r}", refused=False)
+        tally.note(f"{name}: {_said(done.stderr)}: {kept[0].name}: {kept[0].read_bytes()[:400]!r}", refused=False)
     else:
         tally.harmless += order.count
     return tally
+
+
+def _said(stderr: str) -> str:
+    """What libFuzzer says was wrong, without the bytes that it prints after it."""
+    begin = max(stderr.find("Uncaught Python exception"), stderr.find("ERROR: libFuzzer"), 0)
+    return stderr[begin : begin + 1500]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import json
+import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -553,6 +555,31 @@ def test_check_fires_on_its_planted_defect_and_says_what_to_do(name):
     assert finding.remedy
     assert finding.limit
     assert len(finding.splits) == len(finding.samples)
+
+
+def keeps(worst: float, limit: str) -> bool:
+    """Whether a reader who compares the worst value with the first limit that is stated says that it is kept."""
+    if limit.startswith(("0 ", "no ")):
+        return worst == 0
+    number = r"([-−]?[\d.]+(?:e[-+]?\d+)?)"
+    found = re.search(rf"(?:{number} ≤ [^,≤]*)?([≤<≥>]) {number}", limit)
+    assert found, limit
+    low, sign, bound = found.groups()
+    first, second = (float((each or "-inf").replace("−", "-")) for each in (low, bound))
+    return first <= worst and {"≤": operator.le, "<": operator.lt, "≥": operator.ge, ">": operator.gt}[sign](
+        worst, second
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_worst_value_is_one_that_the_limit_is_about(name):
+    for spoil in (False, True):
+        arrays = made(CASES[name])
+        if spoil:
+            CASES[name].defect(arrays)
+        finding = examine(name, CASES[name], arrays)
+        if finding.worst is not None:
+            assert keeps(finding.worst, finding.limit) is not spoil, (finding.worst, finding.limit)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -219,7 +219,7 @@ def test_bounds_that_differ_by_one_are_two_measurements_and_are_told_apart_in_th
     keys = {fold.key for high in (BIG, BIG + 1) for fold in check.folds(spec, bounded(0, high).statistics)}
 
     assert len(keys) == 2
-    assert examine("in_bounds", bounded(0, BIG), arrays).limit == "0 ≤ x ≤ 9007199254740992"
+    assert examine("in_bounds", bounded(0, BIG), arrays).limit == "0 outside 0 ≤ x ≤ 9007199254740992"
     assert examine("in_bounds", bounded(0, BIG + 1), arrays).passed
 
 
@@ -388,7 +388,39 @@ def test_a_value_that_is_not_a_number_is_worse_than_any_number(name: str):
 
     assert finding.samples == (4, 15, 20)
     assert finding.worst_sample == 15
-    assert finding.worst == {"finite": 3, "psd": -np.inf}.get(name, np.inf)
+    assert finding.worst == 3 if name == "finite" else not np.isfinite(finding.worst)
+    if name in ("in_bounds", "zero_padding"):
+        assert "(worst: NaN in sample 15)" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("name", "bad", "failing"),
+    [("standardised", (0, 24), 24), ("held_out", (0, 24), 24), ("held_out", (12, 32), 8)],
+)
+def test_checks_of_statistics_count_every_sample_that_has_none(name: str, bad: tuple[int, int], failing: int):
+    arrays = made(CASES[name])
+    arrays["x"][slice(*bad)] = np.nan
+
+    finding = examine(name, CASES[name], arrays)
+
+    first = bad[1] - failing
+    assert (finding.failing, finding.samples) == (failing, tuple(range(first, min(first + 10, bad[1]))))
+
+
+@pytest.mark.parametrize("name", ["learnability", "linear_fit", "fir_probe"])
+@pytest.mark.parametrize("rows", [[3], range(ROWS)])
+def test_a_probe_says_that_nan_kept_samples_from_it(name: str, rows: Sequence[int]):
+    arrays = made(CASES[name])
+    target = CASES[name].statistics["var"]
+    arrays[target] = np.array(arrays[target], dtype=np.float64)
+    arrays[target][list(rows)] = np.nan
+
+    finding = examine(name, CASES[name], arrays)
+
+    assert not finding.passed
+    assert "are NaN or infinite" in finding.message
+    assert "NaN" in finding.remedy
+    assert "mask" not in finding.message + finding.remedy
 
 
 def test_rows_in_two_splits_are_named_by_the_later_sample_and_say_which_they_equal():

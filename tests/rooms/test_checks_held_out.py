@@ -58,6 +58,21 @@ def test_a_split_of_the_same_distribution_normalised_by_train_passes() -> None:
     assert held_out(standardised_by(random(5), slice(0, 600)).astype(np.float32)).passed
 
 
+@pytest.mark.parametrize(
+    ("change", "worst", "first"),
+    [
+        (lambda column: column / column.std() - column.mean() / column.std() + 0.3, 0.3, "|mean − mean_train|"),
+        (lambda column: 0.8 * (column - column.mean()) / column.std(), 0.8, "0.5 ≤ std / std_train ≤ 2"),
+    ],
+)
+def test_the_worst_of_shift_and_ratio_is_told_as_its_limit_is_worded(change: Any, worst: float, first: str) -> None:
+    values = standardised_by(random(1), slice(0, 600))
+    values[600:800] = change(values[600:800])
+    finding = held_out(values, shift_max=0.4 if worst == 0.3 else 0.9, ratio_max=2.0)
+    assert finding.worst == pytest.approx(worst)
+    assert finding.limit.startswith(first)
+
+
 def test_each_split_normalised_by_its_own_statistics_is_refused_for_being_too_good() -> None:
     values = random(5)
     for start, stop in BOUNDS.values():

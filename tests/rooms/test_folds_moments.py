@@ -155,7 +155,7 @@ def test_nan_and_infinity_are_counted_and_located_and_never_averaged(cuts: tuple
     assert found.nan.tolist() == [[0, 0, 3, 0, 0, 0, 0, 0]]
     assert found.inf.tolist() == [[0, 0, 0, 1, 1, 0, 0, 0]]
     assert (found.count == 2000).all()
-    assert found.nonfinite_samples == (3, 7, 1500, 1999)
+    assert (found.nonfinite_samples, found.nonfinite_rows) == ((3, 7, 1500, 1999), 4)
     assert np.isfinite(found.std).all()
     assert found.mean[0, 0] == pytest.approx(clean.mean(), rel=1e-12)
 
@@ -164,7 +164,7 @@ def test_the_first_ten_bad_samples_are_named_in_order_although_groups_are_shuffl
     values = np.full((200, 100), np.nan)
     fold = Moments(field("x", "f8", ("f", 100)), Scope("", 0, 200), group="g")
     found = measure(fold, {"x": values, "g": np.arange(200) * 7 % 5}, (60,))
-    assert found.nonfinite_samples == tuple(range(10))
+    assert (found.nonfinite_samples, found.nonfinite_rows) == (tuple(range(10)), 200)
     assert found.finite.sum() == 0
 
 
@@ -175,7 +175,7 @@ def test_one_nan_among_long_rows_of_shuffled_groups_costs_only_itself() -> None:
     fold = Moments(field("x", "f8", ("f", 3000)), Scope("", 0, 300), group="g")
     found = measure(fold, {"x": values, "g": group})
     assert found.finite.tolist() == [450_000 - 1, 450_000]
-    assert found.nonfinite_samples == (4,)
+    assert (found.nonfinite_samples, found.nonfinite_rows) == ((4,), 1)
     np.testing.assert_allclose(found.std[0], np.nanstd(values[::2]), rtol=1e-12)
 
 

@@ -150,7 +150,7 @@ def test_what_failed_is_told_with_measure_limit_and_remedy_before_what_holds(pag
     place = 0
     for part in (
         "✕ failed standardised on states",
-        "allowed |mean| < 0.05",
+        "allowed |std − 1| < 0.05",
         "remedy run prep stats",
         "40 checks that hold",
     ):

@@ -232,6 +232,36 @@ def test_no_two_cases_of_a_junit_file_have_one_name():
     assert prints[0] != prints[1]
 
 
+def test_checks_that_differ_by_their_split_are_told_apart_in_every_output(certified_copy: Path):
+    found = prep.validate(dataset_of(certified_copy, "regression"))
+    shown = document(found, strict=False)
+    demand_schema(shown)
+    names = [f"{row.check} [{row.field}]" for row in outcomes(shown)]
+    assert {"held_out [inputs (val)]", "held_out [inputs (test)]", "learnability [targets (test)]"} <= set(names)
+    assert "standardised [inputs]" in names
+    assert [case.attrib["name"] for case in ElementTree.fromstring(junit(shown)).iter("testcase")] == names
+    known = prep.validate(dataset_of(certified_copy, "regression"), changed_only=True)
+    assert document(known, strict=False)["datasets"][0]["variants"] == shown["datasets"][0]["variants"]
+
+
+def test_a_raw_dataset_has_one_finding_for_its_structure_and_is_to_be_normalised(certified_copy: Path):
+    (found,) = prep.validate(certified_copy / "data/raw/peptide.h5", schema="schemas/peptide.yaml")
+    assert found.report is not None
+    rows = [each for each in found.report.results if (each.check, each.field) == ("structure", "positions")]
+    assert len(rows) == 1
+    assert all(word in rows[0].finding.message for word in ("units", "transform is", "transform state"))
+    assert rows[0].finding.remedy.startswith("run `prep normalize`")
+
+
+def test_schemas_without_data_are_counted_apart_from_datasets():
+    passed = Validation(Path("a.h5"), report(result("finite", passed=True)))
+    schemas = [Validation(Path(f"{name}.yaml"), None, note="it loads") for name in "bc"]
+    found = document([passed, *schemas], strict=False)
+    assert lines(found)[-1] == ("verdict-good", "1 of 1 dataset passed, 2 of 2 schemas load")
+    assert "1 of 1 dataset passed, 2 of 2 schemas load; checks: 1," in summary(found)
+    assert summary(found).count("✅ passed") == 1
+
+
 def test_sarif_points_at_the_line_of_the_schema_and_holds_no_alert_for_what_passed():
     text = sarif(mixed())
     sarif_pydantic.Sarif.model_validate_json(text)

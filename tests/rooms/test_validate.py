@@ -16,6 +16,8 @@ import prep
 from prep.engine import DatasetSource
 from prep.errors import CertificateError, DataError, Refusal, SchemaError
 from prep.formats import create
+from prep.report.outcomes import by_dataset
+from prep.report.sections_checks import verdict
 from prep.report.validation import document
 from prep.schema import load_schema
 from prep.verbs.rawdata import commit
@@ -146,6 +148,18 @@ def test_quantiles_that_are_not_those_of_the_values_fail(key: str, certified_cop
     path = rewrite(dataset_of(certified_copy, "regression"), "statistics", edit)
 
     assert failed(path) == {("embedded_statistics", "inputs")}
+
+
+def test_a_dataset_without_its_manifest_is_not_said_to_have_changed(certified_copy: Path):
+    path = dataset_of(certified_copy, "regression")
+    path.with_name(path.name + ".manifest").unlink()
+    found = prep.validate(path)
+    ((entry, rows),) = by_dataset(document(found, strict=False))
+    assert found[0].exit_code() == 3
+    assert (rows[0].check, rows[0].status, rows[0].examined) == ("stored_bytes", "error", 0)
+    assert "manifest is missing" in rows[0].message
+    assert rows[0].remedy.startswith(f"copy {path.name}.manifest beside")
+    assert verdict(entry, rows)[1] == "Stored bytes not compared"
 
 
 @contextmanager
