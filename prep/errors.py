@@ -109,6 +109,11 @@ def shortened(value: object, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
 
 
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: "1 sample", "2,000 samples", "1 matrix"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def printable(text: str) -> str:
     """Names of files and digests of strangers reach the terminal as text, never as commands or lines of their own."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from prep.errors import counted
+
 # Failed: the data are wrong. Error: they were not examined, or the stored bytes are not those that were written.
 Status = Literal["error", "failed", "warning", "passed"]
 ORDER: tuple[Status, ...] = ("error", "failed", "warning", "passed")
@@ -131,7 +133,7 @@ def tally(document: Mapping[str, Any]) -> str:
     """How many datasets passed, and how many of the schemas that were given without a dataset load."""
     data = [each["exit_code"] == 0 for each in document["datasets"] if not is_schema(each)]
     alone = [each["exit_code"] == 0 for each in document["datasets"] if is_schema(each)]
-    told = [f"{sum(data):,} of {len(data):,} dataset{'s' if len(data) > 1 else ''} passed"] if data else []
+    told = [f"{sum(data):,} of {counted(len(data), 'dataset')} passed"] if data else []
     if alone:
         told.append(f"{sum(alone):,} of {len(alone):,} schema{'s load' if len(alone) > 1 else ' loads'}")
     return ", ".join(told)
@@ -259,7 +261,8 @@ def _measured(check: Mapping[str, Any]) -> str:
     parts = [] if check["worst"] is None else [f"worst {_number(check['worst'])}"]
     if check["worst"] is not None and check["worst_sample"] is not None:
         parts[-1] += f" at sample {check['worst_sample']}"
-    parts.append(f"{examined:,} values examined" if examined == present else f"{examined:,} of {present:,} examined")
+    said = counted(examined, "value") if examined == present else f"{examined:,} of {present:,}"
+    parts.append(f"{said} examined")
     return ", ".join(parts)
 
 
@@ -278,7 +281,7 @@ def _samples(check: Mapping[str, Any]) -> str:
     more = check["failing"] - len(samples)
     splits = _splits(check)
     return (
-        f"samples {', '.join(map(str, samples))}"
+        f"sample{'s' if len(samples) > 1 else ''} {', '.join(map(str, samples))}"
         + (f" and {more:,} more" if more > 0 else "")
         + (f" (split {splits})" if splits else "")
     )

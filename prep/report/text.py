@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
-from prep.errors import printable
+from prep.errors import counted, printable
 from prep.report.outcomes import Outcome, by_dataset, tally
 
 Line = tuple[str, str]
@@ -124,13 +124,11 @@ def _head(about: Mapping[str, Any], rows: Sequence[Outcome], several: bool) -> t
     warned = " with warnings" if report["verdict"] == "warnings" else ""
     verdict = "FAILED" if about["exit_code"] else f"passed{warned}"
     same = ", as it was certified: every stored byte was hashed" if about["unchanged"] else ""
-    counts = f"{report['checks_passed']} of {len(rows)} checks, {report['rows']:,} samples"
+    counts = f"{report['checks_passed']} of {counted(len(rows), 'check')}, {counted(report['rows'], 'sample')}"
     if several:
         return f"{path}: {report['dataset']} {report['version']} {verdict}, {counts}{same}", style
-    return (
-        f"{report['dataset']} {report['version']}: {verdict}, {counts}, {report['values']:,} values examined{same}",
-        style,
-    )
+    counts += f", {counted(report['values'], 'value')} examined"
+    return f"{report['dataset']} {report['version']}: {verdict}, {counts}{same}", style
 
 
 def _foot(document: Mapping[str, Any]) -> list[Line]:

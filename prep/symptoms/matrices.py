@@ -10,6 +10,7 @@ import numpy as np
 
 from prep.blocks import Array, FieldSpec
 from prep.checks.hermitian import hermitian_residual
+from prep.errors import counted
 from prep.folds import Fold, Scope
 from prep.folds.rowwise import Rowwise, RowwiseResult
 from prep.folds.scales import Scales, ScalesResult
@@ -129,8 +130,8 @@ def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[
             code="not-positive-semidefinite",
             severity="harmful" if named or (found.diagonal.failing == 0 and field.dtype.kind == "c") else "doubtful",
             field=field.name,
-            evidence=f"{spectra.negative} matrices of {field.name} ({of}) have a negative eigenvalue, down to "
-            f"{number(spectra.worst)} of Σ|λ|: {places(guess, spectra.samples, spectra.negative)}",
+            evidence=f"{counted(spectra.negative, 'matrix', 'matrices')} of {field.name} ({of}) with a negative "
+            f"eigenvalue, down to {number(spectra.worst)} of Σ|λ|: {places(guess, spectra.samples, spectra.negative)}",
             consequence="they are no covariances: a Cholesky factor or a log-determinant of them is NaN, and a model "
             "that outputs A Aᴴ cannot reach them",
             remedy="do not centre or edit covariances entry by entry; build them as A Aᴴ and scale by the trace",
