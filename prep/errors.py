@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 LONGEST = 2000  # characters that are shown of one value
 EXIT_OK, EXIT_DATA, EXIT_USAGE, EXIT_INTEGRITY, EXIT_UNFINISHED, EXIT_INTERRUPTED = 0, 1, 2, 3, 4, 130
+EXIT_UNREAD = 141  # of the command line alone: who read its output stopped, as a shell tells of SIGPIPE
 _PRECEDENCE = (EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_INTEGRITY, EXIT_USAGE, EXIT_DATA)
 
 
@@ -106,6 +107,11 @@ def shortened(value: object, longest: int = LONGEST) -> str:
     """What a stranger has written may be of any length."""
     text = str(value)
     return text if len(text) <= longest else f"{text[:longest]}… ({len(text):,} characters)"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: "1 sample", "2,000 samples", "1 matrix"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def printable(text: str) -> str:

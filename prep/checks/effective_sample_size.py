@@ -12,6 +12,7 @@ from prep.checks import Finding, memory
 from prep.checks.demands import demand_kind, demand_one_integer, refuse
 from prep.checks.statistics import COUNT, FIELD, POSITIVE, SPLIT, Statistics, named
 from prep.checks.verdict import rows_in, verdict
+from prep.errors import counted
 from prep.folds import Scope
 from prep.folds.autocorrelation import Autocorrelation, AutocorrelationResult, effective_size
 
@@ -58,7 +59,7 @@ class EffectiveSampleSize:
             if len(short):
                 message = f"{len(short)} of {len(result.groups)} series have too few independent samples: {message}"
         if result.nonfinite:
-            message = f"{result.nonfinite} samples of {fold.values} are not finite; {message}"
+            message = f"{counted(result.nonfinite, 'sample')} of {fold.values} not finite; {message}"
         return verdict(
             spec,
             bool(result.groups) and not len(short) and not result.nonfinite,

@@ -38,6 +38,7 @@ class Finite:
             limit="no NaN, no infinity",
             good="are finite",
             bad="hold NaN or infinity",
+            counts="such value",
             remedy="find what made these samples (a division by zero, a fill value, a failed read), mend or drop them",
         )
 

@@ -11,6 +11,7 @@ import numpy as np
 from prep.blocks import DatasetSpec
 from prep.checks.demands import demand_features, demand_kind, demand_mask, demand_one_integer
 from prep.checks.verdict import rows_in
+from prep.errors import counted
 from prep.folds import Scope
 from prep.folds.moments import Moments, MomentsResult
 
@@ -49,7 +50,8 @@ def unusable(folds: Sequence[Moments], measured: Mapping[str, Any]) -> str:
     moments: MomentsResult = measured[folds[0].key]
     bad = int(moments.nan.sum() + moments.inf.sum())
     if bad:
-        return f"{bad} counted values of {folds[0].field.name} are NaN or infinite, so their statistics mean nothing"
+        told = f"{counted(bad, 'counted value')} of {folds[0].field.name} {'is' if bad == 1 else 'are'}"
+        return f"{told} NaN or infinite, so their statistics mean nothing"
     if len(folds) == 2:
         flags: MomentsResult = measured[folds[1].key]
         if not _are_flags(flags):

@@ -13,6 +13,7 @@ from prep.checks import Finding, memory
 from prep.checks.demands import demand_kind
 from prep.checks.statistics import FIELD, POSITIVE, Statistics
 from prep.checks.verdict import across_verdict
+from prep.errors import counted
 from prep.folds.duplicates import Part, RowHashes
 from prep.kernels.matrices import real_view
 
@@ -60,7 +61,8 @@ class NearUniqueRows:
             limit=f"no row in two splits within {statistics['tolerance']:g}",
             good=f"no row of {name} is in two splits, even up to rounding",
             bad=lambda count, second, first: (
-                f"{count} rows of {name} or more are in two splits up to rounding; first: {second} is nearly {first}"
+                f"at least {counted(count, 'row')} of {name} in two splits up to rounding; "
+                f"first: {second} is nearly {first}"
             ),
             remedy="draw each split from its own seeds and remove repeated rows before splitting, then build again",
         )

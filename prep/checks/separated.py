@@ -14,6 +14,7 @@ from prep.checks import Finding, memory
 from prep.checks.demands import demand_kind, demand_one_integer, refuse
 from prep.checks.statistics import FIELD, OPTIONAL_FIELD, POSITIVE, Statistics, named
 from prep.checks.verdict import verdict
+from prep.errors import counted
 from prep.folds.intervals import Intervals, IntervalsResult, Stretches
 
 
@@ -56,7 +57,7 @@ class Separated:
             if near:
                 message = f"samples of two splits are too near in {len(near)} places; nearest: {place} are {apart}"
         if result.nonfinite:
-            message = f"{result.nonfinite} samples of {fold.values} are not finite; {message}"
+            message = f"{counted(result.nonfinite, 'sample')} of {fold.values} not finite; {message}"
         return verdict(
             spec,
             not near and not result.nonfinite,

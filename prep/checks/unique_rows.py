@@ -11,6 +11,7 @@ from prep.blocks import DatasetSpec
 from prep.checks import Finding, memory
 from prep.checks.statistics import FIELD, FIELDS, Statistics, named
 from prep.checks.verdict import across_verdict
+from prep.errors import counted
 from prep.folds.duplicates import RowHashes
 
 
@@ -40,9 +41,9 @@ class UniqueRows:
             fold,
             measured,
             limit="no row in two splits",
-            good=f"no row of {what} is in two splits ({measured[fold.key].rows} rows)",
+            good=f"no row of {what} is in two splits ({counted(measured[fold.key].rows, 'row')})",
             bad=lambda count, second, first: (
-                f"{count} rows of {what} are in two splits; first: {second} equals {first}"
+                f"{counted(count, 'row')} of {what} in two splits; first: {second} equals {first}"
             ),
             remedy="draw each split from its own seeds, or split by group before windowing, and build again",
         )

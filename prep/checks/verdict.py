@@ -8,6 +8,7 @@ from typing import Any
 
 from prep.blocks import DatasetSpec
 from prep.checks import Finding
+from prep.errors import counted
 from prep.folds import Scope
 from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.folds.rowwise import KEEP, Rowwise, RowwiseResult
@@ -82,16 +83,17 @@ def row_verdict(
     bad: str,
     remedy: str,
     sign: float = 1.0,
+    counts: str = "",
 ) -> Finding:
     """The finding of a per-sample check. ``good`` and ``bad`` complete the sentence "all / 3 of 80 samples of x …".
 
     ``sign`` -1 tells of what was measured with its sign turned, so that the smallest is the worst. The worst
-    value is to be compared with ``limit`` as that is worded.
+    value is to be compared with ``limit`` as that is worded; ``counts`` says what it counts, where it does.
     """
     result: RowwiseResult = measured[fold.key]
     rows, name = rows_in(fold.scope), fold.names[0]
     value = sign * result.worst + 0.0  # -0.0 is 0
-    most = "NaN" if math.isnan(value) else f"{value:.6g}"
+    most = "NaN" if math.isnan(value) else counted(int(value), counts) if counts else f"{value:.6g}"
     place = f" (worst: {most} in sample {result.worst_sample})" if result.rows else ""
     return verdict(
         spec,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import signal
 import sys
 import traceback
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from prep.errors import EXIT_INTERRUPTED, EXIT_UNFINISHED, EXIT_USAGE, PrepError, printable
+from prep.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNFINISHED, EXIT_UNREAD, EXIT_USAGE, PrepError, printable
 from prep.memory import demand_memory
 
 _NO_THREAD = "can't start new thread"
@@ -30,7 +31,10 @@ _NOT_TOLD = (
 
 def main() -> None:
     """Entry point of the ``prep`` command."""
-    sys.exit(_told(run(sys.argv[1:])))
+    stdout = -1
+    with suppress(OSError):
+        stdout = os.dup(1)  # rich and typer put another file in its place where nobody reads it
+    sys.exit(_told(run(sys.argv[1:]), stdout))
 
 
 def run(arguments: list[str]) -> int:
@@ -71,8 +75,7 @@ def run(arguments: list[str]) -> int:
         _say(_NO_MEMORY)
         return EXIT_UNFINISHED
     except (BrokenPipeError, SystemExit):  # typer and rich exit where nobody reads
-        _say(_NOT_TOLD.format(os.strerror(errno.EPIPE)))
-        return EXIT_UNFINISHED
+        return EXIT_UNREAD
     except OSError as error:
         _say(
             f"storage: the system refused: {printable(str(error))}\n"
@@ -97,9 +100,12 @@ def run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _told(code: int) -> int:
-    """The exit code, once what was said has reached whoever listens; that of unfinished work where it has not."""
-    for stream in (sys.stdout, sys.stderr):
+def _told(code: int, stdout: int) -> int:
+    """The exit code, once what was said has reached whoever listens; that of unfinished work where it has not, and
+    without a word `EXIT_UNREAD` where the reader of ``stdout``, an open copy of it, stopped as ``head`` does.
+    """
+    problem = os.strerror(errno.EPIPE) if code == EXIT_UNREAD else ""
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where it was closed before the start
         try:
             stream.flush()
         except OSError as error:
@@ -108,9 +114,19 @@ def _told(code: int) -> int:
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
             if stream is sys.stdout:
-                _say(_NOT_TOLD.format(error.strerror))
-                code = code or EXIT_UNFINISHED
-    return code
+                problem = str(error.strerror)
+    if problem and _unread(stdout):
+        return EXIT_UNREAD
+    if problem:
+        _say(_NOT_TOLD.format(problem))
+    return EXIT_UNFINISHED if problem and code in (EXIT_OK, EXIT_UNREAD) else code
+
+
+def _unread(stdout: int) -> bool:
+    """Whether it is a pipe whose reader is gone."""
+    poll = select.poll()
+    poll.register(stdout, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _say(text: str) -> None:

@@ -45,6 +45,7 @@ def generate(
         )
     if json:
         write_json({"path": str(path), "remarks": remarks}, json)
+    if json == "-":
         return
     say(f"generated {path}")
     for remark in remarks:

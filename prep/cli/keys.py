@@ -44,6 +44,7 @@ def new(
     made = new_key(path, passphrase="" if plain else new_passphrase(passphrase_file))
     if json:
         write_json(made.to_dict(), json)
+    if json == "-":
         return
     say(f"private key {made.private}: keep it to yourself, and a copy somewhere safe", "good")
     say(f"public key  {made.public_file}: give it to those who shall trust you")
@@ -68,6 +69,7 @@ def show(
     shown = show_key(path, passphrase=passphrase_for([path], passphrase_file))
     if json:
         write_json(shown.to_dict(), json)
+    if json == "-":
         return
     say(f"key id      {shown.key.id}")
     say(f"public key  {shown.key.text}")
@@ -102,6 +104,7 @@ def add(
     found = trusted(trust)
     if json:
         write_json(next(each for each in trust_to_dict(found)["keys"] if each["id"] == added.key.id), json)
+    if json == "-":
         return
     last = f", until {added.valid_until.date()}" if added.valid_until else ""
     say(f"trusted: {added.owner}, for {', '.join(added.datasets)}{last}, in {found.path}", "good")

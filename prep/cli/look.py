@@ -100,7 +100,7 @@ def inspect_field(
     workers: Executor,
     json: str | None,
 ) -> None:
-    """`prep inspect --stats`: measure a field of each dataset and show it, or write it as JSON."""
+    """`prep inspect --stats`: measure a field of each dataset, show it, and write a file of JSON if asked to."""
     from prep.cli.output import progress, say, write_json
     from prep.engine import one_of
     from prep.verbs.look import look as verb
@@ -131,6 +131,7 @@ def inspect_field(
             )
     if json:
         write_json([each.to_dict() for each in found] if len(found) > 1 else found[0].to_dict(), json)
+    if json == "-":
         return
     for index, each in enumerate(found):
         if index:

@@ -42,7 +42,7 @@ def mutate(
     path = verb(*demand_mutation(system, failure, output), data=data, config=config, lock_path=lock, trust_path=trust)
     if json:
         write_json({"path": str(path)}, json)
-    else:
+    if json != "-":
         say(f"planted {failure} in {path}; see it refused: {refusal(system, failure, path)}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prep.cli.output import say, screen, table, write_output
+from prep.errors import counted
 from prep.report.said import size
 from prep.report.text import lines
 from prep.verbs.compare import LABELS, Comparison
@@ -109,7 +110,7 @@ def _say_and_write(lines: list[str], output: Path | None) -> None:
 def show_inspection(found: Inspection) -> None:
     """A dataset as a person would like to read it: what, how much, fields, statistics, where from, certified or not."""
     spec = found.spec
-    say(f"{spec.name} {spec.version}  ({found.format}, {size(found.size)}, {spec.rows:,} samples)", "bold")
+    say(f"{spec.name} {spec.version}  ({found.format}, {size(found.size)}, {counted(spec.rows, 'sample')})", "bold")
     say(f"  path       {found.path}")
     splits = ", ".join(f"{name} {stop - start:,}" for name, (start, stop) in spec.splits.items())
     say(f"  splits     {splits}")

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from prep.cli.output import say, table
-from prep.report.numbers import told_apart
+from prep.errors import counted
+from prep.report.numbers import fixed, told_apart
 from prep.report.outcomes import LABELS
 from prep.verbs.changed import KEEP, Range, Rows
 from prep.verbs.diff import Diff
@@ -27,7 +28,7 @@ def show_diff(found: Diff, *, verbose: bool) -> None:
     for label, side in (("A", found.a), ("B", found.b)):
         hashed = ", no manifest: hashed" if side.hashed else ""
         root = side.root.removeprefix("blake3:")[:16]
-        say(f"  {label}  {side.path}: {side.name} {side.version}, {side.rows:,} samples, root {root}…{hashed}")
+        say(f"  {label}  {side.path}: {side.name} {side.version}, {counted(side.rows, 'sample')}, root {root}…{hashed}")
     if found.same and not verbose:
         return
     _some("", [_beyond(each) for each in found.breaches], verbose, "bad")
@@ -45,30 +46,27 @@ def _verdict(found: Diff) -> tuple[str, str]:
     within = f"the limits of {found.limits}"
     if found.breaches:
         names = dict.fromkeys(each.feature for each in found.breaches)
-        return "verdict-bad", f"DRIFT: B is beyond {within} in {_count(len(names), 'place')}"
+        told = f"{counted(len(found.breaches), 'measure')} at {counted(len(names), 'place')}"
+        return "verdict-bad", f"DRIFT: B is beyond {within} in {told}"
     if found.same:
-        return "verdict-good", f"the same: descriptions, and {found.samples.rows:,} samples by digest"
+        return "verdict-good", f"the same: descriptions, and {counted(found.samples.rows, 'sample')} by digest"
     rows, described = found.samples, len(found.changes) + len(found.constants)
     apart = [each for each in found.features if each.beyond_chance]
     alone = [each for each in found.within if each.beyond_chance]
     parts = [
-        f"{len(apart)} of {_count(len(found.features), 'feature')} apart beyond chance, {apart[0].name} farthest"
+        f"{len(apart)} of {counted(len(found.features), 'feature')} apart beyond chance, {apart[0].name} farthest"
         if apart
         else "",
         f"{alone[0].name} farthest of single groups" if alone else "",
-        f"{rows.changed.count:,} of {_count(rows.rows, 'sample')} changed" if rows.changed.count else "",
-        f"{_count(_total(rows.added), 'sample')} added" if rows.added else "",
-        f"{_count(_total(rows.removed), 'sample')} removed" if rows.removed else "",
-        f"{_count(described, 'difference')} in the description" if described else "",
+        f"{rows.changed.count:,} of {counted(rows.rows, 'sample')} changed" if rows.changed.count else "",
+        f"{counted(_total(rows.added), 'sample')} added" if rows.added else "",
+        f"{counted(_total(rows.removed), 'sample')} removed" if rows.removed else "",
+        f"{counted(described, 'difference')} in the description" if described else "",
     ]
     told = ", ".join(filter(None, parts))
     if found.limits:
         return "verdict-good", f"within {within}: {told}"
     return "bold", f"B differs from A: {told} (no limits stated)"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _beyond(each: Judgement) -> str:
@@ -84,7 +82,7 @@ def _show_features(found: Diff, verbose: bool) -> None:
     shown.sort(key=lambda each: each.name not in beyond)
     of = f" ({found.split})" if found.split else ""
     if not shown and found.features:
-        measured = _count(len(found.features), "feature")
+        measured = counted(len(found.features), "feature")
         say(f"distributions{of}: {measured} measured, none differs by {_NOTICED:g} or more")
     if shown:
         columns = [(f"feature{of}", "left"), *((each, "right") for each in ("JS", "PSI", "L∞", "shift/std"))]
@@ -105,13 +103,13 @@ def _row(each: Feature) -> list[str]:
         each.name,
         *_distances(each),
         *told_apart(means, float(np.nanmax([0.0, *stds]))),
-        *(f"{value:.4g}" for value in stds),
+        *("-" if np.isnan(value) else f"{value:.4g}" for value in stds),
         *(f"{side['nonfinite']:,}" for side in (each.a, each.b)),
     ]
 
 
 def _distances(each: Feature) -> list[str]:
-    return [f"{each.measures[key]:.3f}" for key in ("jensen_shannon", "psi", "l_inf", "mean_shift")]
+    return [fixed(each.measures[key]) for key in ("jensen_shannon", "psi", "l_inf", "mean_shift")]
 
 
 def _noticed(each: Feature) -> bool:
@@ -125,13 +123,13 @@ def _within(found: Diff) -> Iterator[str]:
         groups = dict.fromkeys(each.group for each in rows)
         more = " or more" if len(found.within) == KEEP and found.within[-1].beyond_chance else ""
         if rows:
-            yield f"  {by}: {_count(len(groups), 'group')}{more} apart beyond chance within, farthest first"
+            yield f"  {by}: {counted(len(groups), 'group')}{more} apart beyond chance within, farthest first"
         for each in rows:
             js, psi, l_inf, shift = _distances(each)
             gone = [side["nonfinite"] for side in (each.a, each.b)]
             nonfinite = f", NaN/Inf {gone[0]:,} in A, {gone[1]:,} in B" if any(gone) else ""
             distances = f"JS {js}, PSI {psi}, L∞ {l_inf}, shift/std {shift}{nonfinite}"
-            yield f"    {each.name}: {distances} ({each.b['finite']:,} values)"
+            yield f"    {each.name}: {distances} ({counted(int(each.b['finite']), 'value')})"
     for (name, by), why in found.not_within.items():
         yield f"  {name} is not compared by {by}: {why}"
 
@@ -145,9 +143,9 @@ def _groups(found: Sequence[Groups], verbose: bool) -> Iterator[str]:
                 names = list(map(str, ids))
                 shown = ", ".join(names if verbose else names[:10])
                 more = f", … and {len(names) - 10:,} more" if len(names) > 10 and not verbose else ""
-                yield f"  {each.field}: {len(ids):,} {word} ({sum(ids.values()):,} samples): {shown}{more}"
+                yield f"  {each.field}: {len(ids):,} {word} ({counted(sum(ids.values()), 'sample')}): {shown}{more}"
         if verbose and not each.new and not each.lost:
-            yield f"  {each.field}: the same {each.a:,} ids"
+            yield f"  {each.field}: the same {counted(each.a, 'id')}"
 
 
 def _samples(found: Diff, verbose: bool) -> Iterator[str]:
@@ -170,7 +168,7 @@ def _ranges(rows: Rows, verbose: bool) -> str:
     shown = rows.ranges if verbose else rows.ranges[:_RANGES]
     named = ", ".join(f"{first:,} to {last:,}" if first < last else f"{first:,}" for first, last in shown)
     more = len(rows.ranges) - len(shown) + rows.more
-    return f"{rows.count:,} samples: {named}" + (f" and {more:,} more ranges" if more else "")
+    return f"{counted(rows.count, 'sample')}: {named}" + (f" and {counted(more, 'more range')}" if more else "")
 
 
 def _total(ranges: Mapping[str, Range]) -> int:
@@ -190,4 +188,4 @@ def _some(title: str, texts: Sequence[Any], verbose: bool, style: str = "") -> N
 
 def _more(count: int, what: str = "line") -> None:
     if count > 0:
-        say(f"  … and {count:,} more {what}{'' if count == 1 else 's'} (-v shows all)")
+        say(f"  … and {counted(count, f'more {what}')} (-v shows all)")

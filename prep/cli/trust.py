@@ -286,6 +286,7 @@ def inspect(
     found = [verb(path, lock_path=lock, trust_path=trust) for path in datasets]
     if json:
         write_json([each.to_dict() for each in found] if len(found) > 1 else found[0].to_dict(), json)
+    if json == "-":
         return
     for each in found:
         show_inspection(each)

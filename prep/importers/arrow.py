@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prep.blocks import Array
-from prep.errors import DataError, Where
+from prep.errors import DataError, Where, counted
 
 Kind = tuple[np.dtype[Any], tuple[int, ...]]
 EXACT = 2**53  # float64 holds every whole number up to here
@@ -54,11 +54,11 @@ def is_dated(kind: Any) -> bool:
     return bool(pa.types.is_timestamp(kind) or pa.types.is_date(kind))
 
 
-def counted(distinct: int) -> str:
+def distinct_values(distinct: int) -> str:
     """In words, how many distinct values a column of text has: up to `MOST_DISTINCT` they are counted."""
     if distinct > MOST_DISTINCT:
         return f"more than {MOST_DISTINCT} distinct values"
-    return f"{distinct} distinct value{'' if distinct == 1 else 's'}"
+    return counted(distinct, "distinct value")
 
 
 def named(columns: Iterable[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from prep.errors import DataError, IntegrityError, Where
-from prep.importers.arrow import EXACT, MOST_DISTINCT, counted, is_dated, kind_of, values_of
+from prep.importers.arrow import EXACT, MOST_DISTINCT, distinct_values, is_dated, kind_of, values_of
 from prep.isolation.child import Held
 from prep.isolation.positioned import PositionedFile
 
@@ -209,4 +209,6 @@ def _distinct(file: Any, name: str, path: str) -> str:
             rows += len(batch)
             if len(seen) > MOST_DISTINCT or rows >= _MOST_SCANNED:
                 break
-    return counted(len(seen - {None})) + ("" if rows >= file.metadata.num_rows else f" in the first {rows:,} rows")
+    return distinct_values(len(seen - {None})) + (
+        "" if rows >= file.metadata.num_rows else f" in the first {rows:,} rows"
+    )

@@ -20,7 +20,7 @@ from prep.errors import UsageError, Where
 from prep.importers import IngestOptions, Opened
 from prep.importers.aligned import open_columns
 from prep.importers.arranged import as_one
-from prep.importers.arrow import counted, is_dated, named
+from prep.importers.arrow import distinct_values, is_dated, named
 from prep.importers.columns import Column, Source
 from prep.importers.foreign import TEXT, ForeignParquet
 from prep.importers.sources import Inputs, existing, identify, storage_errors
@@ -122,7 +122,7 @@ class Csv:
             return [lines.values(column.path, column.dtype, start, stop) for column in wanted]
 
         gaps = {name: f"line {each.gap}" for name, each in lines.learned.items() if each.whole_with_gaps()}
-        texts = {name: counted(len(lines.learned[name].distinct)) for name in lines.kinds}
+        texts = {name: distinct_values(len(lines.learned[name].distinct)) for name in lines.kinds}
         return _source(self.name, path, Table(columns, rows, lines.left_out, gaps, texts, lines.notes()), inputs)
 
 

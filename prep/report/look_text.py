@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from prep.blocks import Array
+from prep.errors import counted
 from prep.report.bars import bars, rebinned, resampled, shades
 from prep.report.looked import FieldLook, Panel, is_hermitian, lines, log_counts, matrices, spectrum, trace
 from prep.report.numbers import told_apart
@@ -76,7 +77,7 @@ def histograms(look: FieldLook, width: int, *, verbose: bool = False, plain: boo
         height = _TALL_LINES if len(panel.features) <= _TALL else 1
         yield ""
         over = f", over every {panel.stride}. of them" if panel.stride > 1 else ""
-        yield f"{panel.label} in split {panel.split}, {panel.samples:,} samples{over}, units {panel.units}"
+        yield f"{panel.label} in split {panel.split}, {counted(panel.samples, 'sample')}{over}, units {panel.units}"
         names = panel.features[:few]
         indent = max(map(len, names))
         for index, name in enumerate(names):

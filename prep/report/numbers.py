@@ -13,6 +13,11 @@ def told_apart(values: Sequence[float], spread: float = 0.0) -> list[str]:
     return ["-" if np.isnan(each) else f"{each:.{digits}g}" for each in values]
 
 
+def fixed(value: float, places: int = 3) -> str:
+    """With ``places`` decimals, from a million on with four significant digits; ``-`` for NaN."""
+    return "-" if np.isnan(value) else f"{value:.{places}f}" if abs(value) < 1e6 else f"{value:.4g}"
+
+
 def digits_apart(values: Sequence[float], spread: float = 0.0) -> int:
     """Four significant digits, or more where four do not show the range of ``values`` (or ``spread``, where that is
     larger).

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from prep.errors import counted
+
 # Failed: the data are wrong. Error: they were not examined, or the stored bytes are not those that were written.
 Status = Literal["error", "failed", "warning", "passed"]
 ORDER: tuple[Status, ...] = ("error", "failed", "warning", "passed")
@@ -45,7 +47,6 @@ LABELS = {
     "lost": "lost groups",
 }
 _DRIFTED = "find what changed in how B was made; where that is meant, state it in prep.drift of the schema"
-_FIRST = 3
 _SAID = ("path", "dataset", "field", "line")
 
 
@@ -56,8 +57,8 @@ class Outcome:
     ``field`` also says what tells the check from others of its name on that field: ``inputs (val)``.
     ``place`` and ``line`` are where to look: the line of the schema that asks for it, else the dataset itself.
     ``examined`` counts values, ``failing`` samples (0 where a check is not about single ones), ``first`` are the first
-    of them. ``nth`` counts the rows of one check on one field, in the order of the document: their name in one dataset
-    is check, field and ``nth``.
+    of them, and ``splits`` those that they lie in. ``nth`` counts the rows of one check on one field, in the order of
+    the document: their name in one dataset is check, field and ``nth``.
     """
 
     path: str
@@ -75,7 +76,8 @@ class Outcome:
     examined: int = 0
     failing: int = 0
     worst: str = ""
-    first: str = ""
+    first: tuple[int, ...] = ()
+    splits: str = ""
     nth: int = 1
 
     @property
@@ -131,7 +133,7 @@ def tally(document: Mapping[str, Any]) -> str:
     """How many datasets passed, and how many of the schemas that were given without a dataset load."""
     data = [each["exit_code"] == 0 for each in document["datasets"] if not is_schema(each)]
     alone = [each["exit_code"] == 0 for each in document["datasets"] if is_schema(each)]
-    told = [f"{sum(data):,} of {len(data):,} dataset{'s' if len(data) > 1 else ''} passed"] if data else []
+    told = [f"{sum(data):,} of {counted(len(data), 'dataset')} passed"] if data else []
     if alone:
         told.append(f"{sum(alone):,} of {len(alone):,} schema{'s load' if len(alone) > 1 else ' loads'}")
     return ", ".join(told)
@@ -175,7 +177,8 @@ def _checks(dataset: Mapping[str, Any], *, strict: bool) -> Iterator[Outcome]:
             examined=check["examined"],
             failing=check["failing"],
             worst="" if check["worst"] is None else _number(check["worst"], 4),
-            first=_first(check),
+            first=tuple(check["samples"]),
+            splits=_splits(check),
             nth=seen[check["check"], field],
         )
 
@@ -258,7 +261,8 @@ def _measured(check: Mapping[str, Any]) -> str:
     parts = [] if check["worst"] is None else [f"worst {_number(check['worst'])}"]
     if check["worst"] is not None and check["worst_sample"] is not None:
         parts[-1] += f" at sample {check['worst_sample']}"
-    parts.append(f"{examined:,} values examined" if examined == present else f"{examined:,} of {present:,} examined")
+    said = counted(examined, "value") if examined == present else f"{examined:,} of {present:,}"
+    parts.append(f"{said} examined")
     return ", ".join(parts)
 
 
@@ -266,12 +270,8 @@ def _number(value: Any, digits: int = 6) -> str:
     return f"{value:.{digits}g}" if isinstance(value, int | float) else str(value)
 
 
-def _first(check: Mapping[str, Any]) -> str:
-    samples, splits = check["samples"], ", ".join(dict.fromkeys(check["splits"]))
-    if not samples:
-        return ""
-    more = ", …" if max(check["failing"], len(samples)) > _FIRST else ""
-    return f"{', '.join(map(str, samples[:_FIRST]))}{more}" + (f" ({splits})" if splits else "")
+def _splits(check: Mapping[str, Any]) -> str:
+    return ", ".join(dict.fromkeys(check["splits"]))
 
 
 def _samples(check: Mapping[str, Any]) -> str:
@@ -279,9 +279,9 @@ def _samples(check: Mapping[str, Any]) -> str:
     if not samples:
         return ""
     more = check["failing"] - len(samples)
-    splits = ", ".join(dict.fromkeys(check["splits"]))
+    splits = _splits(check)
     return (
-        f"samples {', '.join(map(str, samples))}"
+        f"sample{'s' if len(samples) > 1 else ''} {', '.join(map(str, samples))}"
         + (f" and {more:,} more" if more > 0 else "")
         + (f" (split {splits})" if splits else "")
     )

@@ -8,15 +8,19 @@ from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any
 
-from prep.errors import printable
+from prep.errors import counted, printable
 from prep.report.outcomes import Outcome, by_dataset, tally
 
 Line = tuple[str, str]
 _WORDS = {"error": "ERROR", "failed": "FAIL", "warning": "WARN", "passed": "ok"}
 _STYLES = {"error": "bad", "failed": "bad", "warning": "warn", "passed": "good"}
-_HEADINGS = ("", "check", "field", "values", "failing", "worst", "allowed")
-_NUMBERS = (3, 4, 5)
+_HEADINGS = ("", "check", "field", "values", "failing", "worst", "samples", "allowed")
+_NAMES, _NUMBERS, _FIRST = (1, 2), (3, 4, 5), 6
+# What a row says beside verdict, check, field and worst value, from the most to the least that fits a line: the values
+# examined, how many of the first failing samples, and their splits.
+_FITS = ((True, 3, True), (True, 3, False), (False, 3, False), (False, 2, False), (False, 1, False))
 _LONGEST = 28  # characters of a name that other rows are aligned to
+_SHORTEST = 8  # and to which a name is cut where a line has no room; less room than this, and no limit is begun
 _INDENT = " " * 8
 _NARROW = 24  # less room than this beside the other columns, and the last one goes on below them
 
@@ -40,7 +44,7 @@ class _Block:
         """
         rows = self.rows if verbose else self.bad[:shown]
         found = _wrapped(printable(self.head), self.style, width, "  ")
-        heading, *aligned = _aligned(rows)
+        heading, *aligned = _aligned(rows, width, whole=verbose)
         if any(row.examined for row in rows):
             found.append(("dim", _row(heading, width, cut=True)[0]))
         for place, (row, cells) in enumerate(zip(rows, aligned, strict=True)):
@@ -120,13 +124,11 @@ def _head(about: Mapping[str, Any], rows: Sequence[Outcome], several: bool) -> t
     warned = " with warnings" if report["verdict"] == "warnings" else ""
     verdict = "FAILED" if about["exit_code"] else f"passed{warned}"
     same = ", as it was certified: every stored byte was hashed" if about["unchanged"] else ""
-    counts = f"{report['checks_passed']} of {len(rows)} checks, {report['rows']:,} samples"
+    counts = f"{report['checks_passed']} of {counted(len(rows), 'check')}, {counted(report['rows'], 'sample')}"
     if several:
         return f"{path}: {report['dataset']} {report['version']} {verdict}, {counts}{same}", style
-    return (
-        f"{report['dataset']} {report['version']}: {verdict}, {counts}, {report['values']:,} values examined{same}",
-        style,
-    )
+    counts += f", {counted(report['values'], 'value')} examined"
+    return f"{report['dataset']} {report['version']}: {verdict}, {counts}{same}", style
 
 
 def _foot(document: Mapping[str, Any]) -> list[Line]:
@@ -141,26 +143,46 @@ def _passed(block: _Block, width: int | None) -> list[Line]:
     return _wrapped(f"  ok    {named} (-v shows each)", "good", width, _INDENT) if counts else []
 
 
-def _aligned(rows: Sequence[Outcome]) -> list[list[str]]:
+def _aligned(rows: Sequence[Outcome], width: int | None, *, whole: bool) -> list[list[str]]:
     """The cells of the heading and of each row, as wide as their columns, without columns that are empty; the last
-    one is as long as it is.
+    one is as long as it is. The others fit into ``width``, at the cost of what `_FITS` leaves out and of long names;
+    not where all there is to say is told below the ``whole`` rows.
     """
-    table = [list(_HEADINGS), *(_cells(row) for row in rows)]
-    filled = [place in (0, len(_HEADINGS) - 1) or any(cells[place] for cells in table[1:]) for place in range(7)]
-    widths = [min(max(len(cells[place]) for cells in table), _LONGEST) for place in range(len(_HEADINGS) - 1)]
+    for fit in _FITS:
+        table = [list(_HEADINGS), *(_cells(row, *fit) for row in rows)]
+        widths = [max(map(len, column)) if any(column[1:]) else 0 for column in zip(*table, strict=True)][:-1]
+        widths[0] = max(widths[0], 1)
+        over = sum(each + 2 for each in widths if each) - (width or 0)
+        if whole or width is None or over <= sum(max(widths[place] - _LONGEST, 0) for place in _NAMES):
+            break
+    while width is not None and not whole and over > 0 and max(widths[place] for place in _NAMES) > _SHORTEST:
+        widths[max(_NAMES, key=widths.__getitem__)] -= 1
+        over -= 1
     for cells in table:
-        for place, width in enumerate(widths):
-            cells[place] = cells[place].rjust(width) if place in _NUMBERS else cells[place].ljust(width)
-    return [[cell for cell, keep in zip(cells, filled, strict=True) if keep] for cells in table]
+        for place, widest in enumerate(widths):
+            broad = widest if place == _FIRST else min(widest, _LONGEST)
+            if len(cells[place]) > widest > 0:
+                cells[place] = f"{cells[place][: widest - 1]}…"
+            cells[place] = cells[place].rjust(broad) if place in _NUMBERS else cells[place].ljust(broad)
+    return [[*(cell for cell, filled in zip(cells, widths, strict=False) if filled), cells[-1]] for cells in table]
 
 
-def _cells(row: Outcome) -> list[str]:
-    examined = f"{row.examined:,}" if row.examined or row.failing else ""
-    failing = f"{row.failing:,}" if row.failing else ""
-    last = "; ".join(filter(None, (row.allowed, f"at {row.first}" if row.first else "")))
+def _cells(row: Outcome, values: bool, most: int, splits: bool) -> list[str]:
     if _unexamined(row):
-        last = row.message
-    return [printable(text) for text in (_WORDS[row.status], row.check, row.field, examined, failing, row.worst, last)]
+        told = [row.check, row.field, "", "", "", "", row.message]
+    else:
+        examined = f"{row.examined:,}" if values and (row.examined or row.failing) else ""
+        failing = f"{row.failing:,}" if row.failing else ""
+        told = [row.check, row.field, examined, failing, row.worst, _first(row, most, splits), row.allowed]
+    return [_WORDS[row.status], *map(printable, told)]
+
+
+def _first(row: Outcome, most: int, splits: bool) -> str:
+    """The first failing samples."""
+    if not row.first:
+        return ""
+    more = ", …" if max(row.failing, len(row.first)) > most else ""
+    return ", ".join(map(str, row.first[:most])) + more + (f" ({row.splits})" if splits and row.splits else "")
 
 
 def _unexamined(row: Outcome) -> bool:
@@ -174,8 +196,10 @@ def _row(cells: Sequence[str], width: int | None, *, cut: bool, label: str = "")
     whole = (beside + last).rstrip()
     if width is None or len(whole) <= width:
         return [whole]
+    if cut and width - len(beside) < _SHORTEST:
+        whole = beside.rstrip()
     if cut:
-        return [whole[: width - 1] + "…"]
+        return [whole if len(whole) <= width else whole[: width - 1] + "…"]
     if width - len(beside) >= _NARROW:
         return wrap(last, width, initial_indent=beside, subsequent_indent=" " * len(beside))
     below = wrap(label + last, width, initial_indent=_INDENT, subsequent_indent=_INDENT + "  ")

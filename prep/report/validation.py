@@ -9,6 +9,7 @@ from typing import Any
 
 from prep.errors import EXIT_OK, PrepError, worst_exit_code
 from prep.report import Report
+from prep.report.outcomes import by_dataset
 
 VALIDATION_VERSION = 1
 
@@ -33,17 +34,19 @@ class Validation:
 
 
 def document(found: Sequence[Validation], *, strict: bool) -> dict[str, Any]:
-    """The JSON form of `validate` (``validation.schema.json`` beside this module): a report, or an error, by path.
+    """The JSON form of `validate` (``validation.schema.json`` beside this module): a report, or an error, by path; what
+    is to be mended first comes first, whatever the order of ``found``.
 
     ``lines`` are the lines of ``schema`` that ask for the checks of the report, in their order, 0 where none does;
     ``variants`` tell those of one name on one field apart.
     """
-    return {
+    told: dict[str, Any] = {
         "report_version": VALIDATION_VERSION,
         "exit_code": worst_exit_code(each.exit_code(strict=strict) for each in found),
         "strict": strict,
         "datasets": [_dataset(each, strict) for each in found],
     }
+    return told | {"datasets": [each for each, _ in by_dataset(told)]}
 
 
 def _dataset(found: Validation, strict: bool) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from prep.blocks import Array, FieldSpec
 from prep.checks.hermitian import hermitian_residual
+from prep.errors import counted
 from prep.folds import Fold, Scope
 from prep.folds.rowwise import Rowwise, RowwiseResult
 from prep.folds.scales import Scales, ScalesResult
@@ -17,7 +18,7 @@ from prep.folds.spectra import Spectra, SpectraResult
 from prep.importers.names import words
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import fields_of, is_square
-from prep.symptoms.words import counted, normalise, number, places, rebuild, square, times, verb
+from prep.symptoms.words import normalise, number, places, rebuild, square, times, verb
 
 _HINTS = ("cov", "corr", "gram", "scm", "psd")
 _NAMES = frozenset({"cov", "covs", "covariance", "covariances", "gram", "scm"})

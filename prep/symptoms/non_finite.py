@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from prep.blocks import FieldSpec
+from prep.errors import counted
 from prep.folds import Fold
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import columns, columns_fold, listed
-from prep.symptoms.words import counted, places, rebuild
+from prep.symptoms.words import places, rebuild
 
 
 class NonFinite:

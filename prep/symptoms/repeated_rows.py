@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prep.blocks import Array, FieldSpec
+from prep.errors import counted
 from prep.folds import Fold
 from prep.folds.duplicates import DuplicatesResult, Part, RowHashes
 from prep.kernels.matrices import real_view
@@ -21,7 +22,7 @@ from prep.symptoms.repeats import (
     sample_fold,
     width,
 )
-from prep.symptoms.words import counted, number, regenerate, verb
+from prep.symptoms.words import number, regenerate, verb
 
 # So few contents that many samples have are states to which a system returns: a reset, a rest.
 _STATES, _VISITS = 3, 3

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from prep.blocks import Array, DatasetSpec, FieldSpec
+from prep.errors import counted
 from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.folds.sampled import Sampled
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import CHANCE, fields_of
-from prep.symptoms.words import counted, regenerate, verb
+from prep.symptoms.words import regenerate, verb
 
 MOST_CHANCE = 1e-3
 # A row with so many values that are not 0 (or all, where it has fewer) and one in full precision tells.

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prep.blocks import FieldSpec
+from prep.errors import counted
 from prep.folds import Fold
 from prep.folds.duplicates import DuplicatesResult, RowHashes
 from prep.importers.names import is_time
 from prep.symptoms import Diagnostic, Guess
-from prep.symptoms.words import counted, regenerate, verb
+from prep.symptoms.words import regenerate, verb
 
 
 class SharedSessions:

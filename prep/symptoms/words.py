@@ -26,11 +26,6 @@ def times(value: float) -> str:
     return f"{number(value)} times"
 
 
-def counted(count: int, noun: str, plural: str = "") -> str:
-    """How many of something: "1 matrix", "3 matrices"; ``plural`` where an s is not enough."""
-    return f"{count} {noun if count == 1 else plural or noun + 's'}"
-
-
 def verb(count: int, plural: str) -> str:
     """The form of have, are, do, equal, … that goes with so many."""
     return {"have": "has", "are": "is", "do": "does"}.get(plural, f"{plural}s") if count == 1 else plural

@@ -95,7 +95,7 @@ def test_a_value_that_counts_and_is_not_a_number_is_told_as_such(name: str):
     finding = examine(name, CASES[name], arrays)
 
     assert not finding.passed
-    assert "1 counted values of x are NaN or infinite" in finding.message
+    assert "1 counted value of x is NaN or infinite" in finding.message
 
 
 @pytest.mark.parametrize("name", [*MOMENTS, "linear_fit"])

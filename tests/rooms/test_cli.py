@@ -54,6 +54,25 @@ def test_a_terminal_without_the_signs_still_gets_the_message(certified_copy: Pat
     assert dataset_of(certified_copy, "regression").exists()
 
 
+@pytest.mark.parametrize("command", ["--version", "validate"])
+def test_a_reader_that_stops_is_no_failure_and_no_verdict(command: str, tmp_path: Path):
+    (tmp_path / "a.h5").write_text("no dataset")
+    reader, writer = os.pipe()
+    os.close(reader)
+    line = [sys.executable, "-m", "prep", command, *(["a.h5"] if command == "validate" else [])]
+    done = subprocess.run(line, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_full_disk_behind_stdout_is_a_failure():
+    with open("/dev/full", "wb") as full:
+        line = [sys.executable, "-m", "prep", "trust", "list", "--json", "-"]
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 4
+    assert done.stderr.startswith(b"storage: ")
+
+
 @pytest.mark.parametrize(("setting", "coloured"), [({}, False), ({"FORCE_COLOR": "1"}, True)])
 def test_what_is_piped_has_colours_only_where_they_are_asked_for(
     setting: dict[str, str], coloured: bool, project: Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib.resources import files
@@ -238,6 +239,23 @@ def test_values_that_became_nan_are_counted(a: Path, tmp_path: Path, capsys: pyt
     assert "NaN/Inf 0 in A, 24 in B" in capsys.readouterr().out
 
 
+def test_a_number_as_long_as_a_line_is_told_as_a_power(a: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    changed = values()
+    changed["states"][..., 0] = 1e30
+    changed["states"][..., 1] = np.nan
+    b = store(tmp_path / "b.h5", changed)
+
+    assert cli.run(["diff", str(a), str(b)]) == 0
+
+    told = capsys.readouterr().out
+    huge, gone = (
+        next(line for line in told.splitlines() if line.startswith(name)) for name in ("states[0]", "states[1]")
+    )
+    assert re.search(r" \d\.\d+e\+\d\d ", huge)
+    assert len(huge) < 120
+    assert (gone.count(" - "), "nan" in gone) == (2, False)
+
+
 def test_one_split_is_compared_alone(a: Path, tmp_path: Path):
     changed = values()
     changed["states"][80:] += 100
@@ -427,7 +445,8 @@ def test_limits_of_the_schema_make_it_a_check(a: Path, tmp_path: Path, capsys: p
     tight = limited(a, "{limits: {psi: 0.05, l_inf: 0.05}, groups: {system: {new: 0}}}")
     assert cli.run([*command, str(tight), "--json", "drift.json"]) == 1
     shown = capsys.readouterr().out
-    assert shown.startswith(f"DRIFT: B is beyond the limits of {tight} in 2 places")
+    assert shown.startswith(f"DRIFT: B is beyond the limits of {tight} in 3 measures at 2 places\n")
+    assert shown.count("  BEYOND  ") == 3
     assert "states[1]: PSI" in shown
     assert "system: new groups 1, at most 0" in shown
     told = json.loads(Path("drift.json").read_text())

@@ -85,7 +85,7 @@ def test_a_time_that_is_no_number_is_refused():
 
     assert not found.passed
     assert found.samples == (3,)
-    assert "1 samples of time are not finite" in found.message
+    assert "1 sample of time not finite" in found.message
 
 
 def test_more_stretches_than_memory_has_room_for_are_an_error_in_the_schema(monkeypatch: pytest.MonkeyPatch):

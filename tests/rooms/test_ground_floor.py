@@ -27,6 +27,12 @@ JSON = st.recursive(
 )
 
 
+def test_a_number_agrees_with_its_noun():
+    told = errors.counted(1, "sample"), errors.counted(2000, "sample"), errors.counted(1, "matrix", "matrices")
+    assert told == ("1 sample", "2,000 samples", "1 matrix")
+    assert errors.counted(0, "matrix", "matrices") == "0 matrices"
+
+
 def test_an_error_says_what_where_measured_allowed_and_the_remedy():
     error = DataError(
         "values are not finite",

@@ -185,6 +185,11 @@ def test_the_command_shows_tables_and_json(raw: Any, capsys: pytest.CaptureFixtu
     assert [each["split"] for each in body["statistics"]] == ["train", "val", "test"]
     assert body["statistics"][0]["features"][0]["nan"] == 1
     assert body["statistics"][0]["features"][2]["constant"] is True
+    for options in (["--stats", "states"], []):
+        file = path.with_name("k.json")
+        assert cli.run(["inspect", str(path), *options, "--json", str(file)]) == 0
+        assert "states" in capsys.readouterr().out, "text besides a file"
+        assert json.loads(file.read_text())
 
 
 def test_the_terminal_shows_histograms_series_and_matrices(raw: Any, capsys: pytest.CaptureFixture[str]):

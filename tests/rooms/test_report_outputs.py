@@ -33,6 +33,7 @@ from tests.conftest import dataset_of
 
 DIGEST = "blake3:" + "ab" * 32
 WITHOUT_PLAN = ("stored_bytes", "structure", "transform_plan", "embedded_transforms", "embedded_statistics")
+PLACES = ("4, 9, … (train, val)", "below 3")
 NASTY = "a|b <script> *x* `y`\n\x1b[2J 100 %, a:b"
 
 
@@ -125,6 +126,18 @@ def test_what_is_to_be_mended_first_comes_first():
     assert {row.check: row.status for row in outcomes(mixed(strict=True))}["outliers"] == "failed"
 
 
+def test_datasets_are_in_one_order_in_every_output():
+    names = {"good": True, "bad": False}
+    found = [Validation(Path(f"{name}.h5"), report(result("finite", passed=good))) for name, good in names.items()]
+    told = document([*found, Validation(Path("gone.h5"), None, DataError("no", remedy="mend"))], strict=False)
+    ranked = ["gone.h5", "bad.h5", "good.h5"]
+    suites = [suite.attrib["name"] for suite in ElementTree.fromstring(junit(told))]
+    texts = "\n".join(text for _, text in lines(told))
+    assert [each["path"] for each in told["datasets"]] == ranked == suites
+    for text in (summary(told), texts):
+        assert re.findall(r"^(?:\| )?(\w+\.h5)(?:\: | \|)", text, re.MULTILINE) == ranked
+
+
 def test_causes_come_before_what_follows_from_them():
     names = ("learnability", "in_bounds", "standardised", "my_own_check", "finite", "transform_plan", "structure")
     found = document([Validation(Path("a.h5"), report(*map(result, names)))], strict=False)
@@ -136,12 +149,27 @@ def test_causes_come_before_what_follows_from_them():
 
 def test_each_check_and_field_has_a_line_with_its_numbers():
     told = [text for _, text in lines(mixed(), verbose=True)]
-    places = "below 3; at 4, 9, … (train, val)"
     row = next(line for line in told if line.startswith("  FAIL"))
-    assert re.split("  +", row) == ["", "FAIL", *("standardised", "inputs", "1,000", "12", "inf"), places]
+    assert re.split("  +", row) == ["", "FAIL", *("standardised", "inputs", "1,000", "12", "inf"), *PLACES]
     passed = next(line for line in told if line.startswith("  ok"))
     assert re.split("  +", passed) == ["", "ok", "finite", "inputs", "1,000", "3.25", "below 3"]
     assert not any(each in "".join(told) for each in ("\n", "\x1b"))
+
+
+@pytest.mark.parametrize(
+    ("width", "cells"),
+    [
+        (120, ("near_unique_rows", "1,000", "12", "3.25", *PLACES)),
+        (80, ("near_unique_rows", "1,000", "12", "3.25", "4, 9, …", "below 3")),
+        (64, ("near_unique_rows", "12", "3.25", "4, 9, …")),
+        (56, ("near_uniqu…", "12", "3.25", "4, …")),
+    ],
+)
+def test_the_first_failing_samples_are_seen_at_any_width(width: int, cells: tuple[str, ...]):
+    many = report(*[result("near_unique_rows", field="covariance") for _ in range(2)])
+    told = lines(document([Validation(Path("a.h5"), many)], strict=False), width=width, height=30)
+    row = [text for _, text in told if text.startswith("  FAIL")][-1]
+    assert [each for each in re.split("  +", row)[2:] if each != "covariance"] == [*cells]
 
 
 @pytest.mark.parametrize(("datasets", "failing"), [(1, 0), (1, 40), (30, 0), (30, 3), (200, 150)])
@@ -459,11 +487,25 @@ def test_the_action_reads_its_inputs_as_people_write_them(strict: str, paths: st
     (tmp_path / "a b.h5").write_text("no dataset")
     done = act(tmp_path, PATHS=paths, STRICT=strict, CHANGED_ONLY="false")
     assert done.returncode == code, done.stderr
+    assert f"exit-code={code}\n" in (tmp_path / "outputs").read_text()
     if code == 2:
+        assert "json=\n" in (tmp_path / "outputs").read_text(), "nothing was written"
         assert "::error title=prep validate::input strict is neither true nor false" in done.stdout
     else:
         assert json.loads((tmp_path / "out put/validation.json").read_text())["strict"] is (strict == "True")
         assert "html=\n" in (tmp_path / "outputs").read_text()
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said"), [("", 2, "input output is empty"), ("a b.h5", 4, "cannot be made")]
+)
+def test_the_action_refuses_a_folder_that_cannot_be_and_says_so(output: str, code: int, said: str, tmp_path: Path):
+    (tmp_path / "a b.h5").write_text("no dataset")
+    done = act(tmp_path, PATHS="a b.h5", STRICT="", CHANGED_ONLY="", HTML="", OUTPUT=output)
+    assert done.returncode == code
+    assert f"::error title=prep validate::{'the folder of ' if code == 4 else ''}input output" in done.stdout
+    assert said in done.stdout
+    assert f"exit-code={code}\n" in (tmp_path / "outputs").read_text()
 
 
 def test_the_action_validates_and_hands_its_outputs_on_also_when_it_fails(certified_copy: Path):
