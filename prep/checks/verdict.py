@@ -93,8 +93,10 @@ def row_verdict(
     result: RowwiseResult = measured[fold.key]
     rows, name = rows_in(fold.scope), fold.names[0]
     value = sign * result.worst + 0.0  # -0.0 is 0
-    most = "NaN" if math.isnan(value) else counted(int(value), counts) if counts else f"{value:.6g}"
-    place = f" (worst: {most} in sample {result.worst_sample})" if result.rows else ""
+    place = ""
+    if result.rows:
+        most = "NaN" if math.isnan(value) else counted(int(value), counts) if counts else f"{value:.6g}"
+        place = f" (worst: {most} in sample {result.worst_sample})"
     return verdict(
         spec,
         result.failing == 0,
