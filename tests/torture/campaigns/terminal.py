@@ -8,7 +8,9 @@ from tests.torture.runner import Faults, Runner
 
 
 def terminal(order: Order) -> Tally:
-    """Every stage: exit code 4 without a traceback, and the files are those of a good run."""
+    """Every stage: exit code 141 where nobody reads stdout and 4 where it is full, without a traceback, and the files
+    are those of a good run.
+    """
     tally = Tally()
     with Runner() as runner:
         for case in cases(order.folder, runner, fresh=order.count == 0):
@@ -17,6 +19,6 @@ def terminal(order: Order) -> Tally:
                     return tally
                 project = case.fresh(order.folder / "try")
                 ended = runner.run(*case.arguments, cwd=project, faults=Faults(stdout=stdout))
-                finding = ended.complaint(4) or case.settled(project, runner)
+                finding = ended.complaint(141 if stdout == "gone" else 4) or case.settled(project, runner)
                 tally.note(finding and f"{case.name}, stdout {stdout}: {finding}", refused=True)
     return tally
