@@ -108,10 +108,10 @@ class CsvLines:
         commas = {
             name: each for name, each in self.learned.items() if self.types[name][1] == "," and name in self.kinds
         }
-        for each in commas.values():
-            line, text = each.comma_at or (0, "")
-            return (f"commas are read as decimal points in {named(commas)} ({text!r} in line {line})",)
-        return ()
+        if not commas:
+            return ()
+        line, text = next(iter(commas.values())).comma_at or (0, "")
+        return (f"commas are read as decimal points in {named(commas)} ({text!r} in line {line})",)
 
 
 def _header(path: Path) -> tuple[tuple[str, ...], str, tuple[int, int]]:

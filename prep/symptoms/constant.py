@@ -11,7 +11,7 @@ from prep.blocks import Array
 from prep.folds import Fold
 from prep.symptoms import Diagnostic, Guess
 from prep.symptoms.columns import CHANCE, FEWEST, Columns, columns, columns_fold, fields_of, listed
-from prep.symptoms.words import look, number, rebuild
+from prep.symptoms.words import look, number, rebuild, verb
 
 
 class Constant:
@@ -129,14 +129,13 @@ def _in_train(guess: Guess, train: Columns, others: list[Columns]) -> Iterator[D
     flags = all((each.binary | each.constant | (each.count == 0)).all() for each in (train, *others))
     codes = flags and len(dead) > 1 and bool(np.isin(train.low[dead], (0, 1)).all())
     where = " and ".join(each.split for each, own in zip(others, alive, strict=True) if own[worst] > 0)
-    one = dead.sum() == 1
     which = f"{listed(train.names, dead)} of {field.name}" if len(dead) > 1 else field.name
     yield Diagnostic(
         code="dead-in-split",
         severity="doubtful" if codes else "harmful",
         field=field.name,
-        evidence=f"{which} {'is' if one else 'are'} {number(train.low[worst])} in all {int(train.count[worst])} values "
-        f"of train, and something else in {where}",
+        evidence=f"{which} {verb(int(dead.sum()), 'are')} {number(train.low[worst])} in all "
+        f"{int(train.count[worst])} values of train, and something else in {where}",
         consequence="training never sees what it is scored on: "
         + (
             f"a model that always says {number(train.low[worst])} has no loss there, and fails on {where}"

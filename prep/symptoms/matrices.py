@@ -74,7 +74,11 @@ def _of_covariances(guess: Guess, field: FieldSpec, found: _Measured) -> Iterato
 
 
 def _called_covariance(field: FieldSpec) -> bool:
-    return field.dtype.kind == "c" or any(hint in field.name.lower() for hint in _HINTS)
+    return field.dtype.kind == "c" or _hinted(field)
+
+
+def _hinted(field: FieldSpec) -> bool:
+    return any(hint in field.name.lower() for hint in _HINTS)
 
 
 def _as_note(each: Diagnostic) -> Diagnostic:
@@ -118,7 +122,7 @@ def _is_covariance(field: FieldSpec, found: _Measured) -> bool:
     diagonal = found.diagonal.failing <= 0.01 * rows
     if _is_named(field):
         return True
-    meant = field.dtype.kind == "c" or any(hint in field.name.lower() for hint in _HINTS)
+    meant = _called_covariance(field)
     if field.role == "aux" and not meant:
         return False
     return (hermitian and meant) or (some and diagonal and (hermitian or meant))
@@ -158,7 +162,7 @@ def _definiteness(guess: Guess, field: FieldSpec, found: _Measured) -> Iterator[
     spectra = found.spectra
     of = _looked_at(found)
     if spectra.negative:
-        named = any(hint in field.name.lower() for hint in _HINTS)
+        named = _hinted(field)
         yield Diagnostic(
             code="not-positive-semidefinite",
             severity="harmful" if named or (found.diagonal.failing == 0 and field.dtype.kind == "c") else "doubtful",
